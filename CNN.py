@@ -1,0 +1,786 @@
+"""CNN: a chain of layers that learns to name images.
+
+Images come in as (samples, channels, height, width), as everywhere else; inside the samples are
+last.  A data set is anything from `Datasets`, or a pair (images, labels).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from Datasets import Dataset, Scaling
+from engine.activations import Identity, Sigmoid, Softmax
+from engine.errors import Diverged, require_count, require_positive, require_share
+from engine.gradient_check import GradientReport, check_layers
+from engine.history import History, Running
+from engine.interrupt import Interruption
+from engine.kernels import choose
+from engine.layer import Array, Layer, Pass, Setup, alone, backward_chain, forward_chain
+from engine.losses import Loss, loss_named
+from engine.optimizers import Optimizer, optimizer_named
+from engine.parallel import Workers, shard_slices
+from engine.parameters import Parameters
+from engine.sanity import SanityReport
+from engine.schedules import Moment
+from engine.shapes import Shape
+from engine.step import Augment, Part, count_right, to_batch_first, to_batch_last, train_shard
+from engine.summary import summary_table
+from insight.maps import preview as preview_figure
+from insight.results import save
+
+AnyData = Any  # a Dataset, or a pair (images, labels)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network does on a data set: mean loss, share of right answers, images, seconds."""
+
+    loss: float
+    accuracy: float
+    images: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f} ({self.images:,} images)"
+
+
+class CNN:
+    """A convolutional network: layers in a row, a loss, an optimizer.
+
+    Parameters
+    ----------
+    layers : the layers in order; `add` appends more.
+    loss : "mse", "cross_entropy" (on a last layer with softmax, or with no activation) or a Loss.
+    optimizer : a name or an Optimizer, for every layer that brings none of its own.
+    l2 : factor of the L2 penalty l2 / 2 sum of w^2 on all weights (not biases).
+    label_smoothing : share of each target spread evenly over all classes.
+    seed : decides first weights, shuffling, dropout and augmentation: the same seed, the same bits.
+    threads : how many compute shards; None takes one per core.  Never changes a result.
+    kernels : the kernel dialect; None takes the default.
+    dtype : float32 to train, float64 to check.
+
+    >>> from Filters import Conv2D, MaxPool2D
+    >>> from MLP import Dense
+    >>> from Datasets import Digits
+    >>> data = Digits()
+    >>> network = CNN(Conv2D(4, 3), MaxPool2D(2), Dense(10), seed=0)
+    >>> history = network.fit(data.train, data.validation, epochs=2, progress=False)
+    >>> len(history.records), network.predict(data.test).shape
+    (2, (269,))
+    """
+
+    def __init__(
+        self,
+        *layers: Layer,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        l2: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        threads: int | None = None,
+        kernels: str | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.layers: list[Layer] = []
+        self.loss = loss_named(loss, label_smoothing)
+        self.optimizer = optimizer_named(optimizer)
+        if not 0 <= l2 < math.inf:
+            raise ValueError(f"l2: expected a number of 0 or more, got {l2!r}")
+        require_count("seed", seed, least=0)
+        self.l2, self.seed = float(l2), int(seed)
+        self.workers = Workers(threads)
+        self.kernels = choose(kernels)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype}")
+        self.parameters: Parameters | None = None
+        self.classes: tuple[str, ...] = ()
+        self.scaling: Scaling | None = None
+        self.history = History()
+        self.input_shape: Shape = ()
+        self._steps_done = 0
+        for layer in layers:
+            self.add(layer)
+
+    # --- building ----------------------------------------------------------------------------
+
+    def add(self, layer: Layer) -> CNN:
+        """Append a layer; returns the network, so that calls can be chained.
+
+        Raises TypeError for what is no layer, ValueError for a layer that is in it already or for
+        a network that is already built.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"add: expected a layer such as Conv2D(8) or Dense(10), got {layer!r}")
+        if any(layer is other for other in self.layers):
+            raise ValueError(f"add: {layer.label} is in the network already; make a second one")
+        if self.parameters is not None:
+            raise ValueError("add: the network is built already; add all layers before that")
+        self.layers.append(layer)
+        return self
+
+    def build(self, input_shape: Shape) -> CNN:
+        """Create the parameters for images of (channels, height, width); once is enough.
+
+        Raises ValueError where a layer does not fit the output of the one before it.
+        """
+        shape = tuple(int(n) for n in input_shape)
+        if self.parameters is not None:
+            if shape != self.input_shape:
+                raise ValueError(
+                    f"the network was built for images {self.input_shape}, got {shape}; "
+                    "make a new network for another size"
+                )
+            return self
+        if not self.layers:
+            raise ValueError("the network has no layers; add some, the last being Dense(classes)")
+        if not shape or min(shape) < 1:
+            raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
+        self._give_names()
+        self.input_shape = shape
+        for number, layer in enumerate(self.layers):
+            layer.number = number
+            rng = np.random.default_rng([self.seed, number])
+            shape = layer.build(shape, Setup(rng, self.dtype, self.kernels))
+        for layer in self.layers:  # up to the first one that learns, nobody needs dx
+            layer.needs_input_gradient = False
+            if layer.parameters:
+                break
+        self._hand_softmax_to_loss()
+        self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
+        return self
+
+    def _give_names(self) -> None:
+        counts: dict[str, int] = {}
+        for layer in self.layers:
+            counts[layer.stem] = counts.get(layer.stem, 0) + 1
+            layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
+        names = [layer.name for layer in self.layers]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise ValueError(f"two layers are called {double[0]!r}; give each its own name")
+
+    def _hand_softmax_to_loss(self) -> None:
+        """Cross-entropy takes logits, so a softmax at the end is left to it (and to predictions).
+
+        What turns the outputs into class scores is kept in `self.head`.
+        """
+        last = self.layers[-1]
+        carried = getattr(last, "activation", last)
+        self.head: Any = None
+        if not self.loss.on_logits:
+            return
+        if not isinstance(carried, (Softmax, Identity)) and hasattr(carried, "apply"):
+            raise ValueError(
+                f"{self.loss.word} expects a last layer with activation 'softmax' or None, got "
+                f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
+            )
+        self.head = Softmax().use(self.kernels)
+        if carried is last and isinstance(last, Softmax):
+            self.layers[-1] = Identity(name=last.name)
+            self.layers[-1].build(last.input_shape, Setup(None, self.dtype, self.kernels))  # type: ignore[arg-type]
+        elif isinstance(carried, Softmax):
+            last.activation = Identity()  # type: ignore[attr-defined]
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the outputs, samples left out: (classes,)."""
+        return self.layers[-1].output_shape
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return len(self._built())
+
+    def _built(self) -> Parameters:
+        if self.parameters is None:
+            raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
+        return self.parameters
+
+    def summary(self, input_shape: Shape | None = None) -> str:
+        """Print and return a table: output, parameters, multiply-adds, receptive field, memory.
+
+        `input_shape` (channels, height, width) builds the network if it is not built yet.
+        """
+        if input_shape is not None:
+            self.build(input_shape)
+        self._built()
+        table = summary_table(self.layers, self.dtype.itemsize)
+        print(table)
+        return table
+
+    # --- the two passes ----------------------------------------------------------------------
+
+    def forward(self, images: Array, training: bool = False) -> tuple[Array, Any]:
+        """The outputs (samples, classes) of scaled images, and what `backward` needs.
+
+        `training` turns dropout and batch statistics on.
+        """
+        x = self._checked_images(images)
+        run = Pass(training, self.seed, self._steps_done, 0, len(x))
+        y, memories = alone(forward_chain(self.layers, to_batch_last(x), run))
+        return to_batch_first(y), memories
+
+    def backward(self, dy: Array, memories: Any) -> dict[str, dict[str, Array]]:
+        """From the gradient of the outputs (samples, classes) to that of every parameter.
+
+        Returns {layer name: {parameter name: gradient}}.
+        """
+        dy = to_batch_last(np.asarray(dy, self.dtype))
+        _, gradients = alone(backward_chain(self.layers, dy, memories))
+        return {
+            layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own
+        }
+
+    # --- training ----------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: AnyData,
+        validation: AnyData | None = None,
+        epochs: int = 5,
+        batch_size: int = 64,
+        *,
+        augment: Augment | None = None,
+        shuffle: bool = True,
+        patience: int | None = None,
+        preview: float | None = None,
+        preview_folder: str | os.PathLike[str] = "results/preview",
+        progress: bool = True,
+    ) -> History:
+        """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
+
+        Parameters
+        ----------
+        train, validation : a Dataset, or a pair (images, labels).  With validation, the epoch
+            with the highest validation accuracy (then the lowest loss) is the best one, and its
+            weights come back however the run ends.
+        epochs, batch_size : whole numbers; a batch of 1 is classic stochastic descent.
+        augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
+        shuffle : whether each epoch has its own order.
+        patience : stop after so many epochs without a better one; None never stops early.
+        preview : every such share of an epoch (0.25: four times) a picture of the feature maps
+            and class scores is written to `preview_folder`.
+        progress : whether a bar and a line for each epoch are printed.
+
+        Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with the step
+        and the layer, where the loss is no longer finite (the best weights come back first), and
+        ValueError or TypeError for arguments that do not fit.
+        """
+        data = self._as_data(train, "train")
+        checks = None if validation is None else self._as_data(validation, "validation")
+        checks = checks if checks is not None and len(checks) else None
+        require_count("epochs", epochs)
+        require_count("batch_size", batch_size)
+        if patience is not None:
+            require_count("patience", patience)
+            if checks is None:
+                raise ValueError("patience needs validation data to judge by; pass validation=...")
+        if preview is not None:
+            require_positive("preview", preview)
+            require_share("preview", preview, closed=True)
+        self.build(data.shape)
+        self._check_labels(data)
+        self.classes, self.scaling = data.classes, data.scaling
+        if np.issubdtype(data.images.dtype, np.floating):
+            _check_finite(data.images)
+
+        course = _Course(self, data, checks, epochs, batch_size, augment, shuffle)
+        course.shows = _Preview(self, checks or data, preview, preview_folder) if preview else None
+        self.history = course.history
+        with self.workers.ready(), Interruption() as interruption:
+            try:
+                for epoch in range(epochs):
+                    course.epoch(epoch, progress, interruption)
+                    if interruption.asked:
+                        self.history.ended = f"interrupted in epoch {epoch + 1}"
+                        break
+                    if patience is not None and course.waited >= patience:
+                        self.history.ended = f"no better epoch for {patience} epochs"
+                        break
+                else:
+                    self.history.ended = f"all {epochs} epochs done"
+            finally:
+                course.bring_back_best()
+        if progress and self.history.ended[:3] != "all":
+            print(f"Stopped: {self.history.ended}.", file=sys.stderr)
+        return self.history
+
+    def train_step(
+        self,
+        data: AnyData,
+        indices: Array | None = None,
+        moment: Moment | None = None,
+        augment: Augment | None = None,
+    ) -> tuple[float, int]:
+        """One step on the images at `indices` (all of them by default).
+
+        Returns the sum of their losses and how many were right, before the step.  `fit` calls this;
+        call it yourself for a training loop of your own.
+        """
+        source = self._as_data(data, "data")
+        parameters = self.build(source.shape)._built()
+        where = np.arange(len(source)) if indices is None else indices
+        moment = moment or Moment(self._steps_done, self._steps_done + 1)
+        parts: list[Part] = self.workers.run(
+            [
+                train_shard(
+                    self.layers, self.loss, parameters, source, where[cut],
+                    Pass(True, self.seed, self._steps_done, shard, len(where)), augment,
+                )
+                for shard, cut in enumerate(shard_slices(len(where), self._sample_bytes()))
+            ]
+        )  # fmt: skip
+        loss = sum(part.loss for part in parts)
+        if not math.isfinite(loss):
+            raise self._diverged(source, where)
+        gradient = self.workers.sum([part.gradient for part in parts])
+        parameters.update(gradient, moment, self.kernels)
+        for layer, memory in parts[0].coupled:
+            layer.after_step(memory)
+        self._steps_done += 1
+        return loss, sum(part.correct for part in parts)
+
+    def _sample_bytes(self) -> int:
+        """The largest activation of one image."""
+        largest = max(math.prod(layer.output_shape) for layer in self.layers)
+        return max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
+
+    def _diverged(self, data: Dataset, indices: Array) -> Diverged:
+        """The error for a loss that is not finite: which layer it first shows in, and advice."""
+        step = self._steps_done + 1
+        x, _ = data.batch(indices, self.dtype)
+        where = "the images" if not np.isfinite(x).all() else "the loss"
+        y = to_batch_last(x)
+        with np.errstate(all="ignore"):
+            for layer in self.layers if where == "the loss" else []:
+                wrong = [k for k, w in layer.parameters.items() if not np.isfinite(w).all()]
+                y, _ = layer.forward(y, Pass(False))
+                if wrong or not np.isfinite(y).all():
+                    part = f"the {wrong[0]}" if wrong else "the output"
+                    where = f"{part} of {layer.label}"
+                    break
+        return Diverged(
+            f"step {step}: the loss is not a finite number; it first shows in {where}. "
+            f"Try a learning rate ten times smaller (now {self.optimizer!r}), images scaled to "
+            "about -1..1, and gradient_check()"
+        )
+
+    # --- using it ----------------------------------------------------------------------------
+
+    def evaluate(self, data: AnyData, batch_size: int = 1024) -> Evaluation:
+        """Mean loss and share of right answers on a data set."""
+        source = self._as_data(data, "data")
+        self.build(source.shape)
+        self._check_labels(source)
+        if not len(source):
+            raise ValueError("evaluate: the data set is empty")
+        start, loss, correct = time.perf_counter(), 0.0, 0
+        for indices, outputs in self._outputs(source, batch_size):
+            labels = source.labels[indices]
+            loss += float(self.loss.forward(outputs, labels)[0].sum(dtype=np.float64))
+            correct += count_right(outputs, labels)
+        count = len(source)
+        penalty = self._built().penalty()
+        seconds = time.perf_counter() - start
+        return Evaluation(loss / count + penalty, correct / count, count, seconds)
+
+    def predict(self, images: AnyData, batch_size: int = 1024) -> Array:
+        """The most likely class of each image: (samples,) integers."""
+        return self.predict_proba(images, batch_size).argmax(axis=1)
+
+    def predict_proba(self, images: AnyData, batch_size: int = 1024) -> Array:
+        """The share of belief in each class: (samples, classes), rows sum to 1.
+
+        Softmax of the logits behind cross-entropy.  Sigmoid scores are divided by their sum (they
+        are trained one by one and need not sum to 1); other outputs go through softmax.
+        """
+        scores = self.scores(images, batch_size)
+        if self.head is None and isinstance(self._last_activation(), Sigmoid):
+            return scores / np.maximum(scores.sum(axis=1, keepdims=True), np.finfo(scores.dtype).tiny)
+        if self.head is None and not isinstance(self._last_activation(), Softmax):
+            return np.ascontiguousarray(self.kernels.softmax_(scores.T.copy()).T)
+        return scores
+
+    def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
+        """What the last layer says, (samples, classes): sigmoid or softmax outputs as they are."""
+        source = self._as_images(images)
+        self.build(source.shape)
+        parts = [to_batch_first(self._headed(y)) for _, y in self._outputs(source, batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, *self.output_shape), self.dtype)
+
+    def _headed(self, outputs: Array) -> Array:
+        return outputs if self.head is None else self.head.apply(outputs)
+
+    def _last_activation(self) -> Any:
+        return getattr(self.layers[-1], "activation", self.layers[-1])
+
+    def _outputs(self, data: Dataset, batch_size: int) -> Iterator[tuple[Array, Array]]:
+        """(indices, outputs batch-last) of every batch in turn, the shards side by side."""
+        require_count("batch_size", batch_size)
+        cuts_of = self._sample_bytes()
+
+        def forward(indices: Array) -> Array:
+            x = to_batch_last(data.batch(indices, self.dtype)[0])
+            return alone(forward_chain(self.layers, x, Pass(False)))[0]
+
+        with self.workers.ready():
+            for start in range(0, len(data), batch_size):
+                indices = np.arange(start, min(start + batch_size, len(data)))
+                parts = [indices[cut] for cut in shard_slices(len(indices), cuts_of)]
+                yield indices, np.concatenate(self.workers.map(forward, parts), axis=-1)
+
+    def activations(self, images: AnyData) -> list[tuple[str, Array]]:
+        """What every layer makes of some images: (name, (samples, channels, height, width)).
+
+        The last one is what the loss sees; dense layers give (samples, units).
+        """
+        source = self._as_images(images)
+        self.build(source.shape)
+        y = to_batch_last(source.batch(np.arange(len(source)), self.dtype)[0])
+        found = []
+        for layer in self.layers:
+            y, _ = layer.forward(y, Pass(False))
+            found.append((layer.name, to_batch_first(y)))
+        return found
+
+    # --- checks ------------------------------------------------------------------------------
+
+    def sanity_check(
+        self, data: AnyData, images: int = 30, epochs: int = 300, quiet: bool = False
+    ) -> SanityReport:
+        """Overfit a few images with a fresh copy of this network: can it learn at all?
+
+        Takes `images` (20 to 50) spread over the classes, trains up to `epochs` on them in batches
+        of a tenth, and stops when the loss is near zero and all are right.  The first loss is
+        compared with what chance gives.  This network is not changed.  Prints and returns the report.
+        """
+        require_count("epochs", epochs)
+        require_count("images", images)
+        if not 20 <= images <= 50:
+            raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
+        source = self._as_data(data, "data")
+        few = source.subset(_spread(source.labels, images))
+        twin = self._twin(self.dtype).build(source.shape)
+        twin._check_labels(source)
+        first = twin.evaluate(few)
+        _, outputs = next(twin._outputs(few, len(few)))
+        chance = self.loss.at_chance(outputs)
+        batch = max(1, len(few) // 10)
+        per_epoch = math.ceil(len(few) / batch)
+        bar = tqdm(range(epochs), "sanity check", leave=False, disable=quiet or None)
+        with twin.workers.ready():
+            for epoch in bar:
+                for start, indices in _batches(twin, epoch, len(few), batch, shuffle=True):
+                    step = epoch * per_epoch + start // batch
+                    twin.train_step(few, indices, Moment(step, epochs * per_epoch, per_epoch))
+                last = twin.evaluate(few)
+                bar.set_postfix(loss=f"{last.loss:.4f}", accuracy=f"{last.accuracy:.0%}")
+                report = SanityReport(
+                    len(few), epoch + 1, chance, first.loss, last.loss, last.accuracy
+                )
+                if last.accuracy == 1.0 and last.loss < 0.01 * chance:
+                    break
+        bar.close()
+        if not quiet:
+            print(report)
+        return report
+
+    def gradient_check(
+        self, data: AnyData, images: int = 4, quiet: bool = False
+    ) -> GradientReport:
+        """Compare every layer's gradients with central differences, in float64.
+
+        Works on a copy with the same weights.  Prints and returns the report, which tells the
+        layer and the parameter that is off.
+        """
+        source = self._as_images(data)
+        self.build(source.shape)
+        twin = self._twin(np.float64)
+        x = source.batch(np.arange(min(images, len(source))), np.float64)[0]
+        twin.build(source.shape)._built().restore(self._built().snapshot())
+        for layer in twin.layers:
+            layer.needs_input_gradient = True
+        run = Pass(True, self.seed, 0, 0, len(x))
+        report = check_layers(twin.layers, to_batch_last(x), run, self.seed)
+        if not quiet:
+            print(report)
+        return report
+
+    def preview(
+        self,
+        image: AnyData,
+        path: str | os.PathLike[str],
+        truth: int | None = None,
+        title: str = "",
+    ) -> None:
+        """Write a picture of what one image becomes: feature maps by layer, class scores as bars.
+
+        `image`: (channels, height, width), or a Dataset of one.
+        """
+        source = image if isinstance(image, Dataset) else self._as_images(np.asarray(image)[None])
+        steps = [point["images"] for point in self.history.running]
+        running = (
+            steps,
+            [point["loss"] for point in self.history.running],
+            [point["accuracy"] for point in self.history.running],
+        )
+        figure = preview_figure(
+            source.batch([0])[0][0],
+            [(name, maps[0]) for name, maps in self.activations(source)],
+            self.scores(source)[0],
+            self.classes or [str(k) for k in range(self.output_shape[0])],
+            truth,
+            running if steps else None,
+            title,
+        )
+        save(figure, path)
+
+    def _twin(self, dtype: Any) -> CNN:
+        """An unbuilt network of the same layers and settings."""
+        twin = copy.copy(self)
+        twin.dtype, twin.parameters, twin.history = np.dtype(dtype), None, History()
+        twin._steps_done = 0
+        twin.layers = [copy.copy(layer) for layer in self.layers]
+        for layer in twin.layers:
+            if hasattr(layer, "activation"):
+                layer.activation = copy.copy(layer.activation)
+        return twin
+
+    # --- data --------------------------------------------------------------------------------
+
+    def _as_data(self, data: AnyData, what: str) -> Dataset:
+        """A Dataset as it is; a pair (images, labels) made into one."""
+        if isinstance(data, Dataset):
+            return data
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise TypeError(
+                f"{what}: expected a Dataset such as MNIST().train, or a pair (images, labels), "
+                f"got {type(data).__name__}"
+            )
+        images, labels = self._pixels(data[0]), np.asarray(data[1])
+        if not len(images):
+            raise ValueError(f"{what}: the data set is empty; it needs at least one image")
+        count = self._class_count(labels)
+        classes = self.classes or tuple(str(k) for k in range(count))
+        return Dataset(images, labels, classes, self._scaling_for(images))
+
+    def _class_count(self, labels: Array) -> int:
+        last = self.layers[-1] if self.layers else None
+        units = getattr(last, "units", 0) or (self.output_shape[0] if self.input_shape else 0)
+        return int(units or labels.max() + 1)
+
+    def _as_images(self, data: AnyData) -> Dataset:
+        """A Dataset as it is; an array of images made into one with labels that nobody reads."""
+        if isinstance(data, Dataset):
+            return data
+        images = self._pixels(data)
+        return Dataset(images, np.zeros(len(images), int), ("?",), self._scaling_for(images))
+
+    def _pixels(self, images: Any) -> Array:
+        """Images as (n, channels, height, width), uint8 or finite float32."""
+        array = np.asarray(images)
+        if array.ndim == 3:
+            array = array[:, None]
+        if array.ndim != 4:
+            raise ValueError(
+                "expected images (samples, channels, height, width) or (samples, height, width), "
+                f"got shape {array.shape}"
+            )
+        if array.dtype != np.uint8:
+            array = np.asarray(array, np.float32)
+            _check_finite(array)
+        return array
+
+    def _scaling_for(self, images: Array) -> Scaling:
+        """Stored bytes are scaled as in training; floats are taken as scaled already."""
+        if images.dtype == np.uint8 and self.scaling is not None:
+            return self.scaling
+        return Scaling("unit" if images.dtype == np.uint8 else "none")
+
+    def _checked_images(self, images: Any) -> Array:
+        """Scaled images of the network's own dtype and shape."""
+        array = np.asarray(images, self.dtype)
+        if array.ndim == 3:
+            array = array[:, None]
+        self.build(array.shape[1:])
+        return array
+
+    def _check_labels(self, data: Dataset) -> None:
+        """Raise unless there is an output for every class."""
+        outputs = self.output_shape
+        if len(outputs) != 1:
+            raise ValueError(
+                f"the last layer gives {outputs}, expected (classes,); end with Dense or Flatten"
+            )
+        if len(data.classes) != outputs[0]:
+            raise ValueError(
+                f"the data has {len(data.classes)} classes but the last layer {outputs[0]} outputs; "
+                f"end the network with Dense({len(data.classes)})"
+            )
+
+
+class _Course:
+    """The course of one `fit`: order of the images, the steps, what is the best so far."""
+
+    def __init__(
+        self,
+        network: CNN,
+        data: Dataset,
+        checks: Dataset | None,
+        epochs: int,
+        batch: int,
+        augment: Augment | None,
+        shuffle: bool,
+    ) -> None:
+        self.network, self.data, self.checks, self.batch = network, data, checks, batch
+        self.augment, self.shuffle = augment, shuffle
+        self.per_epoch = math.ceil(len(data) / batch)
+        self.steps = epochs * self.per_epoch
+        self.epochs = epochs
+        self.history = History()
+        self.waited = 0
+        self.shows: _Preview | None = None
+        self._best: tuple[tuple[float, float], list[Array]] | None = None
+
+    def epoch(self, epoch: int, progress: bool, interruption: Interruption) -> None:
+        """All batches once, then validation, a record and (if it is the best) a copy."""
+        start, seen, loss, correct = time.perf_counter(), 0, 0.0, 0
+        running = Running(max(1000, 10 * self.batch))
+        mark = max(1, self.per_epoch // 100)
+        bar = tqdm(
+            total=len(self.data), desc=f"epoch {epoch + 1}/{self.epochs}", unit=" images",
+            unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
+            disable=None if progress else True,
+        )  # fmt: skip
+        for at, indices in _batches(
+            self.network, epoch, len(self.data), self.batch, shuffle=self.shuffle
+        ):
+            step = epoch * self.per_epoch + at // self.batch
+            moment = Moment(step, self.steps, self.per_epoch)
+            step_loss, right = self.network.train_step(self.data, indices, moment, self.augment)
+            seen, loss, correct = seen + len(indices), loss + step_loss, correct + right
+            running.add(len(indices), step_loss, right)
+            if bar.update(len(indices)):
+                bar.set_postfix_str(f"loss {running.loss:.4f}, accuracy {running.accuracy:.1%}")
+            if (step + 1) % mark == 0 or seen == len(self.data):
+                self.history.running.append(
+                    {
+                        "images": epoch * len(self.data) + seen,
+                        "loss": running.loss,
+                        "accuracy": running.accuracy,
+                    }
+                )
+            if self.shows is not None:
+                self.shows.after(epoch, seen, len(self.data))
+            if interruption.asked:
+                break
+        bar.close()
+        trained = time.perf_counter() - start
+        record: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "images": seen,
+            "loss": loss / seen + self.network._built().penalty(),
+            "accuracy": correct / seen,
+            "learning_rate": self.network.optimizer.schedule.at(moment),
+            "images_per_second": seen / trained,
+        }
+        self._validate(record)
+        record["seconds"] = time.perf_counter() - start
+        self.history.records.append(record)
+        if progress:
+            print(_line(record, self.epochs), flush=True)
+
+    def _validate(self, record: dict[str, Any]) -> None:
+        if self.checks is None:
+            return
+        result = self.network.evaluate(self.checks)
+        record["validation_loss"], record["validation_accuracy"] = result.loss, result.accuracy
+        rank = (result.accuracy, -result.loss)
+        if self._best is None or rank > self._best[0]:
+            self._best = (rank, self.network._built().snapshot())
+            self.history.best_epoch = record["epoch"]
+            self.waited = 0
+        else:
+            self.waited += 1
+
+    def bring_back_best(self) -> None:
+        """Give the network the weights of its best epoch."""
+        if self._best is not None:
+            self.network._built().restore(self._best[1])
+
+
+class _Preview:
+    """Pictures of one image's feature maps, every so often during training."""
+
+    def __init__(
+        self, network: CNN, data: Dataset, share: float, folder: str | os.PathLike[str]
+    ) -> None:
+        self.network, self.image, self.share, self.folder = network, data.take(1), share, folder
+        self._shown = 0
+        os.makedirs(folder, exist_ok=True)
+
+    def after(self, epoch: int, seen: int, images: int) -> None:
+        """Draw if another share of the data is through."""
+        due = int((epoch + seen / images) / self.share + 1e-9)
+        if due <= self._shown:
+            return
+        self._shown = due
+        percent = round(100 * seen / images)
+        self.network.preview(
+            self.image,
+            os.path.join(self.folder, f"epoch_{epoch + 1:02d}_{percent:03d}_percent.png"),
+            int(self.image.labels[0]),
+            f"epoch {epoch + 1}, {percent} % of the data",
+        )
+
+
+def _batches(
+    network: CNN, epoch: int, count: int, batch: int, *, shuffle: bool
+) -> Iterator[tuple[int, Array]]:
+    """(first place, indices) of every mini-batch; the order follows from seed and epoch alone."""
+    order = np.arange(count)
+    if shuffle:
+        np.random.default_rng([network.seed, epoch, count]).shuffle(order)
+    for start in range(0, count, batch):
+        yield start, order[start : start + batch]
+
+
+def _spread(labels: Array, count: int) -> Array:
+    """The first `count` places, taken from the classes in turn."""
+    place_in_class = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        where = np.flatnonzero(labels == label)
+        place_in_class[where] = np.arange(len(where))
+    return np.sort(np.argsort(place_in_class, kind="stable")[:count])
+
+
+def _check_finite(images: Array) -> None:
+    """Raise where an image holds NaN or infinity."""
+    bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {len(images)} images hold NaN or infinite pixels, the first is image "
+            f"{bad[0]}; clean or drop them"
+        )
+
+
+def _line(record: dict[str, Any], epochs: int) -> str:
+    """An epoch in one line."""
+    text = (
+        f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  loss {record['loss']:.4f}  "
+        f"accuracy {record['accuracy']:.2%}"
+    )
+    if "validation_accuracy" in record:
+        text += f"  validation {record['validation_accuracy']:.2%}"
+    return text + f"  {record['seconds']:.1f} s ({record['images_per_second']:,.0f} images/s)"

@@ -1,0 +1,295 @@
+"""Filters: the layers that slide over an image.
+
+Inside the network a volume is (channels, height, width, samples); shapes in errors and summaries
+leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `engine/shapes.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from engine.activations import Activation, activation_named
+from engine.errors import require_count
+from engine.initialisers import check_initialiser, draw_weights
+from engine.layer import Array, Gradients, Layer, Pass, Reach, Setup
+from engine.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
+
+__all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D"]
+
+
+class Sliding(Layer):
+    """What convolution and pooling share: a window and where it lands."""
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair = (1, 1)
+    padding: Any = 0
+    ceil_mode = False
+    window: Window
+
+    def _resolve(self, input_shape: Shape) -> Window:
+        """The window for this input, or an error in the layer's name."""
+        self.expects_volume(input_shape)
+        return resolve_window(
+            self.label, input_shape, self.kernel, self.stride, self.padding, self.dilation,
+            self.ceil_mode,
+        )  # fmt: skip
+
+    def reach(self, before: Reach) -> Reach:
+        """size + (extent - 1) jump pixels; jump times stride (Araujo et al. 2019)."""
+        spans = [extent(k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
+        size = tuple(
+            r + (e - 1) * j for r, e, j in zip(before.size, spans, before.jump, strict=True)
+        )
+        jump = tuple(j * s for j, s in zip(before.jump, self.stride, strict=True))
+        return Reach((size[0], size[1]), (jump[0], jump[1]))
+
+
+class Conv2D(Sliding):
+    """A bank of filters, each sliding over all channels of the image.
+
+    y[o, i, j] = f(bias[o] + sum over c, a, b of w[o, c, a, b] x[c, i s + a d - p, j s + b d - p])
+
+    Parameters
+    ----------
+    filters : number of output channels.
+    kernel_size : height and width in pixels, a number or a pair.
+    stride : pixels between neighbouring windows, a number or a pair.
+    padding : "same" (ceil(input / stride) outputs), "valid" (none), a number or a pair of pixels.
+    dilation : distance between neighbouring taps of the kernel, a number or a pair.
+    activation : a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    bias : whether each filter has one.
+    initialiser : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
+    optimizer : this layer's own, where it differs from the network's.
+    l2 : this layer's own L2 factor on the weights; None takes the network's.
+    name : how summaries and errors call it.
+
+    Input (channels, height, width), output (filters, oh, ow) with
+    oh = floor((height + p - d (kh - 1) - 1) / s) + 1, p the padding of both sides together.
+    Parameters: weights (filters, channels, kh, kw), bias (filters,).
+    Keeps for backward: its input and its output.
+    Raises ValueError for sizes that do not fit, TypeError for what is no number.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
+    >>> from CNN import CNN
+    >>> CNN(Conv2D(6, kernel_size=(3, 5), padding="same")).build((1, 8, 8)).output_shape
+    (6, 8, 8)
+    """
+
+    stem = "conv"
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Pair = 3,
+        stride: int | Pair = 1,
+        padding: str | int | Pair = "same",
+        dilation: int | Pair = 1,
+        activation: str | Activation | None = "leaky_relu",
+        bias: bool = True,
+        initialiser: str = "auto",
+        optimizer: Any = None,
+        l2: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer, l2=l2)
+        require_count("Conv2D: filters", filters)
+        self.filters = int(filters)
+        self.kernel = pair("Conv2D: kernel_size", kernel_size)
+        self.stride = pair("Conv2D: stride", stride)
+        self.dilation = pair("Conv2D: dilation", dilation)
+        self.padding = padding
+        self.activation = activation_named(activation)
+        self.has_bias = bias
+        self.initialiser = check_initialiser(initialiser)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.window = self._resolve(input_shape)
+        self.activation.use(setup.kernels)
+        shape = (self.filters, input_shape[0], *self.kernel)
+        self.parameters = {
+            "weights": draw_weights(
+                self.initialiser, shape, self.activation, setup.rng, setup.dtype
+            )
+        }
+        if self.has_bias:
+            self.parameters["bias"] = np.zeros(self.filters, setup.dtype)
+        return (self.filters, *self.window.output)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """y = f(w * x + bias); keeps x and y."""
+        weights, bias = self.parameters["weights"], self.parameters.get("bias")
+        y = self.activation.apply(self.kernels.conv2d(x, weights, bias, self.window))
+        return y, (x, y)
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
+        x, y = memory
+        dz = self.activation.gradient(dy, y)
+        gradients = {"weights": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
+        if self.has_bias:
+            gradients["bias"] = self.kernels.bias_gradient(dz)
+        if not self.needs_input_gradient:
+            return None, gradients
+        weights = self.parameters["weights"]
+        dx = self.kernels.conv2d_input_gradient(dz, weights, self.window, x.shape)
+        return dx, gradients
+
+    def multiply_adds(self) -> int:
+        """filters x channels x kh x kw for each output pixel."""
+        return math.prod(self.output_shape) * self.input_shape[0] * math.prod(self.kernel)
+
+
+class Pooling(Sliding):
+    """What both poolings share: a window without weights, side by side unless told otherwise."""
+
+    def __init__(
+        self,
+        size: int | Pair = 2,
+        stride: int | Pair | None = None,
+        padding: str | int | Pair = 0,
+        ceil_mode: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        who = type(self).__name__
+        self.kernel = pair(f"{who}: size", size)
+        self.stride = self.kernel if stride is None else pair(f"{who}: stride", stride)
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.window = window = self._resolve(input_shape)
+        if any(p >= k for p, k in zip(window.padding[::2], self.kernel, strict=True)):
+            raise ValueError(
+                f"{self.label}: padding {self.padding} must be smaller than size {self.kernel}, "
+                "or a window would lie wholly outside the image"
+            )
+        return (input_shape[0], *window.output)
+
+
+class MaxPool2D(Pooling):
+    """The largest pixel of each window.
+
+    y[c, i, j] = max over a, b of x[c, i s + a - p, j s + b - p]
+
+    Parameters
+    ----------
+    size : height and width of the window in pixels, a number or a pair.
+    stride : pixels between windows; as large as the window unless told otherwise.
+    padding : "valid", "same", a number or a pair; padding is minus infinity, so it never wins.
+    ceil_mode : whether a last, partial window counts.
+    name : how summaries and errors call it.
+
+    Input (channels, height, width), output (channels, oh, ow).  Keeps which pixel won each window;
+    of equal ones the first, and it gets the whole gradient, as in PyTorch.
+    Raises ValueError for sizes that do not fit.
+
+    >>> from CNN import CNN
+    >>> CNN(MaxPool2D(2)).build((6, 8, 8)).output_shape
+    (6, 4, 4)
+    """
+
+    stem = "pool"
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The maxima; keeps the winners' places."""
+        y, winner = self.kernels.max_pool(x, self.window)
+        return y, (winner, x.shape)
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The gradient of a window goes to its winner."""
+        winner, shape = memory
+        return self.kernels.max_pool_gradient(dy, winner, self.window, shape), {}
+
+
+class AvgPool2D(Pooling):
+    """The mean of each window.
+
+    y[c, i, j] = (sum over a, b of x[c, i s + a - p, j s + b - p]) / count
+
+    Parameters
+    ----------
+    size, stride, padding, ceil_mode, name : as for MaxPool2D; padding is 0.
+    count_padding : whether padding counts as pixels (as in PyTorch, and its default) or the mean
+        is over the image's own pixels alone.
+
+    Input (channels, height, width), output (channels, oh, ow).  Keeps nothing but the shape.
+    Raises ValueError for sizes that do not fit.
+
+    >>> from CNN import CNN
+    >>> CNN(AvgPool2D(2, ceil_mode=True)).build((6, 7, 7)).output_shape
+    (6, 4, 4)
+    """
+
+    stem = "pool"
+
+    def __init__(
+        self,
+        size: int | Pair = 2,
+        stride: int | Pair | None = None,
+        padding: str | int | Pair = 0,
+        ceil_mode: bool = False,
+        count_padding: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(size, stride, padding, ceil_mode, name)
+        self.count_padding = count_padding
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        output = super()._build(input_shape, setup)
+        border = None
+        if self.count_padding:
+            asked = resolve_window(
+                self.label, input_shape, self.kernel, self.stride, self.padding, self.dilation
+            ).padding
+            border = (asked[1], asked[3])  # what `ceil` adds behind it never counts
+        self.counts = window_counts((input_shape[1], input_shape[2]), self.window, border)
+        return output
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The means; keeps the input's shape."""
+        return self.kernels.average_pool(x, self.counts, self.window), x.shape
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The gradient of a window in equal shares to its pixels."""
+        return self.kernels.average_pool_gradient(dy, self.counts, self.window, memory), {}
+
+
+class GlobalAvgPool2D(Layer):
+    """The mean of each channel: y[c] = mean over i, j of x[c, i, j] (Lin et al. 2014).
+
+    Input (channels, height, width), output (channels,).  Keeps nothing but the shape.
+
+    >>> from CNN import CNN
+    >>> CNN(GlobalAvgPool2D()).build((6, 8, 8)).output_shape
+    (6,)
+    """
+
+    stem = "pool"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.expects_volume(input_shape)
+        return (input_shape[0],)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The mean over height and width."""
+        channels, height, width, samples = x.shape
+        return x.reshape(channels, height * width, samples).mean(axis=1), x.shape
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """Equal shares to all pixels."""
+        share = dy / dy.dtype.type(memory[1] * memory[2])
+        return np.broadcast_to(share[:, None, None], memory).copy(), {}
+
+    def reach(self, before: Reach) -> Reach:
+        """Everything."""
+        h, w = self.input_shape[1:]
+        size = [r + (n - 1) * j for r, n, j in zip(before.size, (h, w), before.jump, strict=True)]
+        return Reach((size[0], size[1]), before.jump)

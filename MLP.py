@@ -1,0 +1,274 @@
+"""MLP: the layers that do not slide, the activations, and the optimizers that train them.
+
+Inside the network a row is (features, samples), so a dense layer is the textbook Y = W X + b with
+one column per sample.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from engine.activations import (
+    Activation,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    activation_named,
+)
+from engine.errors import require_count, require_positive, require_share
+from engine.initialisers import check_initialiser, draw_weights
+from engine.layer import Array, Coupled, CoupledLayer, Gradients, Layer, Pass, Setup
+from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from engine.shapes import Shape
+
+__all__ = [
+    "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Dense", "Dropout", "Flatten",
+    "Identity", "LeakyReLU", "RMSprop", "ReLU", "Sigmoid", "Softmax", "Tanh",
+]  # fmt: skip
+
+
+class Dense(Layer):
+    """A fully connected layer: Y = f(W X + b).
+
+    Parameters
+    ----------
+    units : number of outputs.
+    activation : a name or an Activation; sigmoid unless told otherwise, None for none.
+    bias : whether each unit has one.
+    initialiser : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
+    optimizer : this layer's own, where it differs from the network's.
+    l2 : this layer's own L2 factor on the weights; None takes the network's.
+    name : how summaries and errors call it.
+
+    Input (features,) or a volume, which it flattens in the order channel, row, column; output
+    (units,).  Parameters: weights (units, features), bias (units,).
+    Keeps for backward: its input and its output.
+    Raises ValueError for units below 1 and unknown names.
+    Source: Rumelhart, Hinton and Williams 1986.
+
+    >>> from CNN import CNN
+    >>> CNN(Dense(10)).build((3, 4, 4)).parameter_count
+    490
+    """
+
+    stem = "dense"
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation | None = "sigmoid",
+        bias: bool = True,
+        initialiser: str = "auto",
+        optimizer: Any = None,
+        l2: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer, l2=l2)
+        require_count("Dense: units", units)
+        self.units = int(units)
+        self.activation = activation_named(activation)
+        self.has_bias = bias
+        self.initialiser = check_initialiser(initialiser)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.activation.use(setup.kernels)
+        shape = (self.units, math.prod(input_shape))
+        self.parameters = {
+            "weights": draw_weights(
+                self.initialiser, shape, self.activation, setup.rng, setup.dtype
+            )
+        }
+        if self.has_bias:
+            self.parameters["bias"] = np.zeros(self.units, setup.dtype)
+        return (self.units,)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """Y = f(W X + b); keeps X and Y."""
+        rows = x.reshape(-1, x.shape[-1])  # (channels, height, width, n) -> (features, n), free
+        z = self.kernels.dense(rows, self.parameters["weights"], self.parameters.get("bias"))
+        y = self.activation.apply(z)
+        return y, (x, y)
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """dZ = dY f'(Z); dW = dZ X^T, db = sum over the samples of dZ, dX = W^T dZ."""
+        x, y = memory
+        dz = self.activation.gradient(dy, y)
+        rows = x.reshape(-1, x.shape[-1])
+        gradients = {"weights": self.kernels.dense_weight_gradient(rows, dz)}
+        if self.has_bias:
+            gradients["bias"] = self.kernels.bias_gradient(dz)
+        if not self.needs_input_gradient:
+            return None, gradients
+        dx = self.kernels.dense_input_gradient(dz, self.parameters["weights"])
+        return dx.reshape(x.shape), gradients
+
+    def multiply_adds(self) -> int:
+        """units x features."""
+        return self.units * math.prod(self.input_shape)
+
+
+class Flatten(Layer):
+    """A volume as one row of features, in the order channel, row, column.
+
+    Input any shape, output (features,).  Keeps nothing but the shape.
+
+    >>> from CNN import CNN
+    >>> CNN(Flatten()).build((3, 4, 5)).output_shape
+    (60,)
+    """
+
+    stem = "flatten"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        return (math.prod(input_shape),)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The same numbers in another shape."""
+        return x.reshape(-1, x.shape[-1]), x.shape
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The same numbers in the old shape."""
+        return dy.reshape(memory), {}
+
+
+class Dropout(Layer):
+    """Training only: each number is 0 with probability `rate`, else x / (1 - rate).
+
+    The mask follows from the seed, the step, the shard and the layer's place alone, so that runs
+    repeat on any number of threads.  In use the layer passes everything on unchanged.
+
+    Input and output any shape.  Keeps the mask.  Raises ValueError for a rate outside 0 <= p < 1.
+    Source: Srivastava et al. 2014.
+
+    >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+
+    stem = "dropout"
+
+    def __init__(self, rate: float = 0.5, name: str | None = None) -> None:
+        super().__init__(name=name)
+        require_share("Dropout: rate", rate)
+        self.rate = float(rate)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """x times the mask; keeps the mask (None outside training)."""
+        if not run.training or not self.rate:
+            return x, None
+        kept = run.generator(self.number).random(x.shape, np.float32) >= self.rate
+        mask = kept.astype(x.dtype)
+        mask *= x.dtype.type(1 / (1 - self.rate))
+        return x * mask, mask
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """dy times the mask."""
+        return (dy if memory is None else dy * memory), {}
+
+
+class BatchNorm(CoupledLayer):
+    """Each channel (or feature) to mean 0 and variance 1 over the batch, then scaled and shifted.
+
+    xhat = (x - mean) / sqrt(var + epsilon); y = scale xhat + shift
+
+    One class for rows and volumes: batch-last makes them the same, the first axis is the channel.
+    In training mean and variance are those of the whole mini-batch (summed over its shards); in
+    use they are running averages: running = (1 - momentum) running + momentum batch, with the
+    unbiased variance, as in PyTorch.
+
+    Parameters
+    ----------
+    momentum : share of the newest batch in the running averages.
+    epsilon : added to the variance.
+    optimizer, name : as for Dense.
+
+    Input and output any shape.  Parameters: scale and shift, (channels,).  Keeps xhat and 1/std.
+    Raises ValueError in training where a channel has a single value in the whole batch.
+    Source: Ioffe and Szegedy 2015.
+
+    >>> from CNN import CNN
+    >>> CNN(BatchNorm()).build((3, 4, 4)).parameter_count
+    6
+    """
+
+    stem = "norm"
+
+    def __init__(
+        self,
+        momentum: float = 0.1,
+        epsilon: float = 1e-5,
+        optimizer: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer)
+        require_share("BatchNorm: momentum", momentum, closed=True)
+        require_positive("BatchNorm: epsilon", epsilon)
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        channels = input_shape[0]
+        self.parameters = {
+            "scale": np.ones(channels, setup.dtype),
+            "shift": np.zeros(channels, setup.dtype),
+        }
+        self.buffers = {
+            "running_mean": np.zeros(channels, setup.dtype),
+            "running_variance": np.ones(channels, setup.dtype),
+        }
+        return input_shape
+
+    def forward_program(self, x: Array, run: Pass) -> Coupled:
+        """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
+        rows = x.reshape(x.shape[0], -1)  # (channels, everything else)
+        if run.training:
+            count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
+            if count < 2:
+                raise ValueError(
+                    f"{self.label}: cannot normalise over one value per channel (batch of 1 with "
+                    "no height and width); use a batch_size of at least 2"
+                )
+            mean = (yield rows.sum(axis=1)) / count
+            centred = rows - mean[:, None]
+            variance = (yield np.einsum("ci,ci->c", centred, centred)) / count
+        else:
+            count, mean = 0, self.buffers["running_mean"]
+            variance = self.buffers["running_variance"]
+            centred = rows - mean[:, None]
+        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+        centred *= inverse[:, None]
+        y = centred * self.parameters["scale"][:, None]
+        y += self.parameters["shift"][:, None]
+        return y.reshape(x.shape), (centred, inverse, mean, variance, count)
+
+    def backward_program(self, dy: Array, memory: Any) -> Coupled:
+        """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
+        xhat, inverse, _, _, count = memory
+        rows = dy.reshape(dy.shape[0], -1)
+        factor = (self.parameters["scale"] * inverse)[:, None]
+        shift, scale = rows.sum(axis=1), np.einsum("ci,ci->c", rows, xhat)
+        gradients = {"scale": scale, "shift": shift}
+        if not count:  # running statistics do not depend on x
+            return (rows * factor).reshape(dy.shape), gradients
+        total = (yield np.stack([shift, scale])) / count
+        dx = rows - total[0][:, None]
+        dx -= xhat * total[1][:, None]
+        dx *= factor
+        return dx.reshape(dy.shape), gradients
+
+    def after_step(self, memory: Any) -> None:
+        """Move the running averages towards the batch's."""
+        _, _, mean, variance, count = memory
+        for name, value in (
+            ("running_mean", mean),
+            ("running_variance", variance * (count / (count - 1))),
+        ):
+            self.buffers[name] *= mean.dtype.type(1 - self.momentum)
+            self.buffers[name] += mean.dtype.type(self.momentum) * value.astype(mean.dtype)

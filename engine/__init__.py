@@ -1,0 +1,1 @@
+"""How the network computes: layer protocol, sizes, losses, optimizers, shards and kernels."""

@@ -1,0 +1,49 @@
+"""Small helpers that word errors alike: what was given, what was expected, how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+
+class Diverged(ArithmeticError):
+    """Raised when a loss stops being a finite number; the message names the step and the layer."""
+
+
+def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
+    """The error for a name that nobody knows, with the nearest known one.
+
+    >>> print(unknown_name("activation", "relo", ["relu", "tanh"]))
+    unknown activation 'relo': did you mean 'relu'? Known: relu, tanh
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(given).lower(), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ValueError(f"unknown {what} {given!r}: {hint}Known: {', '.join(names)}")
+
+
+def require_positive(what: str, value: Any) -> None:
+    """Raise unless `value` is a number above zero (True, None and text are no numbers here)."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what}: expected a number above 0, got {value!r}")
+    if not 0 < float(value) < float("inf"):
+        raise ValueError(f"{what}: expected a finite number above 0, got {value!r}")
+
+
+def require_share(what: str, value: Any, *, closed: bool = False) -> None:
+    """Raise unless 0 <= `value` < 1 (or <= 1 where `closed`)."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what}: expected a number from 0 to 1, got {value!r}")
+    if not (0 <= float(value) < 1 or (closed and value == 1)):
+        bound = "0 <= value <= 1" if closed else "0 <= value < 1"
+        raise ValueError(f"{what}: expected {bound}, got {value!r}")
+
+
+def require_count(what: str, value: Any, *, least: int = 1) -> None:
+    """Raise unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what}: expected a whole number of at least {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{what}: expected at least {least}, got {value!r}")

@@ -1,0 +1,73 @@
+"""What a training run remembers: a record for each epoch, and the running loss within."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Running:
+    """Loss and accuracy of the images of late: means over a window of steps.
+
+    `window` is in images; `add` takes what one step gave.
+    """
+
+    window: int = 1000
+    _steps: deque[tuple[int, float, int]] = field(default_factory=deque)
+    _images: int = 0
+    _loss: float = 0.0
+    _correct: int = 0
+
+    def add(self, images: int, loss_sum: float, correct: int) -> None:
+        """One step: images in it, the sum of their losses, how many were right."""
+        self._steps.append((images, loss_sum, correct))
+        self._images += images
+        self._loss += loss_sum
+        self._correct += correct
+        while len(self._steps) > 1 and self._images - self._steps[0][0] >= self.window:
+            old = self._steps.popleft()
+            self._images -= old[0]
+            self._loss -= old[1]
+            self._correct -= old[2]
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the window."""
+        return self._loss / max(self._images, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the window that was right."""
+        return self._correct / max(self._images, 1)
+
+
+@dataclass
+class History:
+    """The course of a training run.
+
+    `records`: one dict for each epoch (epoch, loss, accuracy, validation_loss,
+    validation_accuracy, learning_rate, seconds, images_per_second); `running`: about a hundred
+    points an epoch (images, loss, accuracy); `ended` says in words why it stopped, `best_epoch`
+    whose weights the network now has (None: the last ones).
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    running: list[dict[str, float]] = field(default_factory=list)
+    ended: str = ""
+    best_epoch: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation together."""
+        return float(sum(record["seconds"] for record in self.records))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain lists and numbers."""
+        return {
+            "ended": self.ended,
+            "best_epoch": self.best_epoch,
+            "epochs": self.records,
+            "running": self.running,
+        }

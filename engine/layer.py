@@ -1,0 +1,199 @@
+"""The layer protocol: what a layer owns, and what it may know of the pass it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from engine.shapes import Shape
+
+Array = np.ndarray
+Gradients = dict[str, Array]
+# A program that may pause to have one array summed over all shards of the batch.
+Coupled = Generator[Array, Array, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a layer may know of the pass it is in: training or not, and the key of its randomness.
+
+    `batch` is the number of samples of the whole mini-batch (not of this shard).
+    """
+
+    training: bool = False
+    seed: int = 0
+    step: int = 0
+    shard: int = 0
+    batch: int = 0
+
+    def generator(self, stream: int) -> np.random.Generator:
+        """Random numbers that depend on (seed, step, shard, stream) alone, never on who draws them.
+
+        Philox is a counter-based generator (Salmon et al. 2011), so starting one at a given place
+        costs nothing and no state is shared between threads.
+        """
+        key = (self.seed % 2**64, 0)
+        counter = (0, stream, self.shard, self.step)
+        bits = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
+        return np.random.Generator(bits)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a layer needs to come to life: random numbers, the dtype, and the kernels to call."""
+
+    rng: np.random.Generator
+    dtype: np.dtype
+    kernels: ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The receptive field: pixels seen by one output, and pixels between two outputs."""
+
+    size: tuple[int, int] = (1, 1)
+    jump: tuple[int, int] = (1, 1)
+
+
+class Layer:
+    """One step of the network.
+
+    `build(input_shape, setup)` creates the parameters and returns the output shape.
+    `forward(x, run) -> (y, memory)` and `backward(dy, memory) -> (dx, gradients)` keep nothing on
+    the layer, so any number of threads may be inside the same one.  Arrays are batch-last:
+    (channels, height, width, samples) or (features, samples).  `gradients` has the names of
+    `parameters`.
+    """
+
+    couples_samples = False  # True: samples of a batch see each other (batch normalisation)
+    stem = "layer"  # a layer without a name becomes stem1, stem2, ...
+
+    def __init__(
+        self, *, name: str | None = None, optimizer: Any = None, l2: float | None = None
+    ) -> None:
+        self.name = name or ""
+        self.optimizer = optimizer
+        self.l2 = l2  # None: the network's
+        self.number = 0  # the place in the network; keys this layer's random numbers
+        self.needs_input_gradient = True  # the network's first layer can do without
+        self.parameters: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}  # state that training fills but no gradient moves
+        self.input_shape: Shape = ()
+        self.output_shape: Shape = ()
+        self.kernels: Any = None
+
+    def build(self, input_shape: Shape, setup: Setup) -> Shape:
+        """Create parameters for `input_shape` and return the output shape."""
+        self.input_shape = tuple(input_shape)
+        self.kernels = setup.kernels
+        self.output_shape = self._build(self.input_shape, setup)
+        return self.output_shape
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        return input_shape
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The layer's output and whatever its backward needs."""
+        raise TypeError(f"{type(self).__name__} must define forward(x, run) -> (y, memory)")
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The gradient for the input (None where nobody needs it) and for each parameter."""
+        raise TypeError(f"{type(self).__name__} must define backward(dy, memory)")
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one sample going forward."""
+        return 0
+
+    def describe(self) -> str:
+        """The layer's settings in a few words, for the summary."""
+        return ""
+
+    def reach(self, before: Reach) -> Reach:
+        """The receptive field behind this layer, given the one before it."""
+        return before
+
+    def after_step(self, memory: Any) -> None:
+        """Called once a training step with one shard's memory (running statistics live here)."""
+
+    @property
+    def label(self) -> str:
+        """How messages name this layer: the class and the given name."""
+        return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
+
+    def expects_volume(self, input_shape: Shape) -> None:
+        """Raise unless the input is (channels, height, width)."""
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"{self.label}: expected input (channels, height, width), got {input_shape}; "
+                "put it before the first Dense or Flatten"
+            )
+
+    def __repr__(self) -> str:
+        return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
+
+
+class CoupledLayer(Layer):
+    """A layer whose samples see each other: its passes are programs that pause for a sum.
+
+    `forward_program` and `backward_program` are generators: they `yield` an array of their own
+    shard and are sent back its sum over all shards (the same fixed tree as the gradients).
+    """
+
+    couples_samples = True
+
+    def forward_program(self, x: Array, run: Pass) -> Coupled:
+        """Like `forward`, pausing at every `yield partial` for the sum over all shards."""
+        raise TypeError(f"{type(self).__name__} must define forward_program(x, run)")
+
+    def backward_program(self, dy: Array, memory: Any) -> Coupled:
+        """Like `backward`, pausing at every `yield partial` for the sum over all shards."""
+        raise TypeError(f"{type(self).__name__} must define backward_program(dy, memory)")
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The pass of a batch that is one shard."""
+        return alone(self.forward_program(x, run))
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The pass of a batch that is one shard."""
+        return alone(self.backward_program(dy, memory))
+
+
+def alone(program: Coupled) -> Any:
+    """Run a program as the only shard: every partial sum is already the whole."""
+    try:
+        partial = next(program)
+        while True:
+            partial = program.send(partial)
+    except StopIteration as end:
+        return end.value
+
+
+def forward_chain(layers: list[Layer], x: Array, run: Pass) -> Coupled:
+    """Forward through `layers`; returns (output, the memories in order)."""
+    memories = []
+    for layer in layers:
+        if isinstance(layer, CoupledLayer):
+            x, memory = yield from layer.forward_program(x, run)
+        else:
+            x, memory = layer.forward(x, run)
+        memories.append(memory)
+    return x, memories
+
+
+def backward_chain(layers: list[Layer], dy: Array, memories: list[Any]) -> Coupled:
+    """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
+    gradients: list[Gradients] = []
+    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+        if dy is None:  # nothing before this layer learns
+            gradients.append({})
+        elif isinstance(layer, CoupledLayer):
+            dy, own = yield from layer.backward_program(dy, memory)
+            gradients.append(own)
+        else:
+            dy, own = layer.backward(dy, memory)
+            gradients.append(own)
+    return dy, gradients[::-1]

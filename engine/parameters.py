@@ -1,0 +1,107 @@
+"""All trainable numbers of a network in one flat vector; each layer's arrays are views of it.
+
+One vector means one optimizer call for the whole network, one copy for the best weights, one tree
+for the gradients: what makes batches of one image fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.layer import Array, Gradients, Layer
+from engine.optimizers import Optimizer, State
+from engine.schedules import Moment
+
+
+@dataclass
+class Group:
+    """A stretch of the flat vector that one optimizer moves, and that optimizer's state."""
+
+    optimizer: Optimizer
+    where: slice
+    state: State
+
+
+class Parameters:
+    """The flat vector `values` of the trainable numbers of `layers`, in their order.
+
+    `default` is the optimizer of layers without their own; `l2` the factor of layers without
+    theirs (it acts on arrays named "weights", never on biases).
+    """
+
+    def __init__(self, layers: Sequence[Layer], default: Optimizer, l2: float, dtype: Any) -> None:
+        self.layers = list(layers)
+        arrays = [(layer, name) for layer in self.layers for name in layer.parameters]
+        sizes = [layer.parameters[name].size for layer, name in arrays]
+        self.values = np.empty(sum(sizes), dtype)
+        self.l2: Array | None = None
+        decay = np.zeros(len(self.values), dtype)
+        self.groups: list[Group] = []
+        start = 0
+        for (layer, name), size in zip(arrays, sizes, strict=True):
+            where = slice(start, start + size)
+            view = self.values[where].reshape(layer.parameters[name].shape)
+            view[...] = layer.parameters[name]
+            layer.parameters[name] = view
+            if name == "weights":
+                decay[where] = l2 if layer.l2 is None else layer.l2
+            self._place(layer.optimizer or default, where)
+            start += size
+        if decay.any():
+            self.l2 = decay
+
+    def _place(self, optimizer: Optimizer, where: slice) -> None:
+        """Join the last group where it has the same optimizer, else open a new one."""
+        if self.groups and self.groups[-1].optimizer is optimizer:
+            last = self.groups[-1]
+            where = slice(last.where.start, where.stop)
+            self.groups.pop()
+        self.groups.append(Group(optimizer, where, optimizer.new_state(self.values[where])))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def gather(self, gradients: Sequence[Gradients]) -> Array:
+        """The gradients of all layers as one flat vector (a layer may give none: zeros)."""
+        flat = np.empty_like(self.values)
+        start = 0
+        for layer, own in zip(self.layers, gradients, strict=True):
+            for name, value in layer.parameters.items():
+                stop = start + value.size
+                flat[start:stop] = own[name].reshape(-1) if name in own else 0
+                start = stop
+        return flat
+
+    def penalty(self) -> float:
+        """The L2 term of the loss: sum of l2 w^2 / 2."""
+        if self.l2 is None:
+            return 0.0
+        return 0.5 * float(np.dot(self.l2, self.values * self.values))
+
+    def update(self, gradient: Array, moment: Moment, kernels: Any) -> float:
+        """Move all weights in place; returns the learning rate of the last group."""
+        if self.l2 is not None:
+            gradient = gradient + self.l2 * self.values
+        rate = 0.0
+        for group in self.groups:
+            values, part = self.values[group.where], gradient[group.where]
+            rate = group.optimizer.step(values, part, group.state, moment, kernels)
+        return rate
+
+    def buffers(self) -> Iterator[Array]:
+        """What training fills but no gradient moves (running statistics)."""
+        for layer in self.layers:
+            yield from layer.buffers.values()
+
+    def snapshot(self) -> list[Array]:
+        """A copy of everything that makes the network's answers."""
+        return [self.values.copy(), *(buffer.copy() for buffer in self.buffers())]
+
+    def restore(self, snapshot: list[Array]) -> None:
+        """Put a snapshot back."""
+        for target, source in zip([self.values, *self.buffers()], snapshot, strict=True):
+            target[...] = source

@@ -1,0 +1,84 @@
+"""One shard of one step: take the images, forward, loss, backward.  A program for `Workers.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from engine.layer import Array, Coupled, CoupledLayer, Layer, Pass, backward_chain, forward_chain
+from engine.losses import Loss
+from engine.parameters import Parameters
+
+AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
+
+Augment = Callable[[Array, np.random.Generator], Array]
+
+
+class Source(Protocol):
+    """Where images come from: `Datasets.Dataset` is one."""
+
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def batch(self, indices: Any, dtype: Any = np.float32) -> tuple[Array, Array]: ...
+
+
+@dataclass(slots=True)
+class Part:
+    """What one shard gives: sum of its losses, right answers, its share of the flat gradient."""
+
+    loss: float
+    correct: int
+    gradient: Array
+    coupled: list[tuple[CoupledLayer, Any]]
+
+
+def to_batch_last(x: Array) -> Array:
+    """(n, channels, height, width) or (n, features) -> the same with the samples last, C-contiguous.
+
+    The one place where the outside world's order becomes the network's.
+    """
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1))
+
+
+def to_batch_first(x: Array) -> Array:
+    """The way back: samples first, C-contiguous."""
+    return np.ascontiguousarray(np.moveaxis(x, -1, 0))
+
+
+def count_right(outputs: Array, labels: Array) -> int:
+    """How many columns have their largest entry at the label."""
+    return int(np.count_nonzero(outputs.argmax(axis=0) == labels))
+
+
+def train_shard(
+    layers: list[Layer],
+    loss: Loss,
+    parameters: Parameters,
+    data: Source,
+    indices: Array,
+    run: Pass,
+    augment: Augment | None = None,
+) -> Coupled:
+    """The `Part` of the images at `indices`; pauses wherever a layer couples the shards."""
+    x, labels = data.batch(indices, parameters.values.dtype)
+    if augment is not None:
+        x = augment(x, run.generator(AUGMENTATION_STREAM))
+    outputs, memories = yield from forward_chain(layers, to_batch_last(x), run)
+    losses, memory = loss.forward(outputs, labels)
+    dz = loss.backward(memory, run.batch)
+    _, gradients = yield from backward_chain(layers, dz, memories)
+    coupled = [
+        (layer, memory)
+        for layer, memory in zip(layers, memories, strict=True)
+        if isinstance(layer, CoupledLayer) and run.shard == 0
+    ]
+    total = float(losses.sum(dtype=np.float64))
+    return Part(total, count_right(outputs, labels), parameters.gather(gradients), coupled)
