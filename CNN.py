@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from tqdm import tqdm
 
 from Datasets import Dataset, Scaling
 from engine.activations import Identity, Sigmoid, Softmax
+from engine.course import Course, batches
 from engine.errors import Diverged, require_count, require_positive, require_share
 from engine.gradient_check import GradientReport, check_layers
-from engine.history import History, Running
+from engine.history import History
 from engine.interrupt import Interruption
 from engine.kernels import choose
 from engine.layer import Array, Layer, Pass, Setup, alone, backward_chain, forward_chain
@@ -35,8 +35,8 @@ from engine.schedules import Moment
 from engine.shapes import Shape
 from engine.step import Augment, Part, count_right, to_batch_first, to_batch_last, train_shard
 from engine.summary import summary_table
-from insight.maps import preview as preview_figure
 from insight.results import save
+from sources.given import as_dataset, as_images
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 
@@ -176,7 +176,7 @@ class CNN:
         What turns the outputs into class scores is kept in `self.head`.
         """
         last = self.layers[-1]
-        carried = getattr(last, "activation", last)
+        carried: Any = getattr(last, "activation", last)
         self.head: Any = None
         if not self.loss.on_logits:
             return
@@ -238,9 +238,7 @@ class CNN:
         """
         dy = to_batch_last(np.asarray(dy, self.dtype))
         _, gradients = alone(backward_chain(self.layers, dy, memories))
-        return {
-            layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own
-        }
+        return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
     # --- training ----------------------------------------------------------------------------
 
@@ -277,8 +275,8 @@ class CNN:
         and the layer, where the loss is no longer finite (the best weights come back first), and
         ValueError or TypeError for arguments that do not fit.
         """
-        data = self._as_data(train, "train")
-        checks = None if validation is None else self._as_data(validation, "validation")
+        data = self._as_data(train)
+        checks = None if validation is None else self._as_data(validation)
         checks = checks if checks is not None and len(checks) else None
         require_count("epochs", epochs)
         require_count("batch_size", batch_size)
@@ -292,29 +290,15 @@ class CNN:
         self.build(data.shape)
         self._check_labels(data)
         self.classes, self.scaling = data.classes, data.scaling
-        if np.issubdtype(data.images.dtype, np.floating):
-            _check_finite(data.images)
-
-        course = _Course(self, data, checks, epochs, batch_size, augment, shuffle)
-        course.shows = _Preview(self, checks or data, preview, preview_folder) if preview else None
-        self.history = course.history
+        self.history = History()
+        show = _Preview(self, checks or data, preview, preview_folder) if preview else None
+        course = Course(
+            self, self._built(), data, checks, epochs, batch_size, augment=augment,
+            shuffle=shuffle, patience=patience, after_step=show, progress=progress,
+            history=self.history,
+        )  # fmt: skip
         with self.workers.ready(), Interruption() as interruption:
-            try:
-                for epoch in range(epochs):
-                    course.epoch(epoch, progress, interruption)
-                    if interruption.asked:
-                        self.history.ended = f"interrupted in epoch {epoch + 1}"
-                        break
-                    if patience is not None and course.waited >= patience:
-                        self.history.ended = f"no better epoch for {patience} epochs"
-                        break
-                else:
-                    self.history.ended = f"all {epochs} epochs done"
-            finally:
-                course.bring_back_best()
-        if progress and self.history.ended[:3] != "all":
-            print(f"Stopped: {self.history.ended}.", file=sys.stderr)
-        return self.history
+            return course.run(interruption)
 
     def train_step(
         self,
@@ -328,7 +312,7 @@ class CNN:
         Returns the sum of their losses and how many were right, before the step.  `fit` calls this;
         call it yourself for a training loop of your own.
         """
-        source = self._as_data(data, "data")
+        source = self._as_data(data)
         parameters = self.build(source.shape)._built()
         where = np.arange(len(source)) if indices is None else indices
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
@@ -380,7 +364,7 @@ class CNN:
 
     def evaluate(self, data: AnyData, batch_size: int = 1024) -> Evaluation:
         """Mean loss and share of right answers on a data set."""
-        source = self._as_data(data, "data")
+        source = self._as_data(data)
         self.build(source.shape)
         self._check_labels(source)
         if not len(source):
@@ -407,14 +391,15 @@ class CNN:
         """
         scores = self.scores(images, batch_size)
         if self.head is None and isinstance(self._last_activation(), Sigmoid):
-            return scores / np.maximum(scores.sum(axis=1, keepdims=True), np.finfo(scores.dtype).tiny)
+            least = np.finfo(scores.dtype).tiny
+            return scores / np.maximum(scores.sum(axis=1, keepdims=True), least)
         if self.head is None and not isinstance(self._last_activation(), Softmax):
             return np.ascontiguousarray(self.kernels.softmax_(scores.T.copy()).T)
         return scores
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """What the last layer says, (samples, classes): sigmoid or softmax outputs as they are."""
-        source = self._as_images(images)
+        source = as_images(images, self.scaling)
         self.build(source.shape)
         parts = [to_batch_first(self._headed(y)) for _, y in self._outputs(source, batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, *self.output_shape), self.dtype)
@@ -445,7 +430,7 @@ class CNN:
 
         The last one is what the loss sees; dense layers give (samples, units).
         """
-        source = self._as_images(images)
+        source = as_images(images, self.scaling)
         self.build(source.shape)
         y = to_batch_last(source.batch(np.arange(len(source)), self.dtype)[0])
         found = []
@@ -463,13 +448,14 @@ class CNN:
 
         Takes `images` (20 to 50) spread over the classes, trains up to `epochs` on them in batches
         of a tenth, and stops when the loss is near zero and all are right.  The first loss is
-        compared with what chance gives.  This network is not changed.  Prints and returns the report.
+        compared with what chance gives.  This network is not changed.  Prints and returns
+        the report.
         """
         require_count("epochs", epochs)
         require_count("images", images)
         if not 20 <= images <= 50:
             raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
-        source = self._as_data(data, "data")
+        source = self._as_data(data)
         few = source.subset(_spread(source.labels, images))
         twin = self._twin(self.dtype).build(source.shape)
         twin._check_labels(source)
@@ -481,8 +467,9 @@ class CNN:
         bar = tqdm(range(epochs), "sanity check", leave=False, disable=quiet or None)
         with twin.workers.ready():
             for epoch in bar:
-                for start, indices in _batches(twin, epoch, len(few), batch, shuffle=True):
-                    step = epoch * per_epoch + start // batch
+                order = batches(twin.seed, epoch, len(few), batch, shuffle=True)
+                for number, indices in enumerate(order):
+                    step = epoch * per_epoch + number
                     twin.train_step(few, indices, Moment(step, epochs * per_epoch, per_epoch))
                 last = twin.evaluate(few)
                 bar.set_postfix(loss=f"{last.loss:.4f}", accuracy=f"{last.accuracy:.0%}")
@@ -496,15 +483,13 @@ class CNN:
             print(report)
         return report
 
-    def gradient_check(
-        self, data: AnyData, images: int = 4, quiet: bool = False
-    ) -> GradientReport:
+    def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
         """Compare every layer's gradients with central differences, in float64.
 
         Works on a copy with the same weights.  Prints and returns the report, which tells the
         layer and the parameter that is off.
         """
-        source = self._as_images(data)
+        source = as_images(data, self.scaling)
         self.build(source.shape)
         twin = self._twin(np.float64)
         x = source.batch(np.arange(min(images, len(source))), np.float64)[0]
@@ -528,7 +513,11 @@ class CNN:
 
         `image`: (channels, height, width), or a Dataset of one.
         """
-        source = image if isinstance(image, Dataset) else self._as_images(np.asarray(image)[None])
+        # Only who asks for a picture waits for matplotlib to load.
+        from insight.figures import preview as preview_figure
+
+        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
+        source = as_images(one, self.scaling)
         steps = [point["images"] for point in self.history.running]
         running = (
             steps,
@@ -541,7 +530,7 @@ class CNN:
             self.scores(source)[0],
             self.classes or [str(k) for k in range(self.output_shape[0])],
             truth,
-            running if steps else None,
+            running,
             title,
         )
         save(figure, path)
@@ -559,54 +548,14 @@ class CNN:
 
     # --- data --------------------------------------------------------------------------------
 
-    def _as_data(self, data: AnyData, what: str) -> Dataset:
-        """A Dataset as it is; a pair (images, labels) made into one."""
-        if isinstance(data, Dataset):
-            return data
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise TypeError(
-                f"{what}: expected a Dataset such as MNIST().train, or a pair (images, labels), "
-                f"got {type(data).__name__}"
-            )
-        images, labels = self._pixels(data[0]), np.asarray(data[1])
-        if not len(images):
-            raise ValueError(f"{what}: the data set is empty; it needs at least one image")
-        count = self._class_count(labels)
-        classes = self.classes or tuple(str(k) for k in range(count))
-        return Dataset(images, labels, classes, self._scaling_for(images))
+    def _as_data(self, data: AnyData) -> Dataset:
+        return as_dataset(data, self._class_names(), self.scaling)
 
-    def _class_count(self, labels: Array) -> int:
+    def _class_names(self) -> tuple[str, ...]:
+        """The classes' names if known, else the numbers of the last layer's units, else none."""
         last = self.layers[-1] if self.layers else None
-        units = getattr(last, "units", 0) or (self.output_shape[0] if self.input_shape else 0)
-        return int(units or labels.max() + 1)
-
-    def _as_images(self, data: AnyData) -> Dataset:
-        """A Dataset as it is; an array of images made into one with labels that nobody reads."""
-        if isinstance(data, Dataset):
-            return data
-        images = self._pixels(data)
-        return Dataset(images, np.zeros(len(images), int), ("?",), self._scaling_for(images))
-
-    def _pixels(self, images: Any) -> Array:
-        """Images as (n, channels, height, width), uint8 or finite float32."""
-        array = np.asarray(images)
-        if array.ndim == 3:
-            array = array[:, None]
-        if array.ndim != 4:
-            raise ValueError(
-                "expected images (samples, channels, height, width) or (samples, height, width), "
-                f"got shape {array.shape}"
-            )
-        if array.dtype != np.uint8:
-            array = np.asarray(array, np.float32)
-            _check_finite(array)
-        return array
-
-    def _scaling_for(self, images: Array) -> Scaling:
-        """Stored bytes are scaled as in training; floats are taken as scaled already."""
-        if images.dtype == np.uint8 and self.scaling is not None:
-            return self.scaling
-        return Scaling("unit" if images.dtype == np.uint8 else "none")
+        units = int(getattr(last, "units", 0))
+        return self.classes or tuple(str(k) for k in range(units))
 
     def _checked_images(self, images: Any) -> Array:
         """Scaled images of the network's own dtype and shape."""
@@ -625,99 +574,9 @@ class CNN:
             )
         if len(data.classes) != outputs[0]:
             raise ValueError(
-                f"the data has {len(data.classes)} classes but the last layer {outputs[0]} outputs; "
-                f"end the network with Dense({len(data.classes)})"
+                f"the data has {len(data.classes)} classes but the last layer gives {outputs[0]} "
+                f"outputs; end the network with Dense({len(data.classes)})"
             )
-
-
-class _Course:
-    """The course of one `fit`: order of the images, the steps, what is the best so far."""
-
-    def __init__(
-        self,
-        network: CNN,
-        data: Dataset,
-        checks: Dataset | None,
-        epochs: int,
-        batch: int,
-        augment: Augment | None,
-        shuffle: bool,
-    ) -> None:
-        self.network, self.data, self.checks, self.batch = network, data, checks, batch
-        self.augment, self.shuffle = augment, shuffle
-        self.per_epoch = math.ceil(len(data) / batch)
-        self.steps = epochs * self.per_epoch
-        self.epochs = epochs
-        self.history = History()
-        self.waited = 0
-        self.shows: _Preview | None = None
-        self._best: tuple[tuple[float, float], list[Array]] | None = None
-
-    def epoch(self, epoch: int, progress: bool, interruption: Interruption) -> None:
-        """All batches once, then validation, a record and (if it is the best) a copy."""
-        start, seen, loss, correct = time.perf_counter(), 0, 0.0, 0
-        running = Running(max(1000, 10 * self.batch))
-        mark = max(1, self.per_epoch // 100)
-        bar = tqdm(
-            total=len(self.data), desc=f"epoch {epoch + 1}/{self.epochs}", unit=" images",
-            unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
-            disable=None if progress else True,
-        )  # fmt: skip
-        for at, indices in _batches(
-            self.network, epoch, len(self.data), self.batch, shuffle=self.shuffle
-        ):
-            step = epoch * self.per_epoch + at // self.batch
-            moment = Moment(step, self.steps, self.per_epoch)
-            step_loss, right = self.network.train_step(self.data, indices, moment, self.augment)
-            seen, loss, correct = seen + len(indices), loss + step_loss, correct + right
-            running.add(len(indices), step_loss, right)
-            if bar.update(len(indices)):
-                bar.set_postfix_str(f"loss {running.loss:.4f}, accuracy {running.accuracy:.1%}")
-            if (step + 1) % mark == 0 or seen == len(self.data):
-                self.history.running.append(
-                    {
-                        "images": epoch * len(self.data) + seen,
-                        "loss": running.loss,
-                        "accuracy": running.accuracy,
-                    }
-                )
-            if self.shows is not None:
-                self.shows.after(epoch, seen, len(self.data))
-            if interruption.asked:
-                break
-        bar.close()
-        trained = time.perf_counter() - start
-        record: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "images": seen,
-            "loss": loss / seen + self.network._built().penalty(),
-            "accuracy": correct / seen,
-            "learning_rate": self.network.optimizer.schedule.at(moment),
-            "images_per_second": seen / trained,
-        }
-        self._validate(record)
-        record["seconds"] = time.perf_counter() - start
-        self.history.records.append(record)
-        if progress:
-            print(_line(record, self.epochs), flush=True)
-
-    def _validate(self, record: dict[str, Any]) -> None:
-        if self.checks is None:
-            return
-        result = self.network.evaluate(self.checks)
-        record["validation_loss"], record["validation_accuracy"] = result.loss, result.accuracy
-        rank = (result.accuracy, -result.loss)
-        if self._best is None or rank > self._best[0]:
-            self._best = (rank, self.network._built().snapshot())
-            self.history.best_epoch = record["epoch"]
-            self.waited = 0
-        else:
-            self.waited += 1
-
-    def bring_back_best(self) -> None:
-        """Give the network the weights of its best epoch."""
-        if self._best is not None:
-            self.network._built().restore(self._best[1])
 
 
 class _Preview:
@@ -730,7 +589,7 @@ class _Preview:
         self._shown = 0
         os.makedirs(folder, exist_ok=True)
 
-    def after(self, epoch: int, seen: int, images: int) -> None:
+    def __call__(self, epoch: int, seen: int, images: int) -> None:
         """Draw if another share of the data is through."""
         due = int((epoch + seen / images) / self.share + 1e-9)
         if due <= self._shown:
@@ -745,17 +604,6 @@ class _Preview:
         )
 
 
-def _batches(
-    network: CNN, epoch: int, count: int, batch: int, *, shuffle: bool
-) -> Iterator[tuple[int, Array]]:
-    """(first place, indices) of every mini-batch; the order follows from seed and epoch alone."""
-    order = np.arange(count)
-    if shuffle:
-        np.random.default_rng([network.seed, epoch, count]).shuffle(order)
-    for start in range(0, count, batch):
-        yield start, order[start : start + batch]
-
-
 def _spread(labels: Array, count: int) -> Array:
     """The first `count` places, taken from the classes in turn."""
     place_in_class = np.empty(len(labels), int)
@@ -763,24 +611,3 @@ def _spread(labels: Array, count: int) -> Array:
         where = np.flatnonzero(labels == label)
         place_in_class[where] = np.arange(len(where))
     return np.sort(np.argsort(place_in_class, kind="stable")[:count])
-
-
-def _check_finite(images: Array) -> None:
-    """Raise where an image holds NaN or infinity."""
-    bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{len(bad)} of {len(images)} images hold NaN or infinite pixels, the first is image "
-            f"{bad[0]}; clean or drop them"
-        )
-
-
-def _line(record: dict[str, Any], epochs: int) -> str:
-    """An epoch in one line."""
-    text = (
-        f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  loss {record['loss']:.4f}  "
-        f"accuracy {record['accuracy']:.2%}"
-    )
-    if "validation_accuracy" in record:
-        text += f"  validation {record['validation_accuracy']:.2%}"
-    return text + f"  {record['seconds']:.1f} s ({record['images_per_second']:,.0f} images/s)"

@@ -25,11 +25,21 @@ from engine.errors import require_count, require_positive, require_share
 from engine.initialisers import check_initialiser, draw_weights
 from engine.layer import Array, Coupled, CoupledLayer, Gradients, Layer, Pass, Setup
 from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from engine.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    OneCycle,
+    StepDecay,
+    WarmUp,
+)
 from engine.shapes import Shape
 
 __all__ = [
-    "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Dense", "Dropout", "Flatten",
-    "Identity", "LeakyReLU", "RMSprop", "ReLU", "Sigmoid", "Softmax", "Tanh",
+    "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Constant", "Cosine", "Dense",
+    "Dropout", "Exponential", "Flatten", "Identity", "InverseTime", "LeakyReLU", "OneCycle",
+    "RMSprop", "ReLU", "Sigmoid", "Softmax", "StepDecay", "Tanh", "WarmUp",
 ]  # fmt: skip
 
 

@@ -58,6 +58,10 @@ class History:
     ended: str = ""
     best_epoch: int | None = None
 
+    def note(self, images: int, running: Running) -> None:
+        """Add a point to the running curves: after so many images of the whole run."""
+        self.running.append({"images": images, "loss": running.loss, "accuracy": running.accuracy})
+
     @property
     def seconds(self) -> float:
         """Seconds of training and validation together."""

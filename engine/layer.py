@@ -187,13 +187,14 @@ def forward_chain(layers: list[Layer], x: Array, run: Pass) -> Coupled:
 def backward_chain(layers: list[Layer], dy: Array, memories: list[Any]) -> Coupled:
     """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
     gradients: list[Gradients] = []
+    dx: Array | None = dy
     for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
-        if dy is None:  # nothing before this layer learns
-            gradients.append({})
+        own: Gradients = {}
+        if dx is None:  # nothing before this layer learns
+            pass
         elif isinstance(layer, CoupledLayer):
-            dy, own = yield from layer.backward_program(dy, memory)
-            gradients.append(own)
+            dx, own = yield from layer.backward_program(dx, memory)
         else:
-            dy, own = layer.backward(dy, memory)
-            gradients.append(own)
-    return dy, gradients[::-1]
+            dx, own = layer.backward(dx, memory)
+        gradients.append(own)
+    return dx, gradients[::-1]

@@ -6,6 +6,7 @@ network keeps, for each group of parameters, the flat arrays that `slots` names,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,7 @@ class Adadelta(Optimizer):
         kernels.adadelta_(w, g, state["square"], state["step_square"], rate, self.rho, self.epsilon)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, RMSprop, Adadelta)
 }
 
@@ -217,7 +218,7 @@ def optimizer_named(given: str | Optimizer) -> Optimizer:
     if isinstance(given, Optimizer):
         return given
     if not isinstance(given, str):
-        raise TypeError(f"optimizer: expected a name or an Optimizer such as Adam(1e-3), got {given!r}")
+        raise TypeError(f"optimizer: expected a name or one such as Adam(1e-3), got {given!r}")
     if given.lower() not in OPTIMIZERS:
         raise unknown_name("optimizer", given, OPTIMIZERS)
     return OPTIMIZERS[given.lower()]()

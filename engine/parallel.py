@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from engine.layer import Array, Coupled
 
 # A shard's largest array should stay in a core's own cache (1 MiB), but very small shards only
 # cost Python calls.  Measured: 16 samples are best for wide networks, 64 for thin ones.
-CACHE_BYTES = 2**20
+CACHE_BYTES = 4 * 2**20
 SMALLEST_SHARD, LARGEST_SHARD = 16, 64
 
 
@@ -40,7 +41,7 @@ def shard_slices(batch: int, sample_bytes: int) -> list[slice]:
     while count * size < batch:
         count *= 2
     edges = [batch * k // count for k in range(count + 1)]
-    return [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
+    return [slice(*edge) for edge in pairwise(edges)]
 
 
 def tree_sum(arrays: Sequence[Array]) -> Array:
@@ -107,7 +108,7 @@ class Workers:
         if self.threads == 1 or len(vectors) == 1 or length < 100_000:
             return tree_sum(vectors)
         edges = [length * k // self.threads for k in range(self.threads + 1)]
-        pieces = [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
+        pieces = [slice(*edge) for edge in pairwise(edges)]
         self.map(lambda piece: tree_sum([vector[piece] for vector in vectors]), pieces)
         return vectors[0]
 

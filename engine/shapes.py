@@ -90,7 +90,8 @@ def _paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: 
         return [(t // 2, t - t // 2) for t in total]
     if isinstance(padding, str):
         raise ValueError(
-            f"padding: expected 'same', 'valid', a number or a pair (height, width), got {padding!r}"
+            "padding: expected 'same', 'valid', a number or a pair (height, width), "
+            f"got {padding!r}"
         )
     vertical, horizontal = pair("padding", padding, least=0)
     return [(vertical, vertical), (horizontal, horizontal)]
@@ -149,8 +150,6 @@ def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
     along = []
     for axis in (0, 1):
         starts = np.arange(window.output[axis]) * window.stride[axis] - window.padding[2 * axis]
-        stops = np.minimum(
-            starts + window.kernel[axis], size[axis] + (after[axis] if after else 0)
-        )
+        stops = np.minimum(starts + window.kernel[axis], size[axis] + (after[axis] if after else 0))
         along.append(stops - (starts if after else np.maximum(starts, 0)))
     return np.outer(*along)

@@ -20,13 +20,6 @@ Augment = Callable[[Array, np.random.Generator], Array]
 class Source(Protocol):
     """Where images come from: `Datasets.Dataset` is one."""
 
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-
     def batch(self, indices: Any, dtype: Any = np.float32) -> tuple[Array, Array]: ...
 
 
@@ -41,7 +34,7 @@ class Part:
 
 
 def to_batch_last(x: Array) -> Array:
-    """(n, channels, height, width) or (n, features) -> the same with the samples last, C-contiguous.
+    """(n, channels, height, width) or (n, features), the samples moved last, C-contiguous.
 
     The one place where the outside world's order becomes the network's.
     """

@@ -1,4 +1,4 @@
-"""Kernels: stateless functions of arrays and numbers, one module per dialect, the same names in each.
+"""Kernels: stateless functions of arrays and numbers; a dialect is one module of the same names.
 
 The dialect is chosen here and nowhere else; a layer calls the module that it was built with.
 """
