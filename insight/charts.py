@@ -195,7 +195,7 @@ def class_scores(
     low, high = min(heights.min(), 0.0), max(heights.max(), 0.0)
     high = 1.0 if low >= 0 and high <= 1 else high
     span = high - low
-    axes.set_xlim(low - (0.03 * span if low < 0 else 0), high + 0.5 * span)  # room for the words
+    axes.set_xlim(low - (0.03 * span if low < 0 else 0), high + 0.68 * span)  # room for the words
     axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
     for row, i in enumerate(keep):
         text = f"{values[i]:.2f}  {words[row]}"

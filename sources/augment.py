@@ -1,0 +1,213 @@
+"""Altering training images a little, so that a network sees each of them in many forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ASPECT = (0.3, 3.3)  # height over width of an erased rectangle, as in the published method
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random shifts, rotations, zooms, mirror images and erased patches.
+
+    Every image gets one affine map of its own, sampled bilinearly; what comes in from outside
+    repeats the pixels of the border, which suits any normalisation. Maps of whole pixels (shift
+    and flip without rotation and zoom) move pixels without blurring them.
+
+    Parameters
+    ----------
+    shift : whole pixels; each image moves by -shift..shift along both axes
+    rotation : degrees; each image turns by -rotation..rotation about its centre
+    zoom : share below 1; each image is scaled by 1-zoom..1+zoom about its centre
+    flip : mirror half of the images, left to right
+    erase : probability that a rectangle of the image is replaced by the image's mean
+    erase_share : least and greatest share of the image's area that is erased
+
+    Raises
+    ------
+    TypeError : an argument that is no number
+    ValueError : an argument outside its range
+
+    >>> augment = Augmentation(shift=1)
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> augment(x, np.random.default_rng(4))[0, 0].astype(int).tolist()
+    [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
+    """
+
+    shift: int = 0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    flip: bool = False
+    erase: float = 0.0
+    erase_share: tuple[float, float] = (0.02, 0.2)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                if not isinstance(number, int | float | np.integer | np.floating):
+                    raise TypeError(f"Augmentation: {field.name} must be a number, got {value!r}")
+        if self.shift != int(self.shift):
+            raise ValueError(f"Augmentation: shift must be whole pixels, got {self.shift!r}")
+        object.__setattr__(self, "shift", int(self.shift))
+        self._within("shift", 0, np.inf)
+        self._within("rotation", 0, 180)
+        self._within("zoom", 0, 0.99)
+        self._within("erase", 0, 1)
+        shares = self.erase_share
+        if len(shares) != 2 or not 0 < shares[0] <= shares[1] <= 1:
+            raise ValueError(
+                f"Augmentation: erase_share must be (least, greatest) in 0..1, got {shares!r}"
+            )
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise ValueError(f"Augmentation: {name} must lie in {low}..{high}, got {value!r}")
+
+    def __call__(self, x: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """A new array of altered images; ``x`` itself is left as it is.
+
+        Parameters
+        ----------
+        x : (n, channels, height, width), float
+        generator : every random number comes from it, so equal generators give equal images
+
+        Returns an array of the same shape and dtype, whose memory is laid out as
+        (channels, height, width, n), as ``Dataset.batch`` gives it.
+
+        Raises TypeError for images that are no floats or a generator that is none, ValueError
+        for a wrong number of axes.
+        """
+        if x.dtype.kind != "f":
+            raise TypeError(f"Augmentation: expected images of floats, got {x.dtype}")
+        if x.ndim != 4:
+            raise ValueError(
+                "Augmentation: expected images (samples, channels, height, width), "
+                f"got shape {x.shape}"
+            )
+        if not isinstance(generator, np.random.Generator):
+            raise TypeError(
+                "Augmentation: generator must be a numpy.random.Generator, such as "
+                f"numpy.random.default_rng(0), got {type(generator).__name__}"
+            )
+        images = np.ascontiguousarray(x.transpose(1, 2, 3, 0))
+        if self.rotation or self.zoom:
+            images = self._warp(images, generator)
+        elif self.shift or self.flip:
+            images = self._move(images, generator)
+        elif np.shares_memory(images, x):
+            images = images.copy()
+        if self.erase:
+            self._erase(images, generator)
+        return images.transpose(3, 0, 1, 2)
+
+    def _draw_moves(
+        self, n: int, generator: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """(rows down, columns right, -1 where mirrored and else 1) for each image."""
+        down, right = generator.integers(-self.shift, self.shift, size=(2, n), endpoint=True)
+        mirror = np.where(generator.random(n) < 0.5, -1, 1) if self.flip else np.ones(n, int)
+        return down, right, mirror
+
+    def _move(self, images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Shift and mirror by whole pixels: each output pixel copies one input pixel."""
+        _, height, width, n = images.shape
+        down, right, mirror = self._draw_moves(n, generator)
+        row = np.arange(height)[:, None] - down
+        column = (np.arange(width)[:, None] - right) * mirror
+        column += np.where(mirror < 0, width - 1, 0)
+        row = row.clip(0, height - 1)[:, None]
+        column = column.clip(0, width - 1)[None]
+        return _gather(images, [0], (row * width + column) * n + np.arange(n))[0]
+
+    def _warp(self, images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """One affine map for each image, bilinearly sampled.
+
+        The map goes backwards, from an output pixel p to the point in the input that it shows:
+        centre + turn back (p - centre - shift) / zoom.
+        """
+        _, height, width, n = images.shape
+        row, column = self._source_points(height, width, n, generator, images.dtype)
+        # The upper left of the four neighbours; never the last row or column, so that the other
+        # three exist (a picture of one row or column is its own neighbour).
+        top = np.minimum(np.floor(row), max(height - 2, 0))
+        left = np.minimum(np.floor(column), max(width - 2, 0))
+        row -= top  # from here on the shares of the lower and of the right neighbours
+        column -= left
+        index = top.astype(np.intp)
+        index *= width
+        index += left.astype(np.intp)
+        index *= n
+        index += np.arange(n)
+        below = width * n if height > 1 else 0
+        beside = n if width > 1 else 0
+        corners = _gather(images, [0, beside, below, below + beside], index)
+        return _between(
+            _between(corners[0], corners[1], column), _between(corners[2], corners[3], column), row
+        )
+
+    def _source_points(
+        self, height: int, width: int, n: int, generator: np.random.Generator, dtype: Any
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The point (row, column) each output pixel shows, each (height, width, n)."""
+        down, right, mirror = self._draw_moves(n, generator)
+        angle = np.deg2rad(generator.uniform(-self.rotation, self.rotation, n))
+        zoom = generator.uniform(1 - self.zoom, 1 + self.zoom, n)
+        cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+        middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+        y = np.arange(height)[:, None] - middle_row - down
+        x = np.arange(width)[:, None] - middle_column - right
+        row = _outer_sum(cos * y + middle_row, sin * x, dtype)
+        column = _outer_sum(-sin * y * mirror + middle_column, cos * x * mirror, dtype)
+        return row.clip(0, height - 1, out=row), column.clip(0, width - 1, out=column)
+
+    def _erase(self, images: NDArray[Any], generator: np.random.Generator) -> None:
+        """Replace a random rectangle of some images by the image's mean, in place."""
+        _, height, width, n = images.shape
+        chosen = generator.random(n) < self.erase
+        area = generator.uniform(*self.erase_share, n) * height * width
+        aspect = np.exp(generator.uniform(np.log(ASPECT[0]), np.log(ASPECT[1]), n))
+        tall = np.sqrt(area * aspect).round().clip(1, height)
+        wide = (area / tall).round().clip(1, width)
+        first_row = np.floor(generator.random(n) * (height - tall + 1))
+        first_column = np.floor(generator.random(n) * (width - wide + 1))
+        y, x = np.arange(height)[:, None], np.arange(width)[:, None]
+        rows = (y >= first_row) & (y < first_row + tall) & chosen
+        columns = (x >= first_column) & (x < first_column + wide)
+        mean = images.mean(axis=(1, 2), keepdims=True)
+        np.copyto(images, mean, where=rows[:, None] & columns[None])
+
+
+def _outer_sum(by_row: NDArray[Any], by_column: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """(height, n) and (width, n) -> (height, width, n)."""
+    return by_row.astype(dtype)[:, None] + by_column.astype(dtype)[None]
+
+
+def _gather(images: NDArray[Any], offsets: list[int], index: NDArray[Any]) -> list[NDArray[Any]]:
+    """For each offset, the pixels of every channel at ``index + offset``, like the images' shape.
+
+    ``index`` (height, width, n) counts within one channel's (height, width, n) block.
+    """
+    channels = images.reshape(len(images), -1)
+    results = []
+    for offset in offsets:
+        out = np.empty_like(images)
+        for channel, place in zip(channels, out, strict=True):
+            # "clip" only spares the search for bad indices; there are none
+            channel[offset:].take(index, out=place, mode="clip")
+        results.append(out)
+    return results
+
+
+def _between(first: NDArray[Any], second: NDArray[Any], share: NDArray[Any]) -> NDArray[Any]:
+    """first + share * (second - first), reusing the memory of ``second``."""
+    second -= first
+    second *= share
+    second += first
+    return second

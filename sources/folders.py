@@ -1,0 +1,119 @@
+"""Reading folders: pictures in one subfolder for each class, or a set of IDX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sources.readers import existing
+
+PICTURES = {".png", ".jpg", ".jpeg"}
+
+
+def read_folder(
+    path: str | Path, size: int | tuple[int, int] | None = None, grey: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
+    """Images (samples, channels, height, width), labels, and classes named as the subfolders.
+
+    Parameters
+    ----------
+    path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order
+    size : (height, width) or one number for both; pictures are resized to it
+    grey : one channel of grey, else three of red, green and blue
+
+    Raises FileNotFoundError, and ValueError for no or empty subfolders, for files that are no
+    pictures, and for pictures of different sizes when no ``size`` is given.
+    """
+    path = existing(path, folder=True)
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{str(path)!r}: expected one subfolder of pictures for each class")
+    target = _size(size)
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    first: Path | None = None
+    for label, folder in enumerate(folders):
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+        if not files:
+            raise ValueError(f"{str(folder)!r}: no PNG or JPEG files in this subfolder")
+        for file in files:
+            first = first or file
+            picture = read_picture(file, target, grey)
+            if images and picture.shape != images[0].shape:
+                raise ValueError(
+                    f"{str(file)!r} has {_describe(picture)}, but {str(first)!r} has "
+                    f"{_describe(images[0])}; give size=(height, width) to resize them all"
+                )
+            images.append(picture)
+            labels.append(label)
+    return np.stack(images), np.array(labels), tuple(folder.name for folder in folders)
+
+
+def read_picture(
+    path: Path, size: tuple[int, int] | None = None, grey: bool = True
+) -> NDArray[np.uint8]:
+    """One picture as (channels, height, width); transparent parts are laid on white."""
+    from PIL import Image, ImageOps  # only those who read pictures wait for this import
+
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a picture: {error}") from error
+    if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would keep the lower 8
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    picture = picture.convert("L" if grey else "RGB")
+    if size is not None:
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    values = np.asarray(picture, dtype=np.uint8)
+    return values[None] if grey else values.transpose(2, 0, 1)
+
+
+def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(side, int) or side < 1 for side in pair):
+        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
+    return pair[0], pair[1]
+
+
+def _describe(picture: NDArray[Any]) -> str:
+    return f"{picture.shape[1]} x {picture.shape[2]} pixels (height x width)"
+
+
+def find_idx_files(path: str | Path) -> list[Path]:
+    """The IDX files in a folder: [images, labels], and the test file's two where there are any.
+
+    Their names are expected to be as those of MNIST and EMNIST: ``...images-idx3-ubyte`` and
+    ``...labels-idx1-ubyte``, with ``t10k`` or ``test`` in those of the test file, each plain or
+    with ``.gz``. Returns [] when there are none.
+
+    Raises ValueError when labels are missing, or when several sets lie in one folder.
+    """
+    path = existing(path, folder=True)
+    images = [p for p in sorted(path.iterdir()) if "images-idx3" in p.name and p.is_file()]
+    images = [p for p in images if p.suffix == ".gz" or p.with_name(p.name + ".gz") not in images]
+    test = [p for p in images if "t10k" in p.name or "test" in p.name]
+    train = [p for p in images if p not in test]
+    if not images:
+        return []
+    if len(test) > 1 or len(train) > 1:
+        names = ", ".join(p.name for p in images)
+        raise ValueError(f"{str(path)!r} holds several sets ({names}); name the files by from_idx")
+    return [file for p in train + test for file in (p, _labels_beside(p))]
+
+
+def _labels_beside(images: Path) -> Path:
+    name = images.name.replace("images-idx3", "labels-idx1").removesuffix(".gz")
+    for candidate in (name + ".gz", name):
+        if (images.parent / candidate).is_file():
+            return images.parent / candidate
+    raise ValueError(f"{str(images)!r} has no labels beside it: expected {name} or {name}.gz")

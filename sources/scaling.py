@@ -1,0 +1,208 @@
+"""How stored pixels become the numbers that a network sees."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+NORMALISATIONS = {
+    "centre": "0..1, minus the mean of the training part, channel by channel",
+    "unit": "0..1",
+    "standard": "0..1, minus the mean, over the standard deviation of the training part",
+    "per-image": "each image minus its own mean, over its own standard deviation",
+    "min-max": "each image stretched to 0..1 by its own smallest and largest pixel",
+    "none": "the stored values",
+}
+
+IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held as float64
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A normalisation together with the numbers it was fitted to.
+
+    A network that was trained on scaled images must see every later image scaled by the same
+    numbers. They come from the training part alone and can be saved with the model.
+
+    Parameters
+    ----------
+    name : one of ``NORMALISATIONS``
+    low, high : the stored values that become 0 and 1
+    mean, std : per channel, in units of the 0..1 scale; empty for zero and one
+
+    Raises
+    ------
+    ValueError : unknown name, ``high`` not above ``low``, or a std that is not positive
+
+    >>> pixels = np.array([0, 51, 204, 255], dtype=np.uint8).reshape(1, 1, 2, 2)
+    >>> scaling = Scaling.fit("centre", pixels)
+    >>> scaling.mean
+    (0.5,)
+    >>> scaling.apply(pixels).round(2).ravel().tolist()
+    [-0.5, -0.30000001192092896, 0.30000001192092896, 0.5]
+    >>> Scaling.from_json(scaling.to_json()) == scaling
+    True
+    """
+
+    name: str = "unit"
+    low: float = 0.0
+    high: float = 255.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.high > self.low:
+            raise ValueError(
+                f"Scaling: high must be above low, got low={self.low!r}, high={self.high!r}"
+            )
+        if any(not value > 0 for value in self.std):
+            raise ValueError(f"Scaling: every std must be positive, got {self.std}")
+
+    @classmethod
+    def fit(
+        cls,
+        name: str,
+        images: NDArray[Any],
+        pixel_range: tuple[float, float] | None = None,
+    ) -> Scaling:
+        """Fit the normalisation ``name`` to training images (samples, channels, height, width).
+
+        ``pixel_range`` says which stored values are black and white. Without it: 0 and 255 for
+        uint8; 0 and 1 for floats that lie within; else the smallest and the largest training pixel.
+        """
+        check_name(name)
+        if name in ("none", "per-image", "min-max"):
+            return cls(name, 0.0, 1.0)  # these look at no other image, or at nothing at all
+        low, high = pixel_range or _pixel_range(images)
+        if name == "unit":
+            return cls(name, low, high)
+        mean = _channel_means(images, lambda block: block)
+        scale = high - low
+        centred = tuple(((mean - low) / scale).tolist())
+        if name == "centre":
+            return cls(name, low, high, centred)
+        column = mean[:, None, None]
+        std = np.sqrt(_channel_means(images, lambda block: (block - column) ** 2)) / scale
+        std[std == 0] = 1.0  # a channel without contrast stays zero instead of becoming NaN
+        return cls(name, low, high, centred, tuple(std.tolist()))
+
+    def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """Scale images (n, channels, height, width) into a new array of that shape.
+
+        The result is a view of memory laid out as (channels, height, width, n), the order in
+        which the network computes; see ``Dataset.batch``.
+
+        Raises TypeError when ``dtype`` is no floating type, ValueError for a wrong number of
+        axes or channels.
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise TypeError(f"Scaling: dtype must be a floating type such as float32, got {dtype}")
+        if images.ndim != 4:
+            raise ValueError(
+                "Scaling: expected images (samples, channels, height, width), "
+                f"got shape {images.shape}"
+            )
+        channels = images.shape[1]
+        if self.mean and len(self.mean) != channels:
+            raise ValueError(
+                f"Scaling: fitted to {len(self.mean)} channels, got images of {channels}"
+            )
+        n, *picture = images.shape
+        out = np.empty((*picture, n), dtype)
+        out[...] = images.transpose(1, 2, 3, 0)  # one pass: copy, cast and reorder
+        if self.name == "per-image":
+            self._standardise_each(images, out)
+        elif self.name == "min-max":
+            self._stretch_each(images, out)
+        elif self.name != "none":
+            self._scale_all(out)
+        return out.transpose(3, 0, 1, 2)
+
+    def _scale_all(self, out: NDArray[Any]) -> None:
+        """((pixel - low) / (high - low) - mean) / std, in place, skipping what does nothing."""
+        if self.low != 0:
+            out -= self.low
+        out /= self.high - self.low
+        if self.mean:
+            out -= np.asarray(self.mean, out.dtype)[:, None, None, None]
+        if self.std:
+            out /= np.asarray(self.std, out.dtype)[:, None, None, None]
+
+    @staticmethod
+    def _standardise_each(images: NDArray[Any], out: NDArray[Any]) -> None:
+        # Summed along each image's own row: the same bits in whatever company an image comes.
+        rows = images.reshape(len(images), -1).astype(out.dtype)
+        mean = rows.mean(axis=1)
+        rows -= mean[:, None]
+        std = np.sqrt(np.square(rows, out=rows).mean(axis=1))
+        low, spread = _low_and_spread(images)
+        constant = spread == 0  # asked of the pixels, since a rounded std is rarely exactly zero
+        mean[constant] = low[constant]
+        std[constant] = 1.0
+        out -= mean
+        out /= std
+
+    @staticmethod
+    def _stretch_each(images: NDArray[Any], out: NDArray[Any]) -> None:
+        low, spread = _low_and_spread(images)
+        out -= low.astype(out.dtype)
+        out /= np.where(spread == 0, 1, spread).astype(out.dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict of strings, numbers and lists, ready for ``json.dumps``."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Scaling:
+        """The Scaling that ``to_json`` described; ValueError when a key is unknown or missing."""
+        expected = {field.name for field in fields(cls)}
+        if set(record) != expected:
+            raise ValueError(f"Scaling: expected the keys {sorted(expected)}, got {sorted(record)}")
+        numbers = {key: tuple(map(float, record[key])) for key in ("mean", "std")}
+        return cls(record["name"], float(record["low"]), float(record["high"]), **numbers)
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless ``name`` is a normalisation."""
+    if name in NORMALISATIONS:
+        return
+    close = difflib.get_close_matches(str(name), NORMALISATIONS, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"normalise={name!r} is unknown; {hint}Choose from {list(NORMALISATIONS)}")
+
+
+def _pixel_range(images: NDArray[Any]) -> tuple[float, float]:
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(images.min()), float(images.max())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _channel_means(
+    images: NDArray[Any], of: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[np.float64]:
+    """The mean of ``of(pixels)`` for each channel, in float64, some images at a time."""
+    total = np.zeros(images.shape[1])
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        block = images[start : start + IMAGES_AT_ONCE].astype(np.float64)
+        total += of(block).sum(axis=(0, 2, 3))
+    return total / (len(images) * images.shape[2] * images.shape[3])
+
+
+def _low_and_spread(images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The smallest pixel of each image, and how far the largest lies above it."""
+    rows = images.reshape(len(images), -1)
+    low = rows.min(axis=1)
+    return low, rows.max(axis=1) - low
