@@ -28,7 +28,7 @@ from engine.kernels import choose
 from engine.layer import Array, Layer, Pass, Setup, alone, backward_chain, forward_chain
 from engine.losses import Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import Workers, shard_slices
+from engine.parallel import LOUD_ENOUGH, Workers, shard_slices
 from engine.parameters import Parameters
 from engine.sanity import SanityReport
 from engine.schedules import Moment
@@ -36,7 +36,7 @@ from engine.shapes import Shape
 from engine.step import Augment, Part, count_right, to_batch_first, to_batch_last, train_shard
 from engine.summary import summary_table
 from insight.results import save
-from sources.given import as_dataset, as_images
+from sources.given import as_dataset, as_images, check_finite
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 
@@ -157,6 +157,9 @@ class CNN:
             if layer.parameters:
                 break
         self._hand_softmax_to_loss()
+        largest = max(math.prod(layer.output_shape) for layer in self.layers)
+        self._sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
+        self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
         self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
         return self
 
@@ -289,6 +292,8 @@ class CNN:
             require_share("preview", preview, closed=True)
         self.build(data.shape)
         self._check_labels(data)
+        if data.images.dtype != np.uint8:
+            check_finite(data.images)
         self.classes, self.scaling = data.classes, data.scaling
         self.history = History()
         show = _Preview(self, checks or data, preview, preview_folder) if preview else None
@@ -316,29 +321,26 @@ class CNN:
         parameters = self.build(source.shape)._built()
         where = np.arange(len(source)) if indices is None else indices
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
-        parts: list[Part] = self.workers.run(
-            [
-                train_shard(
-                    self.layers, self.loss, parameters, source, where[cut],
-                    Pass(True, self.seed, self._steps_done, shard, len(where)), augment,
-                )
-                for shard, cut in enumerate(shard_slices(len(where), self._sample_bytes()))
-            ]
-        )  # fmt: skip
+        cuts = shard_slices(len(where), self._sample_bytes)
+        programs = [
+            train_shard(
+                self.layers, self.loss, parameters, source, where[cut],
+                Pass(True, self.seed, self._steps_done, shard, len(where)), augment,
+            )
+            for shard, cut in enumerate(cuts)
+        ]  # fmt: skip
+        work = self._multiply_adds * len(where) // len(cuts)
+        parts: list[Part] = self.workers.run(programs, work)
         loss = sum(part.loss for part in parts)
         if not math.isfinite(loss):
             raise self._diverged(source, where)
         gradient = self.workers.sum([part.gradient for part in parts])
-        parameters.update(gradient, moment, self.kernels)
+        with np.errstate(**LOUD_ENOUGH):
+            parameters.update(gradient, moment, self.kernels)
         for layer, memory in parts[0].coupled:
             layer.after_step(memory)
         self._steps_done += 1
         return loss, sum(part.correct for part in parts)
-
-    def _sample_bytes(self) -> int:
-        """The largest activation of one image."""
-        largest = max(math.prod(layer.output_shape) for layer in self.layers)
-        return max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
 
     def _diverged(self, data: Dataset, indices: Array) -> Diverged:
         """The error for a loss that is not finite: which layer it first shows in, and advice."""
@@ -413,7 +415,6 @@ class CNN:
     def _outputs(self, data: Dataset, batch_size: int) -> Iterator[tuple[Array, Array]]:
         """(indices, outputs batch-last) of every batch in turn, the shards side by side."""
         require_count("batch_size", batch_size)
-        cuts_of = self._sample_bytes()
 
         def forward(indices: Array) -> Array:
             x = to_batch_last(data.batch(indices, self.dtype)[0])
@@ -422,7 +423,7 @@ class CNN:
         with self.workers.ready():
             for start in range(0, len(data), batch_size):
                 indices = np.arange(start, min(start + batch_size, len(data)))
-                parts = [indices[cut] for cut in shard_slices(len(indices), cuts_of)]
+                parts = [indices[cut] for cut in shard_slices(len(indices), self._sample_bytes)]
                 yield indices, np.concatenate(self.workers.map(forward, parts), axis=-1)
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:

@@ -60,8 +60,13 @@ class GradientReport:
         return "\n".join(lines)
 
 
-def _relative(value: Callable[[], float], array: Array, direction: Array, claimed: float) -> float:
-    """The smaller disagreement of the two step lengths (the other may have crossed a kink)."""
+def _relative(
+    value: Callable[[], float], scale: float, array: Array, direction: Array, claimed: float
+) -> float:
+    """The smaller disagreement of the two step lengths (the other may have crossed a kink).
+
+    `scale` is the size of the numbers that `value` adds up, and so of its rounding.
+    """
     kept = array.copy()
     found = []
     for h in STEPS:
@@ -71,8 +76,8 @@ def _relative(value: Callable[[], float], array: Array, direction: Array, claime
         below = value()
         array[...] = kept
         slope = (above - below) / (2 * h)
-        # far below what rounding can show, two numbers count as equal
-        floor = 1e-9 * (abs(above) + abs(below)) / h + 1e-12
+        # what rounding alone can make (2e-16 of the scale, and some to spare) counts as equal
+        floor = 1e-14 * scale / h + 1e-12
         found.append(max(abs(slope - claimed) - floor, 0) / max(abs(slope), abs(claimed), 1e-8))
     return min(found)
 
@@ -101,6 +106,7 @@ def check_layer(
     dx, gradients = layer.backward(weight.copy(), memory)
     arrays = {"its input": x, **layer.parameters}
     claims = {"its input": dx, **gradients}
+    scale = float(np.abs(y * weight).sum())
 
     def value() -> float:
         return float((layer.forward(x, run)[0] * weight).sum())
@@ -112,7 +118,7 @@ def check_layer(
             errors.append(GradientError(layer.name, name, float("inf")))
             continue
         worst = max(
-            _relative(value, array, d, float((claimed * d).sum()))
+            _relative(value, scale, array, d, float((claimed * d).sum()))
             for d in _directions(array, claimed, entries, rng)
         )
         errors.append(GradientError(layer.name, name, worst))

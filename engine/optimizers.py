@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.errors import require_positive, require_share, unknown_name
 from engine.layer import Array
-from engine.schedules import Moment, Schedule, as_schedule
+from engine.schedules import Constant, Moment, Schedule, as_schedule
 
 State = dict[str, Array]
 
@@ -40,7 +40,10 @@ class Optimizer:
     def step(
         self, weights: Array, gradient: Array, state: State, moment: Moment, kernels: Any
     ) -> float:
-        """Move the flat `weights` in place; returns the learning rate used."""
+        """Move the flat `weights` in place; returns the learning rate used.
+
+        `gradient` is used up: its memory serves as scratch.
+        """
         rate = self.schedule.at(moment)
         if self.weight_decay:
             gradient = self._decay(weights, gradient, rate)
@@ -48,7 +51,8 @@ class Optimizer:
         return rate
 
     def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
-        return gradient + weights.dtype.type(self.weight_decay) * weights
+        gradient += weights.dtype.type(self.weight_decay) * weights
+        return gradient
 
     def _update(
         self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
@@ -56,9 +60,11 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} must define its update")
 
     def __repr__(self) -> str:
-        given = {key: value for key, value in vars(self).items() if key != "schedule"}
-        inside = ", ".join([repr(self.schedule), *(f"{k}={v!r}" for k, v in given.items())])
-        return f"{type(self).__name__}({inside})"
+        rate = self.schedule
+        words = [f"{rate.rate:g}" if isinstance(rate, Constant) else repr(rate)]
+        hidden = ("schedule", "slots")
+        words += [f"{k}={v!r}" for k, v in vars(self).items() if v and k not in hidden]
+        return f"{type(self).__name__}({', '.join(words)})"
 
 
 class SGD(Optimizer):

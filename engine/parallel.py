@@ -7,6 +7,7 @@ computes a shard, and when.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,18 @@ from threadpoolctl import ThreadpoolController
 
 from engine.errors import require_count
 from engine.layer import Array, Coupled
+from engine.memory import keep_freed_memory
 
 # A shard's largest array should stay in a core's own cache (1 MiB), but very small shards only
 # cost Python calls.  Measured: 16 samples are best for wide networks, 64 for thin ones.
 CACHE_BYTES = 4 * 2**20
 SMALLEST_SHARD, LARGEST_SHARD = 16, 64
+# Python hands its lock from thread to thread at every NumPy call; below so many multiply-adds a
+# shard's calls are so short that one thread is faster than two.
+LEAST_WORK = 4_000_000
+# Numbers that overflow end in a loss that is not finite, and that stops the run with an
+# explanation; NumPy's own warnings would only come before it.
+LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
 def shard_slices(batch: int, sample_bytes: int) -> list[slice]:
@@ -80,26 +88,29 @@ class Workers:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Matrix products single-threaded inside: the shards are the parallel work."""
+        keep_freed_memory()
         with _blas().limit(limits=1, user_api="blas"):
             yield
 
     def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """task(item) of every item, in order; on the calling thread where one is enough."""
         if self.threads == 1 or len(items) == 1:
-            return [task(item) for item in items]
+            return _map_here(task, items)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="shard")
         return list(self._pool.map(task, items))
 
-    def run(self, programs: Sequence[Coupled]) -> list[Any]:
+    def run(self, programs: Sequence[Coupled], work: float = math.inf) -> list[Any]:
         """Run the programs of all shards side by side; returns what each returned.
 
-        Where programs pause with a partial array, all wait, and each gets the tree's sum.
+        `work`: multiply-adds of one shard; little work stays on the calling thread.  Where
+        programs pause with a partial array, all wait, and each gets the tree's sum.
         """
-        answers = self.map(_start, programs)
+        each = self.map if work >= LEAST_WORK else _map_here
+        answers = each(_start, programs)
         while any(paused for paused, _ in answers):
             total = tree_sum([np.array(partial) for _, partial in answers])
-            answers = self.map(_resume, [(program, total) for program in programs])
+            answers = each(_resume, [(program, total) for program in programs])
         return [result for _, result in answers]
 
     def sum(self, vectors: Sequence[Array]) -> Array:
@@ -113,10 +124,15 @@ class Workers:
         return vectors[0]
 
 
+def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [task(item) for item in items]
+
+
 def _start(program: Coupled) -> tuple[bool, Any]:
     """(paused, partial) or (ended, result)."""
     try:
-        return True, next(program)
+        with np.errstate(**LOUD_ENOUGH):
+            return True, next(program)
     except StopIteration as end:
         return False, end.value
 
@@ -124,6 +140,7 @@ def _start(program: Coupled) -> tuple[bool, Any]:
 def _resume(pair: tuple[Coupled, Array]) -> tuple[bool, Any]:
     program, total = pair
     try:
-        return True, program.send(total)
+        with np.errstate(**LOUD_ENOUGH):
+            return True, program.send(total)
     except StopIteration as end:
         return False, end.value

@@ -83,9 +83,9 @@ class Parameters:
         return 0.5 * float(np.dot(self.l2, self.values * self.values))
 
     def update(self, gradient: Array, moment: Moment, kernels: Any) -> float:
-        """Move all weights in place; returns the learning rate of the last group."""
+        """Move all weights in place, using `gradient` up; returns the last group's rate."""
         if self.l2 is not None:
-            gradient = gradient + self.l2 * self.values
+            gradient += self.l2 * self.values
         rate = 0.0
         for group in self.groups:
             values, part = self.values[group.where], gradient[group.where]

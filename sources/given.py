@@ -24,8 +24,6 @@ def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) ->
     3
     """
     if isinstance(given, Dataset):
-        if given.images.dtype != np.uint8:
-            check_finite(given.images)
         return given
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise TypeError(
@@ -50,7 +48,7 @@ def as_images(given: Any, scaling: Scaling | None) -> Dataset:
 
 def check_finite(images: NDArray[Any]) -> None:
     """Raise ValueError where an image holds NaN or infinity."""
-    sound = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+    sound = np.isfinite(images).all(axis=(1, 2, 3))
     if not sound.all():
         bad = np.flatnonzero(~sound)
         raise ValueError(

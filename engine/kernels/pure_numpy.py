@@ -16,11 +16,14 @@ from engine.shapes import Shape, Window
 Array = np.ndarray
 
 # A matrix product of at most this many multiply-adds runs in OpenBLAS without packing its operands:
-# measured 95 against 35 to 65 GFLOP/s for a 16 x 72 filter bank.  So rows of an image are stacked
+# measured 95 against 35 to 65 GFLOP/s for a 16 x 72 filter bank.  So an image's rows are cut
 # into products below that size, and NumPy's matmul runs the stack in one call.
 SMALL_PRODUCT = 1_000_000
-# Unfolded pixels are made block by block, so that a block stays in a core's cache (numbers).
-BLOCK_ENTRIES = 2**18
+FEW_FILTERS = 16  # up to so many, turning the kernels beats scattering
+LEAST_COLUMNS = 128  # smaller products are not worth their call
+# Unfolded pixels are made block by block (in numbers): a block stays in cache, and below the 4 MiB
+# from which NumPy asks the system for huge pages, which it must clear each time.
+BLOCK_ENTRIES = 2**19
 
 
 # --- unfolding -------------------------------------------------------------------------------
@@ -52,14 +55,19 @@ def taps(x: Array, window: Window) -> Iterator[Array]:
 
 
 def _plan(filters: int, taps_in_all: int, window: Window, samples: int) -> tuple[int, int]:
-    """Output rows in one matrix product, and output rows in one block of unfolded pixels."""
-    rows, row = window.output[0], window.output[1] * samples
-    small = SMALL_PRODUCT // (filters * taps_in_all * row)
-    product = max((p for p in range(1, min(small, rows) + 1) if rows % p == 0), default=0)
-    block = max(1, BLOCK_ENTRIES // (taps_in_all * row))
-    if not product:  # even one row is too much: the larger a product, the better
-        return 0, min(block, rows)
-    return product, min(max(block // product, 1) * product, rows)
+    """Columns in one matrix product, and output rows in one block of unfolded pixels."""
+    (rows, width), row = window.output, window.output[1] * samples
+    block = min(max(1, BLOCK_ENTRIES // (taps_in_all * row)), rows)
+    small = SMALL_PRODUCT // (filters * taps_in_all)
+    if small >= row:  # whole rows, as many as divide the image evenly
+        product = max(r for r in range(1, min(small // row, rows) + 1) if rows % r == 0)
+        return product * row, min(max(block // product, 1) * product, rows)
+    part = max(
+        k for k in range(1, width + 1) if width % k == 0 and (k == 1 or k * samples <= small)
+    )
+    if LEAST_COLUMNS <= part * samples <= small:  # even parts of one row
+        return part * samples, block
+    return 0, block  # too large a filter bank: one product for the whole block
 
 
 def _blocks(window: Window, rows_in_block: int) -> Iterator[slice]:
@@ -68,12 +76,11 @@ def _blocks(window: Window, rows_in_block: int) -> Iterator[slice]:
         yield slice(start, min(start + rows_in_block, window.output[0]))
 
 
-def _stack(columns: Array, rows_in_product: int) -> Array:
-    """(k, rows, row) as a stack of matrices (products, k, entries): a view, nothing moves."""
+def _stack(columns: Array, in_product: int) -> Array:
+    """(k, rows, row) as a stack of matrices (products, k, in_product): a view, nothing moves."""
     k, rows, row = columns.shape
-    rows_in_product = rows_in_product or rows
-    stacked = columns.reshape(k, rows // rows_in_product, rows_in_product * row)
-    return stacked.transpose(1, 0, 2)
+    in_product = in_product or rows * row
+    return columns.reshape(k, rows * row // in_product, in_product).transpose(1, 0, 2)
 
 
 def unfold(x: Array, window: Window, rows: slice) -> Array:
@@ -120,7 +127,7 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Arra
     filters, samples = weights.shape[0], x.shape[3]
     oh, ow = window.output
     bank = weights.reshape(filters, -1)
-    padded = pad(x, window.padding)
+    padded = pad(np.ascontiguousarray(x), window.padding)
     y = np.empty((filters, oh, ow * samples), x.dtype)
     in_product, in_block = _plan(filters, bank.shape[1], window, samples)
     for rows in _blocks(window, in_block):
@@ -134,12 +141,13 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Arra
 def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
     """dx: each output hands its gradient back to the pixels it looked at, times their weights.
 
-    Where filters move pixel by pixel and are no more than twice the channels, that is again a
-    convolution: of dy, with every kernel turned by 180 degrees and the channels' roles exchanged.
-    Else W^T dy is scattered back, tap by tap.
+    Where windows move pixel by pixel, that is again a convolution: of dy, with every kernel turned
+    by 180 degrees and the channels' roles exchanged.  Else, and where the filters are many (it
+    then unfolds more than it would scatter), W^T dy is scattered back, tap by tap.
     """
     mirrored = _mirrored_window(window, shape)
-    if mirrored is not None and weights.shape[0] <= 2 * weights.shape[1]:
+    filters, channels = weights.shape[:2]
+    if mirrored is not None and filters <= max(channels, FEW_FILTERS):
         turned = np.ascontiguousarray(weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
         return conv2d(dy, turned, None, mirrored)
     return _scatter(dy, weights, window, shape)
@@ -191,7 +199,7 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """dw[o, c, a, b] = sum over all outputs of dy[o, i, j] x[c, i s + a d, j s + b d]."""
     filters, channels, samples = dy.shape[0], x.shape[0], x.shape[3]
     (oh, ow), (kh, kw) = window.output, window.kernel
-    padded = pad(x, window.padding)
+    padded = pad(np.ascontiguousarray(x), window.padding)
     flat = dy.reshape(filters, oh, ow * samples)
     total = np.zeros((channels * kh * kw, filters), x.dtype)
     in_product, in_block = _plan(filters, total.shape[0], window, samples)
@@ -341,60 +349,79 @@ def softmax_gradient(dy: Array, y: Array) -> Array:
     return y * (dy - (y * dy).sum(axis=0))
 
 
-# --- optimizer updates, in place on flat vectors ----------------------------------------------
+# --- optimizer updates: in place on flat vectors; the gradient g is used up as scratch ---------
 
 
 def sgd_(w: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool) -> None:
     """v = momentum v + g; w -= lr v (with Nesterov: w -= lr (g + momentum v))."""
-    if v is None:
-        w -= w.dtype.type(lr) * g
-        return
-    v *= w.dtype.type(momentum)
-    v += g
-    step = g + w.dtype.type(momentum) * v if nesterov else v
-    w -= w.dtype.type(lr) * step
+    kind = w.dtype.type
+    if v is not None:
+        v *= kind(momentum)
+        v += g
+        if nesterov:
+            g += kind(momentum) * v
+        else:
+            g = np.multiply(v, kind(lr), out=g)
+            w -= g
+            return
+    g *= kind(lr)
+    w -= g
 
 
 def adam_(
-    w: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, float],
-    epsilon: float, step: int,
-) -> None:  # fmt: skip
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    step: int,
+) -> None:
     """m, v: running means of g and g^2; w -= lr (m / c1) / (sqrt(v / c2) + epsilon).
 
     c1 = 1 - beta1^step and c2 = 1 - beta2^step undo the start from zero; step counts from 1.
     """
     kind = w.dtype.type
     beta1, beta2 = betas
-    m *= kind(beta1)
-    m += kind(1 - beta1) * g
-    v *= kind(beta2)
     squared = g * g
     squared *= kind(1 - beta2)
+    v *= kind(beta2)
     v += squared
+    g *= kind(1 - beta1)
+    m *= kind(beta1)
+    m += g
     root = np.sqrt(v, out=squared)
     root *= kind((1 - beta2**step) ** -0.5)
     root += kind(epsilon)
-    np.divide(m, root, out=root)
-    root *= kind(lr / (1 - beta1**step))
-    w -= root
+    np.divide(m, root, out=g)
+    g *= kind(lr / (1 - beta1**step))
+    w -= g
 
 
 def rmsprop_(
-    w: Array, g: Array, s: Array, v: Array | None, lr: float, rho: float, momentum: float,
+    w: Array,
+    g: Array,
+    s: Array,
+    v: Array | None,
+    lr: float,
+    rho: float,
+    momentum: float,
     epsilon: float,
-) -> None:  # fmt: skip
+) -> None:
     """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon), with momentum through v."""
     kind = w.dtype.type
     s *= kind(rho)
     s += kind(1 - rho) * g * g
     root = np.sqrt(s)
     root += kind(epsilon)
-    step = np.divide(g, root, out=root)
+    g /= root
     if v is not None:
         v *= kind(momentum)
-        v += step
-        step = v
-    w -= kind(lr) * step
+        v += g
+        np.copyto(g, v)
+    g *= kind(lr)
+    w -= g
 
 
 def adadelta_(
@@ -404,8 +431,8 @@ def adadelta_(
     kind = w.dtype.type
     s *= kind(rho)
     s += kind(1 - rho) * g * g
-    step = np.sqrt((u + kind(epsilon)) / (s + kind(epsilon)))
-    step *= g
+    g *= np.sqrt((u + kind(epsilon)) / (s + kind(epsilon)))
     u *= kind(rho)
-    u += kind(1 - rho) * step * step
-    w -= kind(lr) * step
+    u += kind(1 - rho) * g * g
+    g *= kind(lr)
+    w -= g
