@@ -1,0 +1,318 @@
+"""Shards and one tree: the same bits on any number of threads, and sums in one fixed order."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+from CNN import CNN
+from Datasets import Augmentation, from_arrays
+from engine import parallel
+from engine.layer import Pass, Setup, backward_chain, forward_chain
+from engine.parallel import Workers, shard_slices, tree_sum
+from Filters import Conv2D, MaxPool2D
+from MLP import BatchNorm, Dense, Dropout, Identity
+
+# --- the tree --------------------------------------------------------------------------------
+
+
+def vectors(*numbers):
+    return [np.array([number], np.float32) for number in numbers]
+
+
+def test_tree_sum_adds_in_pairs():
+    """In float32, 1e8 swallows a 3: so every order of adding gives another sum.
+
+    In pairs: (1e8 + 3) + (-1e8 + 3) = 1e8 + -1e8 = 0 (a step at 1e8 is 8 wide, 3 is less than
+    half).  One by one: ((1e8 + 3) - 1e8) + 3 = 3.
+    """
+    assert tree_sum(vectors(1e8, 3, -1e8, 3)).item() == 0
+    assert tree_sum(vectors(1e8, -1e8, 3, 3)).item() == 6
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 16, 33])
+def test_tree_sum_equals_the_tree_written_out(count):
+    """Numbers of very different sizes; compared bit by bit with a tree that halves from the top."""
+    random = np.random.default_rng(count)
+    numbers = random.standard_normal((count, 5)) * 10.0 ** random.integers(-4, 5, (count, 1))
+    numbers = numbers.astype(np.float32)
+
+    def tree(low, high):
+        if high - low == 1:
+            return numbers[low]
+        half = 1
+        while 2 * half < high - low:
+            half *= 2  # the left side is always a whole power of two
+        return tree(low, low + half) + tree(low + half, high)
+
+    expected = tree(0, count)
+    assert tree_sum(list(numbers.copy())).tobytes() == expected.tobytes()
+
+
+def test_tree_sum_of_four_is_not_the_running_sum():
+    """So that the test above is known to tell one order from another."""
+    random = np.random.default_rng(4)
+    arrays = [random.standard_normal(1000).astype(np.float32) for _ in range(8)]
+    running = arrays[0].copy()
+    for array in arrays[1:]:
+        running += array
+    assert tree_sum([array.copy() for array in arrays]).tobytes() != running.tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_sum_of_long_vectors_is_the_same_tree(threads):
+    """Long vectors are cut among the threads; each number is still summed in the same order."""
+    random = np.random.default_rng(6)
+    arrays = [random.standard_normal(100_003).astype(np.float32) for _ in range(5)]
+    expected = ((arrays[0] + arrays[1]) + (arrays[2] + arrays[3])) + arrays[4]
+    found = Workers(threads).sum([array.copy() for array in arrays])
+    assert found.tobytes() == expected.tobytes()
+
+
+# --- shards ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample_bytes", [1, 2**10, 2**16, 2**18, 2**24])
+def test_shards_cover_the_batch_in_a_power_of_two(sample_bytes):
+    for batch in [*range(1, 140), 1000, 1024, 4097]:
+        cuts = shard_slices(batch, sample_bytes)
+        assert [k for cut in cuts for k in range(batch)[cut]] == list(range(batch))
+        assert len(cuts) & (len(cuts) - 1) == 0
+        sizes = [cut.stop - cut.start for cut in cuts]
+        assert min(sizes) >= 1
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= parallel.LARGEST_SHARD
+
+
+def test_shards_by_hand():
+    """4 MiB hold 64 samples of 64 KiB, 32 of 128 KiB, 16 of 256 KiB; never fewer than 16."""
+    assert parallel.CACHE_BYTES == 4 * 2**20
+    assert len(shard_slices(128, 2**16)) == 2
+    assert len(shard_slices(128, 2**17)) == 4
+    assert len(shard_slices(128, 2**18)) == 8
+    assert len(shard_slices(128, 2**24)) == 8
+    assert len(shard_slices(128, 1)) == 2  # never more than 64
+    assert shard_slices(3, 2**24) == [slice(0, 3)]
+    assert shard_slices(65, 1) == [slice(0, 32), slice(32, 65)]
+
+
+def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
+    seen = []
+    original = shard_slices
+
+    def spy(batch, sample_bytes):
+        seen.append((batch, sample_bytes))
+        return original(batch, sample_bytes)
+
+    monkeypatch.setattr("CNN.shard_slices", spy)
+    for threads in (1, 2, 3):
+        network = CNN(Dense(2), threads=threads)
+        network.train_step((np.zeros((70, 1, 4, 4), np.float32), np.arange(70) % 2))
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+class Witness(Identity):
+    """Passes everything on and writes down which threads came by."""
+
+    def __init__(self):
+        super().__init__(name="witness")
+        self.seen = set()
+
+    def forward(self, x, run):
+        if run.training:
+            self.seen.add(threading.current_thread().name)
+        return super().forward(x, run)
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """Shards of few images that go to threads however little work they are."""
+    monkeypatch.setattr(parallel, "LEAST_WORK", 0)
+    monkeypatch.setattr(parallel, "SMALLEST_SHARD", 4)
+    monkeypatch.setattr(parallel, "LARGEST_SHARD", 4)
+
+
+def toy(count=50):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, 1, 8, 9), np.uint8)
+    labels = np.arange(count) % 3
+    return from_arrays(images, labels, sizes=(count - 10, 5, 5)).train
+
+
+def train(threads, augment=None, seed=3, coupled=True, epochs=2):
+    """The bytes of everything that a small network has learnt, and the threads that taught it."""
+    witness = Witness()
+    layers = [
+        Conv2D(3, 3), *([BatchNorm()] if coupled else []), witness, MaxPool2D(2), Dropout(0.3),
+        Dense(8, activation="tanh"), Dense(3),
+    ]  # fmt: skip
+    network = CNN(*layers, threads=threads, seed=seed)
+    history = network.fit(toy(), epochs=epochs, batch_size=16, augment=augment, progress=False)
+    learnt = [array.tobytes() for array in network.parameters.snapshot()]
+    return learnt, [record["loss"] for record in history.records], witness.seen
+
+
+@pytest.mark.parametrize("coupled", [True, False], ids=["batch norm", "no batch norm"])
+@pytest.mark.parametrize(
+    "augment", [None, Augmentation(shift=1, rotation=10, erase=0.5)], ids=["plain", "augmented"]
+)
+def test_same_bits_with_one_two_and_three_threads(busy, augment, coupled):
+    """40 images in batches of 16, 16 and 8: four or two shards each, the last one partial."""
+    learnt, losses, seen = train(1, augment, coupled=coupled)
+    assert seen == {threading.main_thread().name}
+    for threads in (2, 3):
+        others, other_losses, others_seen = train(threads, augment, coupled=coupled)
+        assert threading.main_thread().name not in others_seen
+        assert 1 <= len(others_seen) <= threads
+        assert others == learnt
+        assert other_losses == losses
+
+
+def test_threads_work_side_by_side(busy):
+    """Two shards that wait for each other only end where two threads are inside at once."""
+    barrier = threading.Barrier(2, timeout=60)
+
+    class Meeting(Identity):
+        def forward(self, x, run):
+            barrier.wait()
+            return super().forward(x, run)
+
+    network = CNN(Meeting(), Dense(2), threads=2)
+    network.train_step((np.zeros((8, 1, 2, 2), np.float32), np.arange(8) % 2))
+
+
+def test_other_seeds_and_augmentation_give_other_bits(busy):
+    """So that equal bits mean something."""
+    augment = Augmentation(shift=1)
+    runs = [train(2), train(2, seed=4), train(2, augment), train(2, augment, seed=4)]
+    assert len({run[0][0] for run in runs}) == 4
+    assert train(2, augment)[0] == runs[2][0]
+
+
+def test_little_work_stays_on_the_calling_thread():
+    """The threshold itself: the small network above is not worth a second thread."""
+    _, _, seen = train(2, epochs=1)
+    assert seen == {threading.main_thread().name}
+
+
+def test_prediction_is_the_same_on_any_number_of_threads(busy):
+    data = toy()
+    found = []
+    for threads in (1, 2, 3):
+        network = CNN(Conv2D(3), BatchNorm(), Dense(3), threads=threads, seed=1)
+        found.append(network.scores(data, batch_size=7).tobytes())
+    assert len(set(found)) == 1
+
+
+# --- mistakes inside a shard -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("coupled", [True, False])
+def test_exception_inside_a_shard_reaches_the_caller(busy, threads, where, coupled):
+    """From whichever shard, before or behind a layer that waits for all of them."""
+
+    class Faulty(Identity):
+        def forward(self, x, run):
+            if where == "forward" and run.shard == 1:
+                raise RuntimeError("the wheel came off")
+            y, _ = super().forward(x, run)
+            return y, run.shard
+
+        def backward(self, dy, memory):
+            if where == "backward" and memory == 1:
+                raise RuntimeError("the wheel came off")
+            return dy, {}
+
+    data = np.zeros((8, 1, 2, 2), np.float32), np.arange(8) % 2
+    norms = [BatchNorm()] if coupled else []
+    network = CNN(Dense(3), *norms, Faulty(), Dense(2), threads=threads).build((1, 2, 2))
+    before = network.parameters.values.copy()
+    with pytest.raises(RuntimeError, match="the wheel came off"):
+        network.train_step(data)
+    assert np.array_equal(network.parameters.values, before), "half a step was taken"
+
+
+@pytest.mark.parametrize(
+    ("threads", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)]
+)
+def test_threads_must_be_a_number(threads, error):
+    with pytest.raises(error, match="threads: expected"):
+        Workers(threads)
+
+
+def test_threads_by_default_are_those_of_the_machine():
+    assert Workers().threads >= 1
+    assert Workers(3).threads == 3
+
+
+# --- layers that couple the shards -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cuts", [[0, 12], [0, 6, 12], [0, 5, 12], [0, 3, 6, 9, 12], [0, 1, 12]])
+@pytest.mark.parametrize("shape", [(3,), (3, 2, 4)])
+def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, threads):
+    """Two normalisations in a row: outputs, running averages and all gradients agree."""
+    random = np.random.default_rng(8)
+    x, dy = 2 + 3 * random.standard_normal((2, *shape, 12))
+    setup = Setup(random, np.dtype(np.float64), None)
+    layers = [BatchNorm(name="one"), BatchNorm(name="two", epsilon=0.5)]
+    for layer in layers:
+        layer.build(shape, setup)
+        layer.parameters["scale"][...] = random.normal(1, 0.3, 3)
+
+    def program(part, shard):
+        y, memories = yield from forward_chain(
+            layers, x[..., part], Pass(True, shard=shard, batch=12)
+        )
+        dx, gradients = yield from backward_chain(layers, dy[..., part], memories)
+        return y, dx, gradients, memories
+
+    def results(edges):
+        parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        found = Workers(threads).run([program(part, k) for k, part in enumerate(parts)])
+        outputs = [np.concatenate([each[k] for each in found], axis=-1) for k in (0, 1)]
+        for k in range(2):
+            for name in ("scale", "shift"):
+                outputs.append(sum(each[2][k][name] for each in found))
+            for layer_memory in [each[3][k] for each in found]:
+                assert np.array_equal(layer_memory[2], found[0][3][k][2])  # one mean for all shards
+            outputs += [found[0][3][k][2], found[0][3][k][3]]
+        return outputs
+
+    for one, two in zip(results([0, 12]), results(cuts), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-10, atol=1e-12)
+    rows = x.reshape(3, -1)
+    mean, variance = results(cuts)[4:6]
+    np.testing.assert_allclose(mean, rows.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(variance, rows.var(axis=1), rtol=1e-12)
+
+
+# A whole step with batch normalisation in shards against PyTorch: test_against_pytorch.py.
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradient_of_shards_is_that_of_the_whole_batch(busy, threads):
+    """Losses and gradients of four shards add up to those of one."""
+    random = np.random.default_rng(9)
+    data = random.standard_normal((16, 2, 5, 6)).astype(np.float32), np.arange(16) % 3
+
+    def step(shard):
+        parallel.SMALLEST_SHARD = parallel.LARGEST_SHARD = shard  # `busy` puts them back
+        network = CNN(
+            Conv2D(3, 3), MaxPool2D(2), Dense(3), threads=threads, dtype=np.float64, optimizer="sgd"
+        )
+        return network.train_step(data), network.parameters.values
+
+    (whole, right), values = step(16)
+    (parts, right_too), values_too = step(4)
+    assert parts == pytest.approx(whole, rel=1e-12)
+    assert right == right_too
+    np.testing.assert_allclose(values_too, values, rtol=1e-10, atol=1e-13)
