@@ -76,7 +76,7 @@ class CNN:
     >>> network = CNN(Conv2D(4, 3), MaxPool2D(2), Dense(10), seed=0)
     >>> history = network.fit(data.train, data.validation, epochs=2, progress=False)
     >>> len(history.records), network.predict(data.test).shape
-    (2, (269,))
+    (2, (270,))
     """
 
     def __init__(
@@ -231,7 +231,8 @@ class CNN:
         """
         x = self._checked_images(images)
         run = Pass(training, self.seed, self._steps_done, 0, len(x))
-        y, memories = alone(forward_chain(self.layers, to_batch_last(x), run))
+        with self.workers.ready():
+            y, memories = alone(forward_chain(self.layers, to_batch_last(x), run))
         return to_batch_first(y), memories
 
     def backward(self, dy: Array, memories: Any) -> dict[str, dict[str, Array]]:
@@ -240,7 +241,8 @@ class CNN:
         Returns {layer name: {parameter name: gradient}}.
         """
         dy = to_batch_last(np.asarray(dy, self.dtype))
-        _, gradients = alone(backward_chain(self.layers, dy, memories))
+        with self.workers.ready():
+            _, gradients = alone(backward_chain(self.layers, dy, memories))
         return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
     # --- training ----------------------------------------------------------------------------
@@ -319,7 +321,7 @@ class CNN:
         """
         source = self._as_data(data)
         parameters = self.build(source.shape)._built()
-        where = np.arange(len(source)) if indices is None else indices
+        where = np.arange(len(source)) if indices is None else np.asarray(indices)
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
         cuts = shard_slices(len(where), self._sample_bytes)
         programs = [
@@ -330,12 +332,12 @@ class CNN:
             for shard, cut in enumerate(cuts)
         ]  # fmt: skip
         work = self._multiply_adds * len(where) // len(cuts)
-        parts: list[Part] = self.workers.run(programs, work)
-        loss = sum(part.loss for part in parts)
-        if not math.isfinite(loss):
-            raise self._diverged(source, where)
-        gradient = self.workers.sum([part.gradient for part in parts])
-        with np.errstate(**LOUD_ENOUGH):
+        with self.workers.ready(), np.errstate(**LOUD_ENOUGH):
+            parts: list[Part] = self.workers.run(programs, work)
+            loss = sum(part.loss for part in parts)
+            if not math.isfinite(loss):
+                raise self._diverged(source, where)
+            gradient = self.workers.sum([part.gradient for part in parts])
             parameters.update(gradient, moment, self.kernels)
         for layer, memory in parts[0].coupled:
             layer.after_step(memory)
@@ -435,9 +437,10 @@ class CNN:
         self.build(source.shape)
         y = to_batch_last(source.batch(np.arange(len(source)), self.dtype)[0])
         found = []
-        for layer in self.layers:
-            y, _ = layer.forward(y, Pass(False))
-            found.append((layer.name, to_batch_first(y)))
+        with self.workers.ready():
+            for layer in self.layers:
+                y, _ = layer.forward(y, Pass(False))
+                found.append((layer.name, to_batch_first(y)))
         return found
 
     # --- checks ------------------------------------------------------------------------------

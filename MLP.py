@@ -242,8 +242,9 @@ class BatchNorm(CoupledLayer):
             count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
                 raise ValueError(
-                    f"{self.label}: cannot normalise over one value per channel (batch of 1 with "
-                    "no height and width); use a batch_size of at least 2"
+                    f"{self.label}: cannot normalise over one value per channel (a batch of 1, "
+                    "perhaps the last of the epoch, with no height and width); choose a "
+                    "batch_size of at least 2 that leaves no single image over"
                 )
             mean = (yield rows.sum(axis=1)) / count
             centred = rows - mean[:, None]

@@ -127,6 +127,11 @@ def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
     'mse'
     """
     if isinstance(given, Loss):
+        if label_smoothing:
+            raise ValueError(
+                "label_smoothing is given beside a loss that brings its own; write "
+                f"{type(given).__name__}(label_smoothing={label_smoothing})"
+            )
         return given
     if not isinstance(given, str):
         raise TypeError(f"loss: expected a name or a Loss, got {given!r}")

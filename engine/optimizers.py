@@ -34,8 +34,9 @@ class Optimizer:
         self.weight_decay = float(weight_decay)
 
     def new_state(self, weights: Array) -> State:
-        """Zeros for every slot."""
-        return {slot: np.zeros_like(weights) for slot in self.slots}
+        """Zeros for every slot, and the number of steps so far."""
+        state = {slot: np.zeros_like(weights) for slot in self.slots}
+        return {"steps": np.zeros((), np.int64), **state}
 
     def step(
         self, weights: Array, gradient: Array, state: State, moment: Moment, kernels: Any
@@ -47,7 +48,8 @@ class Optimizer:
         rate = self.schedule.at(moment)
         if self.weight_decay:
             gradient = self._decay(weights, gradient, rate)
-        self._update(weights, gradient, state, rate, moment.step + 1, kernels)
+        state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
+        self._update(weights, gradient, state, rate, int(state["steps"]), kernels)
         return rate
 
     def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
@@ -116,6 +118,8 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas: expected a pair such as (0.9, 0.999), got {betas!r}")
         for beta in betas:
             require_share("betas", beta)
         require_positive("epsilon", epsilon)

@@ -23,10 +23,11 @@ from engine.errors import require_count
 from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
 
-# A shard's largest array should stay in a core's own cache (1 MiB), but very small shards only
-# cost Python calls.  Measured: 16 samples are best for wide networks, 64 for thin ones.
-CACHE_BYTES = 4 * 2**20
-SMALLEST_SHARD, LARGEST_SHARD = 16, 64
+# A shard's largest array should stay in cache and below the size from which the system clears
+# fresh pages for it; but very small shards only cost Python calls.  Measured: 16 samples are best
+# for wide networks, 64 for D's, 128 for the thinnest and for dense ones.
+CACHE_BYTES = 2**21
+SMALLEST_SHARD, LARGEST_SHARD = 16, 128
 # Python hands its lock from thread to thread at every NumPy call; below so many multiply-adds a
 # shard's calls are so short that one thread is faster than two.
 LEAST_WORK = 4_000_000
@@ -40,7 +41,7 @@ def shard_slices(batch: int, sample_bytes: int) -> list[slice]:
 
     `sample_bytes` is the size of the network's largest array for one sample.
 
-    >>> shard_slices(100, 2**15)
+    >>> shard_slices(100, 2**16)
     [slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None)]
     """
     wanted = CACHE_BYTES // max(sample_bytes, 1)
@@ -84,13 +85,24 @@ class Workers:
             require_count("threads", threads)
             self.threads = int(threads)
         self._pool: ThreadPoolExecutor | None = None
+        self._is_ready = False
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Matrix products single-threaded inside: the shards are the parallel work."""
+        """Matrix products single-threaded inside: the shards are the parallel work.
+
+        Inside itself it does nothing, so that every step may ask for it.
+        """
+        if self._is_ready:
+            yield
+            return
         keep_freed_memory()
         with _blas().limit(limits=1, user_api="blas"):
-            yield
+            self._is_ready = True
+            try:
+                yield
+            finally:
+                self._is_ready = False
 
     def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """task(item) of every item, in order; on the calling thread where one is enough."""

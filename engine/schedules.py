@@ -133,7 +133,8 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Up from rate / start_divisor to rate over `warm` of the run, down to rate / end_divisor.
 
-    Both legs are half cosines (Smith and Topin 2018, with PyTorch's annealing).
+    Both legs are half cosines (Smith and Topin 2018).  `end_divisor` divides the highest
+    rate, where PyTorch's `final_div_factor` divides the starting one.
 
     >>> OneCycle(0.1, warm=0.25).at(Moment(step=25, steps=101))
     0.1

@@ -42,8 +42,8 @@ def to_batch_last(x: Array) -> Array:
 
 
 def to_batch_first(x: Array) -> Array:
-    """The way back: samples first, C-contiguous."""
-    return np.ascontiguousarray(np.moveaxis(x, -1, 0))
+    """The way back: samples first, C-contiguous, memory of its own."""
+    return np.moveaxis(x, -1, 0).copy(order="C")  # never a view: the caller may change it
 
 
 def count_right(outputs: Array, labels: Array) -> int:

@@ -10,6 +10,7 @@ import pytest
 from CNN import CNN
 from Datasets import Dataset, Scaling
 from engine.errors import Diverged
+from engine.losses import CrossEntropy
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
 from MLP import SGD, Adam, BatchNorm, Dense, Dropout, Flatten, Softmax
 
@@ -319,6 +320,11 @@ class TestMistakesOfTheUser:
             ({"seed": -1}, ValueError, "seed: expected at least 0"),
             ({"l2": -1.0}, ValueError, "l2: expected a number of 0 or more"),
             ({"dtype": np.int32}, ValueError, "dtype: expected float32 or float64"),
+            (
+                {"label_smoothing": 0.1, "loss": CrossEntropy()},
+                ValueError,
+                r"write CrossEntropy\(label_smoothing=0\.1\)",
+            ),
             ({"label_smoothing": 1.0}, ValueError, "label_smoothing: expected 0 <= value < 1"),
         ],
     )

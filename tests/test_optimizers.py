@@ -47,7 +47,7 @@ def test_float32_stays_float32(pytorch, kernels, kind):
     path = descend(optimizer, pytorch["optimizers"], 5, kernels, np.float32)
     assert path[-1].dtype == np.float32
     state = optimizer.new_state(path[-1])
-    assert all(array.dtype == np.float32 for array in state.values())
+    assert all(state[slot].dtype == np.float32 for slot in optimizer.slots)
     exact = descend(optimizer, pytorch["optimizers"], 5, kernels)
     np.testing.assert_allclose(path[-1], exact[-1], rtol=1e-4)
 
@@ -93,8 +93,9 @@ def test_schedule_gives_the_rate():
     rates = []
     optimizer = SGD(StepDecay(0.1, every=2, unit="step"))
     weights = np.array([1.0])
+    state = optimizer.new_state(weights)
     for step in range(4):
-        rates.append(optimizer.step(weights, np.array([2.0]), {}, Moment(step, 4), choose()))
+        rates.append(optimizer.step(weights, np.array([2.0]), state, Moment(step, 4), choose()))
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
     assert weights.item() == pytest.approx(1 - 2 * 0.22)
 
@@ -176,7 +177,9 @@ def test_names():
         (lambda: optimizer_named("addam"), ValueError, "optimizer 'addam': did you mean 'adam'"),
         (lambda: optimizer_named(3), TypeError, "optimizer: expected a name or .*got 3"),
         (
-            lambda: Optimizer(0.1).step(np.ones(1), np.ones(1), {}, Moment(), None),
+            lambda: Optimizer(0.1).step(
+                np.ones(1), np.ones(1), Optimizer(0.1).new_state(np.ones(1)), Moment(), None
+            ),
             TypeError,
             "Optimizer must define its update",
         ),

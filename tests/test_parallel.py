@@ -86,15 +86,15 @@ def test_shards_cover_the_batch_in_a_power_of_two(sample_bytes):
 
 
 def test_shards_by_hand():
-    """4 MiB hold 64 samples of 64 KiB, 32 of 128 KiB, 16 of 256 KiB; never fewer than 16."""
-    assert parallel.CACHE_BYTES == 4 * 2**20
-    assert len(shard_slices(128, 2**16)) == 2
-    assert len(shard_slices(128, 2**17)) == 4
-    assert len(shard_slices(128, 2**18)) == 8
+    """2 MiB hold 64 samples of 32 KiB, 32 of 64 KiB, 16 of 128 KiB; never fewer than 16."""
+    assert parallel.CACHE_BYTES == 2 * 2**20
+    assert len(shard_slices(128, 2**15)) == 2
+    assert len(shard_slices(128, 2**16)) == 4
+    assert len(shard_slices(128, 2**17)) == 8
     assert len(shard_slices(128, 2**24)) == 8
-    assert len(shard_slices(128, 1)) == 2  # never more than 64
+    assert len(shard_slices(256, 1)) == 2  # never more than 128
     assert shard_slices(3, 2**24) == [slice(0, 3)]
-    assert shard_slices(65, 1) == [slice(0, 32), slice(32, 65)]
+    assert shard_slices(129, 1) == [slice(0, 64), slice(64, 129)]
 
 
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):

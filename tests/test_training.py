@@ -185,6 +185,16 @@ class TestControlC:
             network(threads=1).fit(digits.train, epochs=9, augment=augment, progress=False)
 
 
+def test_a_second_fit_goes_on_where_the_first_ended(digits):
+    """Adam's step count is part of its state: two fits of one epoch equal one fit of two."""
+    data = digits.train.take(64)
+    once, twice = (CNN(Dense(10), optimizer=Adam(0.01), seed=1) for _ in range(2))
+    once.fit(data, epochs=2, batch_size=64, shuffle=False, progress=False)
+    for _ in range(2):
+        twice.fit(data, epochs=1, batch_size=64, shuffle=False, progress=False)
+    assert once.parameters.values.tobytes() == twice.parameters.values.tobytes()
+
+
 def test_previews_are_drawn_every_share_of_the_data(digits, tmp_path):
     net = network()
     folder = tmp_path / "pictures"
