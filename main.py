@@ -28,4 +28,4 @@ def network(options: Options) -> CNN:
 
 
 if __name__ == "__main__":
-    start(network, epochs=6, batch_size=64, learning_rate=0.004)
+    start(network, epochs=6, batch_size=32, learning_rate=0.004)

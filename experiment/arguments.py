@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.kernels import DEFAULT, DIALECTS
@@ -23,7 +23,8 @@ class Options:
     dataset: str = "mnist"
     data_dir: str | None = None
     epochs: int = 6
-    batch_size: int = 64
+    epochs_given: bool = False  # on the command line: then a small data set changes nothing
+    batch_size: int = 32
     learning_rate: float = 0.004
     seed: int = 0
     threads: int | None = None
@@ -90,7 +91,12 @@ def parse(arguments: Sequence[str] | None, **defaults: Any) -> Options:
         "images by class, or a folder of IDX files",
     )  # fmt: skip
     add("--data-dir", metavar="FOLDER", help="where the data files are, or are to be put")
-    add("--epochs", type=_whole, default=start.epochs, help="passes over the training images")
+    add(
+        "--epochs",
+        type=_whole,
+        default=argparse.SUPPRESS,
+        help=f"passes over the training images (default: {start.epochs}; more for small sets)",
+    )
     add("--batch-size", type=_whole, default=start.batch_size, help="images to a step")
     add("--learning-rate", type=_rate, default=start.learning_rate, help="the highest rate")
     add("--seed", type=_seed, default=start.seed, help="the same seed gives the same bits")
@@ -105,4 +111,5 @@ def parse(arguments: Sequence[str] | None, **defaults: Any) -> Options:
         help="draw the feature maps each time so many per cent of the images are through",
     )  # fmt: skip
     add("--output", metavar="FOLDER", default=start.output, help="where results go")
-    return Options(**vars(parser.parse_args(arguments)), classes=start.classes)
+    given = vars(parser.parse_args(arguments))
+    return replace(start, **given, epochs_given="epochs" in given)

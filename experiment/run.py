@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import platform
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +26,7 @@ from insight.metrics import Metrics, evaluate_predictions
 from insight.results import Results
 
 Builder = Callable[[Options], CNN]
-IMAGES_AT_LEAST = 100_000  # a small data set is gone through more often, unless --epochs says
+IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
 
 
 def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: Any) -> None:
@@ -46,17 +49,17 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
 def run(network: Builder, options: Options) -> Results | None:
     """Train, test and write; returns the folder (None for a sanity check, which writes nothing)."""
     begun = time.perf_counter()
-    results = None if options.sanity_check else Results.create(options.output, stem=_stem(options))
+    data = find_data(options)
+    options = dataclasses.replace(options, classes=len(data.classes))
+    print(textwrap.fill(str(data), 80), end="\n\n")
+    model = network(options)
+    model.summary(data.shape)
+    print()
+    if options.sanity_check:
+        model.sanity_check(data.train)
+        return None
+    results = Results.create(options.output, stem=_stem(data))  # before any work that could be lost
     try:
-        data = find_data(options)
-        options = dataclasses.replace(options, classes=len(data.classes))
-        print(f"{data}\n")
-        model = network(options)
-        model.summary(data.shape)
-        print()
-        if results is None:
-            model.sanity_check(data.train)
-            return None
         _train(model, data, options, results)
     except BaseException:
         _remove_if_empty(results)
@@ -80,8 +83,8 @@ def find_data(options: Options) -> Splits:
         return Digits()
 
 
-def _stem(options: Options) -> str:
-    return Path(options.dataset).stem or "run"
+def _stem(data: Splits) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
 
 
 def _remove_if_empty(results: Results | None) -> None:
@@ -92,9 +95,10 @@ def _remove_if_empty(results: Results | None) -> None:
 
 def _train(model: CNN, data: Splits, options: Options, results: Results) -> None:
     epochs = options.epochs
-    if len(data.train) < 10_000:
-        epochs = max(epochs, -(-IMAGES_AT_LEAST // len(data.train)))
-        print(f"{len(data.train):,} images are few: {epochs} epochs instead of {options.epochs}.\n")
+    enough = math.ceil(IMAGES_AT_LEAST / len(data.train))
+    if not options.epochs_given and enough > epochs:
+        epochs = enough
+        print(f"{len(data.train):,} images are few: {epochs} epochs, not {options.epochs}.\n")
     model.fit(
         data.train,
         data.validation,
