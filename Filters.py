@@ -7,6 +7,7 @@ leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `eng
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,13 @@ class Sliding(Layer):
             r + (e - 1) * j for r, e, j in zip(before.size, spans, before.jump, strict=True)
         )
         jump = tuple(j * s for j, s in zip(before.jump, self.stride, strict=True))
-        return Reach((size[0], size[1]), (jump[0], jump[1]))
+        return Reach((size[0], size[1]), (jump[0], jump[1]), before.whole)
+
+    def describe(self) -> str:
+        """The window, and the stride where it is not the usual one."""
+        text = "{} x {}".format(*self.kernel)
+        usual = self.kernel if isinstance(self, Pooling) else (1, 1)
+        return text if self.stride == usual else text + " / {} x {}".format(*self.stride)
 
 
 class Conv2D(Sliding):
@@ -290,6 +297,4 @@ class GlobalAvgPool2D(Layer):
 
     def reach(self, before: Reach) -> Reach:
         """Everything."""
-        h, w = self.input_shape[1:]
-        size = [r + (n - 1) * j for r, n, j in zip(before.size, (h, w), before.jump, strict=True)]
-        return Reach((size[0], size[1]), before.jump)
+        return replace(before, whole=True)

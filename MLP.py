@@ -7,6 +7,7 @@ one column per sample.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from engine.activations import (
 )
 from engine.errors import require_count, require_positive, require_share
 from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import Array, Coupled, CoupledLayer, Gradients, Layer, Pass, Setup
+from engine.layer import Array, Coupled, CoupledLayer, Gradients, Layer, Pass, Reach, Setup
 from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
 from engine.schedules import (
     Constant,
@@ -118,6 +119,10 @@ class Dense(Layer):
         dx = self.kernels.dense_input_gradient(dz, self.parameters["weights"])
         return dx.reshape(x.shape), gradients
 
+    def reach(self, before: Reach) -> Reach:
+        """Everything."""
+        return replace(before, whole=True)
+
     def multiply_adds(self) -> int:
         """units x features."""
         return self.units * math.prod(self.input_shape)
@@ -169,6 +174,10 @@ class Dropout(Layer):
         super().__init__(name=name)
         require_share("Dropout: rate", rate)
         self.rate = float(rate)
+
+    def describe(self) -> str:
+        """Its rate."""
+        return f"{self.rate:g}"
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """x times the mask; keeps the mask (None outside training)."""

@@ -53,10 +53,14 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The receptive field: pixels seen by one output, and pixels between two outputs."""
+    """The receptive field: pixels seen by one output, and pixels between two outputs.
+
+    `whole`: one output sees everything, as behind a dense layer.
+    """
 
     size: tuple[int, int] = (1, 1)
     jump: tuple[int, int] = (1, 1)
+    whole: bool = False
 
 
 class Layer:

@@ -10,7 +10,7 @@ from engine.layer import Layer, Reach
 
 def _cells(layer: Layer, reach: Reach, item_bytes: int) -> list[str]:
     count = sum(array.size for array in layer.parameters.values())
-    field = "{} x {}".format(*reach.size) if len(layer.input_shape) == 3 else "all"
+    field = "all" if reach.whole else "{} x {}".format(*reach.size)
     kind = type(layer).__name__
     detail = layer.describe()
     return [

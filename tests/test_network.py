@@ -40,7 +40,8 @@ def test_summary_tells_shapes_parameters_cost_and_field(capsys):
     assert re.search(r"8 x 14 x 14 +0 +0 +4 x 4 +6\.1$", rows["pool1"])
     # the field grows by (5 - 1) x 2 pixels; 16 x (8 x 25 + 1); 10 x 10 x 16 x 200
     assert re.search(r"16 x 10 x 10 +3,216 +320,000 +12 x 12 +6\.2$", rows["conv2"])
-    assert re.search(r"10 +16,010 +16,000", rows["dense1"])
+    assert re.search(r"10 +16,010 +16,000 +all", rows["dense1"])
+    assert "Conv2D 5 x 5" in rows["conv2"]
     assert re.search(r"^total +19,306 +392,448", rows["total"])
     assert network.parameter_count == 80 + 3216 + 16010
 
