@@ -173,9 +173,9 @@ class Course:
         parts = [
             f"epoch {record['epoch']:>{len(str(self.epochs))}}/{self.epochs}",
             f"loss {record['loss']:.4f}",
-            f"accuracy {record['accuracy']:.2%}",
+            f"train {record['accuracy']:.2%}",
         ]
         if "validation_accuracy" in record:
             parts.append(f"validation {record['validation_accuracy']:.2%}")
-        parts.append(f"{record['seconds']:.1f} s ({record['images_per_second']:,.0f} images/s)")
+        parts.append(f"{record['seconds']:.1f} s  {record['images_per_second']:,.0f} img/s")
         return "  ".join(parts)

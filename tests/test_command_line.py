@@ -39,8 +39,9 @@ def digits_run(tmp_path_factory):
     """One run on the embedded digits, looked at by several tests."""
     folder = tmp_path_factory.mktemp("run")
     done = type_in(
-        "--dataset", "digits", "--epochs", "8", "--preview", "100", "--seed", "3", folder=folder
-    )
+        "--dataset", "digits", "--epochs", "8", "--learning-rate", "0.015", "--batch-size", "16",
+        "--preview", "100", "--seed", "3", folder=folder,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (run,) = (folder / "results").iterdir()
     return done, run
@@ -50,7 +51,7 @@ def test_a_run_prints_summary_epochs_and_test(digits_run):
     done, run = digits_run
     assert "conv1" in done.stdout
     assert "multiply-adds" in done.stdout
-    assert re.search(r"^epoch 1/8  loss 0\.\d+  accuracy", done.stdout, re.M)
+    assert re.search(r"^epoch 1/8  loss 0\.\d+  train", done.stdout, re.M)
     assert re.search(r"^test accuracy 9\d\.\d\d%", done.stdout, re.M)
     assert f"Results: results/{run.name}" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
