@@ -553,6 +553,8 @@ class CNN:
     # --- data --------------------------------------------------------------------------------
 
     def _as_data(self, data: AnyData) -> Dataset:
+        if isinstance(data, Dataset):  # every step asks
+            return data
         return as_dataset(data, self._class_names(), self.scaling)
 
     def _class_names(self) -> tuple[str, ...]:
