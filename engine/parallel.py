@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
@@ -24,10 +24,10 @@ from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
 
 # A shard's largest array should stay in cache and below the size from which the system clears
-# fresh pages for it; but very small shards only cost Python calls.  Measured: 16 samples are best
+# fresh pages for it; but very small shards only cost Python calls.  Measured: 32 samples are best
 # for wide networks, 64 for D's, 128 for the thinnest and for dense ones.
 CACHE_BYTES = 2**21
-SMALLEST_SHARD, LARGEST_SHARD = 16, 128
+SMALLEST_SHARD, LARGEST_SHARD = 32, 128
 # Python hands its lock from thread to thread at every NumPy call; below so many multiply-adds a
 # shard's calls are so short that one thread is faster than two.
 LEAST_WORK = 4_000_000
@@ -109,8 +109,16 @@ class Workers:
         if self.threads == 1 or len(items) == 1:
             return _map_here(task, items)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="shard")
-        return list(self._pool.map(task, items))
+            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
+        # each thread takes a run of neighbours, the calling thread the last one
+        edges = [len(items) * k // self.threads for k in range(self.threads + 1)]
+        parts = [items[start:stop] for start, stop in pairwise(edges)]
+        waiting = [self._pool.submit(_map_here, task, part) for part in parts[:-1] if part]
+        try:
+            last = _map_here(task, parts[-1])
+        finally:
+            wait(waiting)  # no thread is left at work behind an error
+        return [result for part in waiting for result in part.result()] + last
 
     def run(self, programs: Sequence[Coupled], work: float = math.inf) -> list[Any]:
         """Run the programs of all shards side by side; returns what each returned.

@@ -21,9 +21,8 @@ Array = np.ndarray
 SMALL_PRODUCT = 1_000_000
 FEW_FILTERS = 16  # up to so many, turning the kernels beats scattering
 LEAST_COLUMNS = 128  # smaller products are not worth their call
-# Unfolded pixels are made block by block (in numbers): a block stays in cache, and below the 4 MiB
-# from which NumPy asks the system for huge pages, which it must clear each time.
-BLOCK_ENTRIES = 2**19
+# Unfolded pixels are made block by block, so many numbers each: a block stays in a core's cache.
+BLOCK_ENTRIES = 2**18
 
 
 # --- unfolding -------------------------------------------------------------------------------
@@ -212,7 +211,8 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
 
 def bias_gradient(dy: Array) -> Array:
     """db[o] = sum of dy[o] over all places and samples."""
-    return dy.reshape(dy.shape[0], -1).sum(axis=1)
+    rows = dy.reshape(dy.shape[0], -1)
+    return rows @ np.ones(rows.shape[1], dy.dtype)  # as a product it takes half of sum's time
 
 
 # --- pooling ---------------------------------------------------------------------------------
@@ -231,16 +231,21 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     kind = np.uint8 if len(views) < 256 else np.int32
     winner = np.zeros(y.shape, kind)
     undecided = y != views[0]
-    for view in views[1:]:  # adding 1 for each place that is not yet the one: no branches
+    for view in views[1:-1]:  # adding 1 for each place that is not yet the one: no branches
         winner += undecided
         undecided &= y != view
+    winner += undecided if len(views) > 1 else 0
     return y, winner
 
 
 def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) -> Array:
     """dx: the whole gradient of a window goes to the pixel that won it."""
-    padded = _padded_zeros(shape, window, dy.dtype)
     apart = all(s >= k for s, k in zip(window.stride, window.kernel, strict=True))
+    tiled = [o * k for o, k in zip(window.output, window.kernel, strict=True)]
+    if window.stride == window.kernel and tiled == list(shape[1:3]) and not window.padded:
+        padded = np.empty(shape, dy.dtype)  # the windows tile the image: every pixel is written
+    else:
+        padded = _padded_zeros(shape, window, dy.dtype)
     for place, target in enumerate(taps(padded, window)):
         if apart:  # no pixel belongs to two windows: nothing to add to
             np.multiply(dy, winner == place, out=target)
