@@ -82,15 +82,16 @@ def _stack(columns: Array, in_product: int) -> Array:
     return columns.reshape(k, rows * row // in_product, in_product).transpose(1, 0, 2)
 
 
-def unfold(x: Array, window: Window, rows: slice) -> Array:
+def unfold(x: Array, window: Window, rows: slice, with_ones: bool = False) -> Array:
     """im2col for some output rows of padded x: (c * kh * kw, rows, ow * n).
 
-    For one place in the output and one sample, the first axis lists the pixels that it looks at.
+    For one place in the output and one sample, the first axis lists the pixels that it looks at,
+    and a 1 behind them where `with_ones` (a bias meets it).
     """
     channels, samples = x.shape[0], x.shape[3]
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
     count, ow = rows.stop - rows.start, window.output[1]
-    if (kh, kw, sh, sw) == (1, 1, 1, 1):
+    if (kh, kw, sh, sw) == (1, 1, 1, 1) and not with_ones:
         return x[:, rows].reshape(channels, count, ow * samples)
     c, h, w, n = x.strides
     view: Array = np.ndarray(  # all windows at once, overlapping: a way to read x, not a copy
@@ -100,7 +101,11 @@ def unfold(x: Array, window: Window, rows: slice) -> Array:
         rows.start * sh * h,
         (c, dh * h, dw * w, sh * h, sw * w, n),
     )
-    return view.copy().reshape(channels * kh * kw, count, ow * samples)
+    taps_in_all = channels * kh * kw
+    columns = np.empty((taps_in_all + with_ones, count, ow * samples), x.dtype)
+    columns[:taps_in_all].reshape(view.shape)[...] = view
+    columns[taps_in_all:] = 1
+    return columns
 
 
 def _crop(padded: Array, window: Window, shape: Shape) -> Array:
@@ -126,14 +131,14 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Arra
     filters, samples = weights.shape[0], x.shape[3]
     oh, ow = window.output
     bank = weights.reshape(filters, -1)
+    if bias is not None:  # the weight of a pixel that is always 1: no pass of its own
+        bank = np.column_stack([bank, bias])
     padded = pad(np.ascontiguousarray(x), window.padding)
     y = np.empty((filters, oh, ow * samples), x.dtype)
     in_product, in_block = _plan(filters, bank.shape[1], window, samples)
     for rows in _blocks(window, in_block):
-        columns, part = unfold(padded, window, rows), y[:, rows]
-        np.matmul(bank, _stack(columns, in_product), out=_stack(part, in_product))
-        if bias is not None:
-            part += bias[:, None, None]
+        columns = unfold(padded, window, rows, with_ones=bias is not None)
+        np.matmul(bank, _stack(columns, in_product), out=_stack(y[:, rows], in_product))
     return y.reshape(filters, oh, ow, samples)
 
 
