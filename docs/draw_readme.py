@@ -2,7 +2,7 @@
 
     python docs/draw_readme.py
 
-Trains main.py's network for two epochs on MNIST and writes docs/pictures/preview.png.
+Trains main.py's network for two epochs on MNIST and writes docs/preview.png.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main() -> None:
     model.fit(data.train, data.validation, epochs=2, batch_size=32)
     model.preview(
         data.test.subset([4]),
-        ROOT / "docs" / "pictures" / "preview.png",
+        ROOT / "docs" / "preview.png",
         int(data.test.labels[4]),
         "After two epochs: what each layer makes of a digit it has never seen",
     )
