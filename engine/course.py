@@ -126,7 +126,7 @@ class Course:
                 seen, loss, right = seen + len(indices), loss + step_loss, right + step_right
                 running.add(len(indices), step_loss, step_right)
                 if bar.update(len(indices)):
-                    bar.set_postfix_str(f"loss {running.loss:.4f}, accuracy {running.accuracy:.1%}")
+                    bar.set_postfix_str(f"loss {running.loss:.4f}, {running.accuracy:.1%} right")
                 if (number + 1) % note_every == 0 or seen == count:
                     self.history.note(epoch * count + seen, running)
                 if self.after_step is not None:
@@ -152,7 +152,8 @@ class Course:
     def _bar(self, epoch: int) -> Any:
         """A progress bar; none where output goes to a file."""
         return tqdm(
-            total=len(self.data), desc=f"epoch {epoch + 1}/{self.epochs}", unit=" images",
+            total=len(self.data), desc=f"epoch {epoch + 1}/{self.epochs}", unit=" img",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",  # fits 60 columns
             unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
             disable=None if self.progress else True,
         )  # fmt: skip
