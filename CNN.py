@@ -178,8 +178,8 @@ class CNN:
 
         What turns the outputs into class scores is kept in `self.head`.
         """
-        last = self.layers[-1]
-        carried: Any = getattr(last, "activation", last)
+        last: Any = self.layers[-1]
+        carried = getattr(last, "activation", last)
         self.head: Any = None
         if not self.loss.on_logits:
             return
@@ -191,9 +191,10 @@ class CNN:
         self.head = Softmax().use(self.kernels)
         if carried is last and isinstance(last, Softmax):
             self.layers[-1] = Identity(name=last.name)
-            self.layers[-1].build(last.input_shape, Setup(None, self.dtype, self.kernels))  # type: ignore[arg-type]
+            rng = np.random.default_rng(self.seed)  # an identity draws nothing from it
+            self.layers[-1].build(last.input_shape, Setup(rng, self.dtype, self.kernels))
         elif isinstance(carried, Softmax):
-            last.activation = Identity()  # type: ignore[attr-defined]
+            last.activation = Identity()
 
     @property
     def output_shape(self) -> Shape:
@@ -294,8 +295,12 @@ class CNN:
             require_share("preview", preview, closed=True)
         self.build(data.shape)
         self._check_labels(data)
-        if data.images.dtype != np.uint8:
-            check_finite(data.images)
+        if checks is not None:  # said now, not after an epoch of work
+            self.build(checks.shape)
+            self._check_labels(checks)
+        for part in (data, checks):
+            if part is not None and part.images.dtype != np.uint8:
+                check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
         self.history = History()
         show = _Preview(self, checks or data, preview, preview_folder) if preview else None
@@ -491,9 +496,9 @@ class CNN:
         """Compare every layer's gradients with central differences, in float64.
 
         Works on a copy with the same weights.  Prints and returns the report, which tells the
-        layer and the parameter that is off.
+        layer and the parameter that is off.  `data`: a Dataset, a pair, or images alone.
         """
-        source = as_images(data, self.scaling)
+        source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
         self.build(source.shape)
         twin = self._twin(np.float64)
         x = source.batch(np.arange(min(images, len(source))), np.float64)[0]

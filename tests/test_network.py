@@ -169,6 +169,12 @@ def test_a_custom_training_loop_can_call_train_step():
     assert last < first / 10
 
 
+@pytest.mark.parametrize("pair", [True, False])
+def test_gradient_check_takes_a_pair_or_images_alone(pair):
+    x = images(4)
+    assert small().gradient_check((x, np.arange(4) % 3) if pair else x, quiet=True).passed
+
+
 def test_global_average_pool_and_average_pool_train():
     network = CNN(
         Conv2D(8, 3), AvgPool2D(2), Conv2D(3, 3, activation=None), GlobalAvgPool2D(),
@@ -263,6 +269,18 @@ class TestMistakesOfTheUser:
         ):
             data = Dataset(images(4), np.arange(4), tuple("abcd"), Scaling("none"))
             CNN(Dense(3)).fit(data, epochs=1)
+
+    def test_validation_that_does_not_fit_is_said_before_any_training(self):
+        network = CNN(Dense(3))
+        train = images(6), np.arange(6) % 3
+        with pytest.raises(ValueError, match=r"built for images \(1, 9, 8\), got \(1, 4, 4\)"):
+            network.fit(train, (images(6, (1, 4, 4)), np.arange(6) % 3), progress=False)
+        broken = images(6)
+        broken[5] = np.nan
+        other = Dataset(broken, np.arange(6) % 3, tuple("abc"), Scaling("none"))
+        with pytest.raises(ValueError, match=r"1 of 6 images hold NaN"):
+            network.fit(train, other, progress=False)
+        assert not network.history.records
 
     def test_no_flat_end(self):
         with pytest.raises(ValueError, match=r"gives \(2, 9, 8\), expected \(classes,\)"):

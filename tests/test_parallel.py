@@ -316,3 +316,21 @@ def test_gradient_of_shards_is_that_of_the_whole_batch(busy, threads):
     assert parts == pytest.approx(whole, rel=1e-12)
     assert right == right_too
     np.testing.assert_allclose(values_too, values, rtol=1e-10, atol=1e-13)
+
+
+def test_no_thread_is_left_at_work_behind_an_error():
+    """The calling thread fails first; the other one's share is still waited for."""
+    begun, failed, done = threading.Event(), threading.Event(), []
+
+    def task(item):
+        if item == "the caller's":
+            begun.wait()
+            failed.set()
+            raise RuntimeError("the caller's share fails")
+        begun.set()
+        failed.wait()
+        done.append(sum(range(1_000_000)))  # long enough to be overtaken, if nobody waited
+
+    with pytest.raises(RuntimeError, match="share fails"):
+        Workers(2).map(task, ["the other's", "the caller's"])
+    assert done
