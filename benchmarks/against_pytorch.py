@@ -24,10 +24,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.machine import describe, machine, rate, spread
+from benchmarks.machine import describe, rate, spread
 from benchmarks.networks import IMAGE, NETWORKS, network
 from CNN import CNN
 from Datasets import Dataset, Scaling
+from engine.machine import machine
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from MLP import Dense, Dropout, LeakyReLU, Sigmoid
 

@@ -1,39 +1,13 @@
-"""What a figure was measured on, and how long a function takes."""
+"""How long a function takes, and on what."""
 
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from engine.parallel import Workers
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores in use, system and versions."""
-    return {
-        "processor": _processor(),
-        "cores": Workers().threads,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it."""
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+from engine.machine import machine
 
 
 def describe() -> str:

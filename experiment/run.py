@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import platform
 import re
 import sys
 import textwrap
@@ -14,11 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from CNN import CNN, Evaluation
 from Datasets import DataUnavailable, Digits, Splits, load
 from engine.errors import Diverged
+from engine.machine import machine
 from experiment.arguments import Options, parse
 from Filters import Conv2D
 from insight.figures import confusion, curves, feature_maps, filters, mistakes, running
@@ -174,12 +171,5 @@ def settings(model: CNN, data: Splits, options: Options) -> dict[str, Any]:
         "loss": model.loss.word,
         "optimizer": repr(model.optimizer),
         "data": repr(data),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "threads": model.workers.threads,
-        },
+        "machine": machine() | {"threads": model.workers.threads},
     }
