@@ -25,7 +25,16 @@ from engine.gradient_check import GradientReport, check_layers
 from engine.history import History
 from engine.interrupt import Interruption
 from engine.kernels import choose
-from engine.layer import Array, Layer, Pass, Setup, alone, backward_chain, forward_chain
+from engine.layer import (
+    Array,
+    Coupled,
+    Layer,
+    Pass,
+    Setup,
+    alone,
+    backward_chain,
+    forward_chain,
+)
 from engine.losses import Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
 from engine.parallel import LOUD_ENOUGH, Workers, shard_slices
@@ -33,7 +42,18 @@ from engine.parameters import Parameters
 from engine.sanity import SanityReport
 from engine.schedules import Moment
 from engine.shapes import Shape
-from engine.step import Augment, Part, count_right, to_batch_first, to_batch_last, train_shard
+from engine.step import (
+    MOST_WORK,
+    Augment,
+    Part,
+    Recorded,
+    Tapes,
+    count_right,
+    replayable,
+    to_batch_first,
+    to_batch_last,
+    train_shard,
+)
 from engine.summary import summary_table
 from insight.results import save
 from sources.given import as_dataset, as_images, check_finite
@@ -161,6 +181,7 @@ class CNN:
         self._sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
         self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
         self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
+        self._replayable, self._tapes = replayable(self.layers, self.loss), Tapes()
         return self
 
     def _give_names(self) -> None:
@@ -329,14 +350,15 @@ class CNN:
         where = np.arange(len(source)) if indices is None else np.asarray(indices)
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
         cuts = shard_slices(len(where), self._sample_bytes)
+        work = self._multiply_adds * len(where) // len(cuts)
+        take = self._from_tape if self._replayable and work <= MOST_WORK else self._shard
         programs = [
-            train_shard(
-                self.layers, self.loss, parameters, source, where[cut],
+            take(
+                source, where[cut],
                 Pass(True, self.seed, self._steps_done, shard, len(where)), augment,
             )
             for shard, cut in enumerate(cuts)
         ]  # fmt: skip
-        work = self._multiply_adds * len(where) // len(cuts)
         with self.workers.ready(), np.errstate(**LOUD_ENOUGH):
             parts: list[Part] = self.workers.run(programs, work)
             loss = sum(part.loss for part in parts)
@@ -348,6 +370,25 @@ class CNN:
             layer.after_step(memory)
         self._steps_done += 1
         return loss, sum(part.correct for part in parts)
+
+    def _shard(self, data: Dataset, indices: Array, run: Pass, augment: Augment | None) -> Coupled:
+        """The program of one shard, layer by layer."""
+        return train_shard(self.layers, self.loss, self._built(), data, indices, run, augment)
+
+    def _from_tape(
+        self, data: Dataset, indices: Array, run: Pass, augment: Augment | None
+    ) -> Coupled:
+        """The same from the shard's tape, recorded when it is met for the first time."""
+
+        def record() -> Recorded:
+            return Recorded(
+                self.layers, self.loss, self._built(), self.input_shape, len(indices), run.batch
+            )
+
+        gradient = self._tapes.gradient(run.shard, self._built().values)
+        with self._tapes.borrow(len(indices), run.batch, record) as tape:
+            return tape.train(data, indices, run, gradient, augment)
+        yield  # a program, though one that never pauses
 
     def _diverged(self, data: Dataset, indices: Array) -> Diverged:
         """The error for a loss that is not finite: which layer it first shows in, and advice."""

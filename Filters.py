@@ -87,6 +87,7 @@ class Conv2D(Sliding):
     """
 
     stem = "conv"
+    replayable = True
 
     def __init__(
         self,
@@ -129,8 +130,8 @@ class Conv2D(Sliding):
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """y = f(w * x + bias); keeps x and y."""
         weights, bias = self.parameters["weights"], self.parameters.get("bias")
-        y = self.activation.apply(self.kernels.conv2d(x, weights, bias, self.window))
-        return y, (x, y)
+        y = self.kernels.conv2d(x, weights, bias, self.window, self.activation.fused_slope)
+        return self.activation.finish(y), (x, y)
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
@@ -144,6 +145,13 @@ class Conv2D(Sliding):
         weights = self.parameters["weights"]
         dx = self.kernels.conv2d_input_gradient(dz, weights, self.window, x.shape)
         return dx, gradients
+
+    def describe(self) -> str:
+        """The window, and once built the algorithm that computes it."""
+        if self.kernels is None:
+            return super().describe()
+        algorithm = self.kernels.algorithm(self.window, self.input_shape[0], self.filters)
+        return f"{super().describe()} {algorithm}"
 
     def multiply_adds(self) -> int:
         """filters x channels x kh x kw for each output pixel."""
@@ -201,6 +209,7 @@ class MaxPool2D(Pooling):
     """
 
     stem = "pool"
+    replayable = True
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """The maxima; keeps the winners' places."""
@@ -233,6 +242,7 @@ class AvgPool2D(Pooling):
     """
 
     stem = "pool"
+    replayable = True
 
     def __init__(
         self,

@@ -69,6 +69,7 @@ class Dense(Layer):
     """
 
     stem = "dense"
+    replayable = True
 
     def __init__(
         self,
@@ -102,9 +103,9 @@ class Dense(Layer):
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """Y = f(W X + b); keeps X and Y."""
         rows = x.reshape(-1, x.shape[-1])  # (channels, height, width, n) -> (features, n), free
-        z = self.kernels.dense(rows, self.parameters["weights"], self.parameters.get("bias"))
-        y = self.activation.apply(z)
-        return y, (x, y)
+        weights, bias = self.parameters["weights"], self.parameters.get("bias")
+        y = self.kernels.dense(rows, weights, bias, self.activation.fused_slope)
+        return self.activation.finish(y), (x, y)
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dZ = dY f'(Z); dW = dZ X^T, db = sum over the samples of dZ, dX = W^T dZ."""
@@ -139,6 +140,7 @@ class Flatten(Layer):
     """
 
     stem = "flatten"
+    replayable = True
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)

@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.machine import describe, peak_megabytes
+from benchmarks.machine import describe
+from benchmarks.resident import peak_megabytes
 from CNN import CNN
 from Datasets import MNIST
 from Filters import Conv2D, MaxPool2D

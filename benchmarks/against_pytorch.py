@@ -1,184 +1,201 @@
-"""Training speed in pure NumPy beside PyTorch's, on the networks of the five systems.
+"""Training and inference beside PyTorch and ONNX Runtime, on the networks of the five systems.
 
-    python -m benchmarks.against_pytorch            # all networks, batches of 128
-    python -m benchmarks.against_pytorch --networks A "D 8/16" --batch 1
+    python -m benchmarks.against_pytorch            # everything: about a quarter of an hour
+    python -m benchmarks.against_pytorch --networks A "D 8/16" --modes train-128 --rounds 3
 
-In one run and in alternation: PyTorch in both memory formats (the better one counts), then ours.
-Before any timing both get the same weights, and loss and gradients must agree to 1e-4 relative.
-Both train on arrays in memory.  Ours takes bytes and scales them in every step; PyTorch's images
-are floats already, which is the easier task.
-Needs PyTorch: pip install -r benchmarks/requirements.txt
+In one run and in alternation: PyTorch in both memory formats (the better one counts), ONNX Runtime
+where it is inference, then both dialects here.  Before any timing all get the same weights, and
+loss, gradients, 20 steps of training and outputs must agree (`benchmarks.agreement`).
+
+train-128, train-1: steps of SGD with momentum on batches of 128 images and of 1.  All go through
+    the same 4,096 images.  Ours are bytes and are scaled in every step; PyTorch's are floats, laid
+    out in batches beforehand, which is the easier task.
+inference: class scores of 1,000 images.  All get floats in memory, samples first, and give the
+    scores with their softmax (or sigmoid); ours also brings the images into its own order and looks
+    for NaN among them, as `network.scores` always does.
+
+All use all cores in every mode, which is the default of all; PyTorch is eager, its default too.
+Needs: pip install -r benchmarks/requirements.txt
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
-from benchmarks.machine import describe, rate, spread
-from benchmarks.networks import IMAGE, NETWORKS, network
-from CNN import CNN
-from Datasets import Dataset, Scaling
+from benchmarks.agreement import check_agreement, runtime_of, tensors
+from benchmarks.machine import (
+    Step,
+    alternate,
+    describe,
+    machine_with,
+    rate,
+    ratios,
+    write_json,
+)
+from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
+from benchmarks.onnx_twin import INPUT
+from benchmarks.recipe import recipe, weights
+from benchmarks.tables import heading, means, row
+from benchmarks.torch_twin import load_weights, torch_sgd, torch_step, torch_twin
+from Datasets import Dataset
+from engine.kernels import DIALECTS
 from engine.machine import machine
-from Filters import AvgPool2D, Conv2D, MaxPool2D
-from MLP import Dense, Dropout, LeakyReLU, Sigmoid
 
-Step = Callable[[], object]
-
-
-def _activation(layer: Conv2D | Dense) -> list[nn.Module]:
-    """PyTorch's counterpart of the activation a layer carries (softmax is in the loss)."""
-    if isinstance(layer.activation, LeakyReLU):
-        slope = layer.activation.slope
-        return [nn.LeakyReLU(slope) if slope else nn.ReLU()]
-    return [nn.Sigmoid()] if isinstance(layer.activation, Sigmoid) else []
+MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PACKAGES = ("torch", "onnxruntime", "numba")
 
 
-def _copy(target: nn.Module, layer: Conv2D | Dense) -> nn.Module:
-    """The same weights: both keep them as (out, in, ...)."""
-    with torch.no_grad():
-        target.weight.copy_(torch.from_numpy(layer.parameters["weights"].copy()))
-        target.bias.copy_(torch.from_numpy(layer.parameters["bias"].copy()))
-    return target
+@dataclass
+class Contestant:
+    """A step to repeat, and what is entered once around the repetitions."""
+
+    step: Step
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def speed(self, images: int, seconds: float) -> float:
+        """Images per second; the first step is not timed, for the caches are still another's."""
+        with self.around():
+            self.step()
+            return rate(self.step, images, seconds)
 
 
-def twin(ours: CNN) -> nn.Sequential:
-    """The same network with the same weights in PyTorch."""
-    modules: list[nn.Module] = []
-    flat = False
-    for layer in ours.layers:
-        if isinstance(layer, Conv2D):
-            top, bottom, left, right = layer.window.padding
-            assert top == bottom == left == right, "PyTorch pads both sides alike"
-            made = nn.Conv2d(layer.input_shape[0], layer.filters, layer.kernel, padding=top)
-            modules += [_copy(made, layer), *_activation(layer)]
-        elif isinstance(layer, MaxPool2D):
-            modules.append(nn.MaxPool2d(layer.kernel))
-        elif isinstance(layer, AvgPool2D):
-            modules.append(nn.AvgPool2d(layer.kernel))
-        elif isinstance(layer, Dropout):
-            modules.append(nn.Dropout(layer.rate))
-        elif isinstance(layer, Dense):
-            modules += [] if flat else [nn.Flatten()]
-            flat = True
-            made_dense = nn.Linear(int(np.prod(layer.input_shape)), layer.units)
-            modules += [_copy(made_dense, layer), *_activation(layer)]
-    return nn.Sequential(*modules)
+# --- the contestants -------------------------------------------------------------------------
 
 
-def torch_loss(name: str, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The same loss in PyTorch."""
-    if NETWORKS[name][2] == "mse":
-        return functional.mse_loss(outputs, functional.one_hot(labels, 10).float())
-    return functional.cross_entropy(outputs, labels)
+def train_ours(name: str, dialect: str, data: Dataset, batch: int) -> Contestant:
+    """`train_step` as `fit` calls it."""
+    ours = network(name, kernels=dialect)
+    batches = cycle(np.arange(len(data)).reshape(-1, batch))
+    return Contestant(lambda: ours.train_step(data, next(batches)), ours.workers.ready)
 
 
-def check_agreement(name: str, data: Dataset) -> None:
-    """Same weights, same images: loss and every gradient must agree to 1e-4 relative."""
-    ours = network(name, seed=5)
-    theirs = twin(ours).eval()  # without dropout, whose masks differ
-    x, labels = data.batch(np.arange(32))
-    outputs, memories = ours.forward(x)
-    losses, memory = ours.loss.forward(np.ascontiguousarray(outputs.T), labels)
-    gradients = ours.backward(ours.loss.backward(memory, len(x)).T, memories)
-    loss = torch_loss(
-        name, theirs(torch.from_numpy(np.ascontiguousarray(x))), torch.from_numpy(labels.copy())
-    )
-    loss.backward()
-    _agree(f"{name}: loss", np.float64(losses.mean()), np.float64(loss.item()))
-    modules = [m for m in theirs if isinstance(m, (nn.Conv2d, nn.Linear))]
-    for (layer, own), module in zip(gradients.items(), modules, strict=True):
-        _agree(f"{name}: {layer} weights", own["weights"], module.weight.grad.numpy())
-        _agree(f"{name}: {layer} bias", own["bias"], module.bias.grad.numpy())
+def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestant:
+    """A training step of PyTorch."""
+    ours = network(name)
+    theirs = load_weights(torch_twin(recipe(ours)), weights(ours))
+    theirs = theirs.to(memory_format=layout).train()
+    images, labels = tensors(data, np.arange(len(data)))
+    pieces = images.to(memory_format=layout).split(batch)
+    batches = cycle(list(zip(pieces, labels.split(batch), strict=True)))
+    optimizer = torch_sgd(theirs, LEARNING_RATE, MOMENTUM)
+    return Contestant(lambda: torch_step(theirs, optimizer, ours.loss.word, *next(batches)))
 
 
-def _agree(what: str, ours: Any, theirs: Any) -> None:
-    error = np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-12)
-    if not error < 1e-4:
-        raise SystemExit(f"{what}: ours and PyTorch's differ by {error:.1e} relative; no timing")
+def use_ours(name: str, dialect: str, images: np.ndarray) -> Contestant:
+    """`network.scores` of float images."""
+    ours = network(name, kernels=dialect)
+    return Contestant(lambda: ours.scores(images), ours.workers.ready)
 
 
-def our_step(name: str, data: Dataset, batch: int) -> Step:
-    """A training step of ours on the next images of `data`."""
-    ours, at = network(name), [0]
-
-    def step() -> None:
-        start = at[0] = (at[0] + batch) % (len(data) - batch)
-        ours.train_step(data, np.arange(start, start + batch))
-
-    return step
+def use_theirs(name: str, layout: Any, images: np.ndarray) -> Contestant:
+    """PyTorch in inference mode."""
+    ours = network(name)
+    theirs = load_weights(torch_twin(recipe(ours, scores=True)), weights(ours))
+    theirs = theirs.to(memory_format=layout).eval()
+    batch = torch.from_numpy(images).to(memory_format=layout)
+    return Contestant(lambda: theirs(batch), torch.inference_mode)
 
 
-def their_step(name: str, data: Dataset, batch: int, layout: torch.memory_format) -> Step:
-    """A training step of PyTorch's on images that are scaled and laid out beforehand."""
-    theirs = twin(network(name)).to(memory_format=layout).train()
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=1e-3, momentum=0.9)
-    x, labels = data.batch(np.arange(batch))
-    images = torch.from_numpy(np.ascontiguousarray(x)).to(memory_format=layout)
-    truth = torch.from_numpy(labels.copy())
-
-    def step() -> None:
-        optimizer.zero_grad()
-        torch_loss(name, theirs(images), truth).backward()
-        optimizer.step()
-
-    return step
+def use_runtime(name: str, images: np.ndarray) -> Contestant:
+    """ONNX Runtime on all cores."""
+    session = runtime_of(network(name), machine()["cores"])
+    return Contestant(lambda: session.run(None, {INPUT: images}))
 
 
-def measure(name: str, data: Dataset, batch: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Images per second of all contestants in alternation, and the ratio of every round."""
-    check_agreement(name, data)
-    contestants = {
-        "contiguous": their_step(name, data, batch, torch.contiguous_format),
-        "channels_last": their_step(name, data, batch, torch.channels_last),
-        "ours": our_step(name, data, batch),
+def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
+    """All of a mode, in the order in which they are timed."""
+    count = MODES[mode]
+    if mode == "inference":
+        images = np.ascontiguousarray(data.batch(np.arange(count))[0])
+        theirs = {key: use_theirs(name, layout, images) for key, layout in FORMATS.items()}
+        ours = {dialect: use_ours(name, dialect, images) for dialect in DIALECTS}
+        return {**theirs, "onnxruntime": use_runtime(name, images), **ours}
+    return {
+        **{key: train_theirs(name, layout, data, count) for key, layout in FORMATS.items()},
+        **{dialect: train_ours(name, dialect, data, count) for dialect in DIALECTS},
     }
-    for step in contestants.values():  # warm-up
-        rate(step, batch, seconds / 4)
-    found: dict[str, list[float]] = {key: [] for key in contestants}
-    for _ in range(rounds):
-        for key, step in contestants.items():
-            found[key].append(rate(step, batch, seconds))
-    better = max(("contiguous", "channels_last"), key=lambda key: statistics.median(found[key]))
-    ratios = [o / t for o, t in zip(found["ours"], found[better], strict=True)]
-    return {"images_per_second": found, "better_format": better, "ratios": ratios}
 
 
-def main() -> None:
+# --- measuring and telling -------------------------------------------------------------------
+
+
+def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) -> dict[str, Any]:
+    """Images per second of all contestants in alternation, and the ratios of every round."""
+    found = alternate(
+        {
+            key: partial(contestant.speed, MODES[mode], seconds)
+            for key, contestant in contestants(name, mode, data).items()
+        },
+        rounds,
+    )
+    better = max(FORMATS, key=lambda key: statistics.median(found[key]))
+    rivals = {"pytorch": found[better]}
+    if mode == "inference":
+        rivals["onnxruntime"] = found["onnxruntime"]
+    beside = {
+        f"{dialect} / {rival}": ratios(found[dialect], theirs)
+        for rival, theirs in rivals.items()
+        for dialect in DIALECTS
+    }
+    return {"images_per_second": found, "better_format": better, "ratios": beside}
+
+
+def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
+    """Agreement of every network in every dialect; prints the largest differences."""
+    found = {
+        f"{name}, {dialect}": check_agreement(name, dialect, data)
+        for name in names
+        for dialect in DIALECTS
+    }
+    kinds = next(iter(found.values()))
+    worst = {kind: max(errors[kind] for errors in found.values()) for kind in kinds}
+    print("agree to: " + ", ".join(f"{kind} {error:.0e}" for kind, error in worst.items()))
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each timing")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(machine()["cores"])
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, size=(4096, *IMAGE), dtype=np.uint8)
-    data = Dataset(pixels, np.arange(4096) % 10, tuple("0123456789"), Scaling("unit"))
-    print(f"{describe()}, PyTorch {torch.__version__}")
-    print(f"training, batches of {options.batch}, median of {options.rounds} alternations\n")
-    print("network   PyTorch images/s   ours images/s   ours / PyTorch (lowest to highest)")
-    everything: dict[str, Any] = {"machine": machine() | {"torch": torch.__version__}}
-    for name in options.networks:
-        result = measure(name, data, options.batch, options.rounds, options.seconds)
-        everything[name] = result
-        speeds = result["images_per_second"]
-        theirs = statistics.median(speeds[result["better_format"]])
-        ours = statistics.median(speeds["ours"])
-        print(f"{name:<8} {theirs:17,.0f} {ours:15,.0f}   {spread(result['ratios'])}", flush=True)
-    if options.json:
-        Path(options.json).write_text(json.dumps(everything, indent=2) + "\n")
+    data = random_images(4096)
+    everything: dict[str, Any] = {
+        "machine": machine_with(*PACKAGES), "rounds": options.rounds, "seconds": options.seconds,
+    }  # fmt: skip
+    print(describe(*PACKAGES))
+    everything["agreement"] = check_all(options.networks, data)
+    for mode in options.modes:
+        print(f"\n{mode}: images per second, median of {options.rounds} alternations")
+        print(heading(mode), flush=True)
+        results: dict[str, dict[str, Any]] = {}
+        for name in options.networks:
+            results[name] = measure(name, mode, data, options.rounds, options.seconds)
+            print(row(name, results[name]), flush=True)
+        summary = means(results)
+        for kind, value in summary.items():
+            print(f"geometric mean of {kind}: {value:.2f}")
+        everything[mode] = {"networks": results, "geometric_mean": summary}
+        write_json(options.json, everything)  # after each mode: what is measured is kept
 
 
 if __name__ == "__main__":

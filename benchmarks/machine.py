@@ -1,41 +1,95 @@
-"""How long a function takes, and on what."""
+"""How fast a function runs, on what, and how to say so."""
 
 from __future__ import annotations
 
-import os
+import json
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from engine.machine import machine
 
+Step = Callable[[], object]
 
-def describe() -> str:
-    """The machine in one line."""
-    found = machine()
+
+def machine_with(*packages: str) -> dict[str, Any]:
+    """The machine, and the versions of some packages ("none" where one is not installed)."""
+    return machine() | {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def describe(*packages: str) -> str:
+    """The machine in a line, and the versions of Python, NumPy and some packages in a second."""
+    found = machine_with(*packages)
+    versions = [f"{package} {found[package]}" for package in packages]
     return (
-        f"{found['processor']}, {found['cores']} cores, {found['system']}, "
-        f"Python {found['python']}, NumPy {found['numpy']}"
-    )
+        f"{found['processor']}, {found['cores']} cores, {found['system']}\n"
+        + ", ".join([f"Python {found['python']}", f"NumPy {found['numpy']}", *versions])
+    )  # fmt: skip
 
 
-def rate(step: Callable[[], object], images: int, seconds: float) -> float:
-    """Images per second of a step that handles `images`, repeated for about `seconds`."""
+def rate(step: Step, amount: float, seconds: float) -> float:
+    """Amount per second of a step that handles `amount`, repeated for about `seconds`."""
     begun, count = time.perf_counter(), 0
     while (passed := time.perf_counter() - begun) < seconds:
         step()
         count += 1
-    return images * count / passed
+    return amount * count / passed
 
 
-def spread(values: list[float]) -> str:
-    """Median, and smallest to largest: "1.05 (0.98 to 1.11)"."""
+def alternate(
+    contestants: Mapping[str, Callable[[], float]], rounds: int
+) -> dict[str, list[float]]:
+    """What each contestant gives in every round, all in turn; a first round warms up.
+
+    What disturbs the machine for a while then disturbs all of them.
+
+    >>> alternate({"a": lambda: 1.0, "b": lambda: 2.0}, rounds=2)
+    {'a': [1.0, 1.0], 'b': [2.0, 2.0]}
+    """
+    for measure in contestants.values():
+        measure()
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, measure in contestants.items():
+            found[name].append(measure())
+    return found
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """The ratio of every round."""
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, and smallest to largest: "1.05 (0.98 to 1.11)".
+
+    >>> spread([1.11, 0.98, 1.05])
+    '1.05 (0.98 to 1.11)'
+    """
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def peak_megabytes() -> float:
-    """The most memory this process ever held (resident), in MB of a million bytes."""
-    import resource
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean that suits ratios: twice as fast here and half as fast there make 1.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if os.uname().sysname == "Darwin" else 1024) / 1e6
+    >>> geometric_mean([2.0, 0.5])
+    1.0
+    """
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def write_json(path: str | None, found: Mapping[str, Any]) -> None:
+    """Write what was found, if a file is named."""
+    if path:
+        Path(path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from CNN import CNN
+from Datasets import Dataset, Scaling
 from engine.layer import Layer
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from MLP import SGD, Dense, Dropout
 
 IMAGE = (1, 28, 28)
+LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
 
 def _a() -> list[Layer]:
@@ -68,7 +72,18 @@ NETWORKS: dict[str, tuple[str, Callable[[], list[Layer]], str]] = {
 }
 
 
-def network(name: str, **settings: Any) -> CNN:
-    """The network of that name, built for 28 x 28 images, with SGD and momentum."""
+def network(name: str, dropout: bool = True, **settings: Any) -> CNN:
+    """The network of that name, built for 28 x 28 images, with SGD and momentum.
+
+    `dropout` of False leaves its dropout layers out; `settings` are those of `CNN`.
+    """
     _, layers, loss = NETWORKS[name]
-    return CNN(*layers(), loss=loss, optimizer=SGD(1e-3, momentum=0.9), **settings).build(IMAGE)
+    kept = [layer for layer in layers() if dropout or not isinstance(layer, Dropout)]
+    optimizer = SGD(LEARNING_RATE, momentum=MOMENTUM)
+    return CNN(*kept, loss=loss, optimizer=optimizer, **settings).build(IMAGE)
+
+
+def random_images(count: int, shape: tuple[int, int, int] = IMAGE) -> Dataset:
+    """Random bytes with labels of ten classes: time does not depend on what a picture shows."""
+    pixels = np.random.default_rng(0).integers(0, 256, size=(count, *shape), dtype=np.uint8)
+    return Dataset(pixels, np.arange(count) % 10, tuple("0123456789"), Scaling("unit"))

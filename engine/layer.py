@@ -74,6 +74,7 @@ class Layer:
     """
 
     couples_samples = False  # True: samples of a batch see each other (batch normalisation)
+    replayable = False  # True: every number is made by kernels (see `engine.step.replayable`)
     stem = "layer"  # a layer without a name becomes stem1, stem2, ...
 
     def __init__(

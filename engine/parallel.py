@@ -23,14 +23,15 @@ from engine.errors import require_count
 from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
 
-# A shard's largest array should stay in cache and below the size from which the system clears
-# fresh pages for it; but very small shards only cost Python calls.  Measured: 32 samples are best
-# for wide networks, 64 for D's, 128 for the thinnest and for dense ones.
-CACHE_BYTES = 2**21
-SMALLEST_SHARD, LARGEST_SHARD = 32, 128
-# Python hands its lock from thread to thread at every NumPy call; below so many multiply-adds a
-# shard's calls are so short that one thread is faster than two.
-LEAST_WORK = 4_000_000
+# A shard's largest array should stay in a core's cache; but very small shards only cost Python
+# calls.  Measured: 32 samples are best for wide networks and D's, 64 for the thinnest and for dense
+# ones; with 128 a usual batch would be one shard, and leave the other cores idle.
+CACHE_BYTES = 2**20
+SMALLEST_SHARD, LARGEST_SHARD = 32, 64
+# Waking a thread takes some 50 microseconds, and Python's lock goes from thread to thread at every
+# kernel; below so many multiply-adds in a shard one thread is faster than two.
+LEAST_WORK = 1_000_000
+LONG_VECTOR = 500_000  # numbers from which several threads add gradients faster than one
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
 LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
@@ -136,7 +137,7 @@ class Workers:
     def sum(self, vectors: Sequence[Array]) -> Array:
         """`tree_sum` of flat vectors, each thread taking a stretch of all of them."""
         length = len(vectors[0])
-        if self.threads == 1 or len(vectors) == 1 or length < 100_000:
+        if self.threads == 1 or len(vectors) == 1 or length < LONG_VECTOR:
             return tree_sum(vectors)
         edges = [length * k // self.threads for k in range(self.threads + 1)]
         pieces = [slice(*edge) for edge in pairwise(edges)]

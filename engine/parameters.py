@@ -65,15 +65,23 @@ class Parameters:
     def __len__(self) -> int:
         return len(self.values)
 
-    def gather(self, gradients: Sequence[Gradients]) -> Array:
-        """The gradients of all layers as one flat vector (a layer may give none: zeros)."""
-        flat = np.empty_like(self.values)
-        start = 0
+    def places(self, gradients: Sequence[Gradients]) -> list[tuple[slice, Array]]:
+        """Where in the flat vector each gradient belongs, and the gradient as a flat view."""
+        found, start = [], 0
         for layer, own in zip(self.layers, gradients, strict=True):
             for name, value in layer.parameters.items():
-                stop = start + value.size
-                flat[start:stop] = own[name].reshape(-1) if name in own else 0
-                start = stop
+                if name in own:
+                    found.append((slice(start, start + value.size), own[name].reshape(-1)))
+                start += value.size
+        return found
+
+    def gather(self, gradients: Sequence[Gradients]) -> Array:
+        """The gradients of all layers as one flat vector (a layer may give none: zeros)."""
+        places = self.places(gradients)
+        given = sum(len(values) for _, values in places)
+        flat = (np.empty_like if given == len(self.values) else np.zeros_like)(self.values)
+        for where, values in places:
+            flat[where] = values
         return flat
 
     def penalty(self) -> float:

@@ -1,16 +1,32 @@
-"""One shard of one step: take the images, forward, loss, backward.  A program for `Workers.run`."""
+"""One shard of one step: take the images, forward, loss, backward.
+
+`train_shard` says what is done, a program for `Workers.run`.  `Recorded` does the same from a tape,
+for networks so small that Python would take longer than the arithmetic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from engine.layer import Array, Coupled, CoupledLayer, Layer, Pass, backward_chain, forward_chain
+from engine.layer import (
+    Array,
+    Coupled,
+    CoupledLayer,
+    Layer,
+    Pass,
+    alone,
+    backward_chain,
+    forward_chain,
+)
 from engine.losses import Loss
 from engine.parameters import Parameters
+from engine.shapes import Shape
+from engine.tape import Call, play, recording
 
 AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
 
@@ -75,3 +91,124 @@ def train_shard(
     ]
     total = float(losses.sum(dtype=np.float64))
     return Part(total, count_right(outputs, labels), parameters.gather(gradients), coupled)
+
+
+# --- from a tape -----------------------------------------------------------------------------
+
+# Multiply-adds of a shard going forward, up to which it is recorded.  Above, a kernel runs so long
+# that Python between the kernels does not matter, and memory is better shared by all shards.
+MOST_WORK = 100_000_000
+
+
+class Recorded:
+    """The pass of one shard on a tape, with memory of its own (see `engine.tape`).
+
+    `layers` and `loss` must be `replayable`; `shape` is that of one image, `samples` of them are in
+    the shard and `batch` in the whole mini-batch.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        loss: Loss,
+        parameters: Parameters,
+        shape: Shape,
+        samples: int,
+        batch: int,
+    ) -> None:
+        kernels = layers[0].kernels.ends
+        self.x = np.zeros((*shape, samples), parameters.values.dtype)
+        self.labels = np.zeros(samples, np.int64)
+        self._take = kernels.take_images
+        self._some = np.empty(self.x.size, np.uint8)
+        self.tape: list[Call] = []
+        with recording(self.tape):
+            outputs, memories = alone(forward_chain(layers, self.x, Pass(training=True)))
+            classes = len(outputs)
+            self.losses, difference = getattr(kernels, loss.kernel)(
+                outputs, self.labels, *loss.levels(classes)
+            )
+            self.right = kernels.count_right(outputs, self.labels)
+            dz = kernels.scaled(difference, loss.factor(classes, batch))
+            _, gradients = alone(backward_chain(layers, dz, memories))
+        self._pieces = parameters.places(gradients)
+
+    def train(
+        self, data: Source, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+    ) -> Part:
+        """What `train_shard` returns, but for last digits; the gradient in an array given."""
+        self._fill(data, indices, run, augment)
+        play(self.tape)
+        for where, values in self._pieces:
+            gradient[where] = values
+        return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
+
+    def _fill(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> None:
+        """The images and labels where the tape looks for them."""
+        channels = self.x.shape[0]
+        scaling = getattr(data, "scaling", None)
+        constants = scaling and scaling.constants(channels, self.x.dtype)
+        if augment is None and constants and data.images.dtype == np.uint8:
+            images = data.images.reshape(len(data.images), -1)
+            self._take(images, indices, *constants, self._some, self.x.reshape(-1))
+            np.take(data.labels, indices, out=self.labels)
+            return
+        x, labels = data.batch(indices, self.x.dtype)
+        if augment is not None:
+            x = augment(x, run.generator(AUGMENTATION_STREAM))
+        np.copyto(self.x, np.moveaxis(x, 0, -1))
+        np.copyto(self.labels, labels)
+
+
+class Tapes:
+    """The tapes of one network, each used by one thread at a time, and a gradient for each shard.
+
+    A thread takes the tape that was put back last: its arrays are still in the cache.
+    """
+
+    MOST = 64  # sizes of shards and batches; a training run has two, the usual and the last batch
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[int, int], list[Recorded]] = {}
+        self._gradients: dict[int, Array] = {}
+
+    def __deepcopy__(self, memo: Any) -> Tapes:
+        return Tapes()  # a copied network records its own
+
+    @contextmanager
+    def borrow(
+        self, samples: int, batch: int, record: Callable[[], Recorded]
+    ) -> Iterator[Recorded]:
+        """A tape for so many samples of a batch; `record` makes one where none is idle."""
+        if len(self._idle) > self.MOST:
+            self._idle.clear()
+        idle = self._idle.setdefault((samples, batch), [])
+        try:
+            tape = idle.pop()  # one operation: no other thread can take the same
+        except IndexError:
+            tape = record()
+        try:
+            yield tape
+        finally:
+            idle.append(tape)
+
+    def gradient(self, shard: int, like: Array) -> Array:
+        """The memory for the gradient of a shard, the same in every step."""
+        if shard not in self._gradients:
+            self._gradients[shard] = np.zeros_like(like)
+        return self._gradients[shard]
+
+
+def replayable(layers: list[Layer], loss: Loss) -> bool:
+    """Whether all that these layers and the loss do is calls of kernels that can be recorded.
+
+    A class must say so itself (`replayable = True`): what is derived from it may do more.
+    """
+
+    def says(layer: Any) -> bool:
+        carried = getattr(layer, "activation", None)
+        own = bool(vars(type(layer)).get("replayable"))
+        return own and (carried is None or says(carried))
+
+    recording_kernels = all(hasattr(layer.kernels, "ends") for layer in layers)
+    return recording_kernels and "kernel" in vars(type(loss)) and all(map(says, layers))

@@ -125,6 +125,21 @@ class Scaling:
             self._scale_all(out)
         return out.transpose(3, 0, 1, 2)
 
+    def constants(
+        self, channels: int, dtype: DTypeLike = np.float32
+    ) -> tuple[Any, Any, NDArray[Any], NDArray[Any]] | None:
+        """low, span, means and stds of ((pixel - low) / span - mean) / std, channel by channel.
+
+        None where each image is scaled by numbers of its own.
+        """
+        if self.name in ("per-image", "min-max"):
+            return None
+        kind: Any = np.dtype(dtype).type
+        span = 1.0 if self.name == "none" else self.high - self.low
+        low = 0.0 if self.name == "none" else self.low
+        mean = np.array(self.mean or [0.0] * channels, dtype)
+        return kind(low), kind(span), mean, np.array(self.std or [1.0] * channels, dtype)
+
     def _scale_all(self, out: NDArray[Any]) -> None:
         """((pixel - low) / (high - low) - mean) / std, in place, skipping what does nothing."""
         if self.low != 0:

@@ -32,7 +32,7 @@ EXPECTED = {
     "The batch-last layout": "to_batch_last to_batch_first",
     "Sizes: padding, stride, dilation": "extent output_length resolve_window",
     "The receptive field": "Sliding.reach",
-    "Convolution": "Conv2D conv2d",
+    "Convolution": "Conv2D conv2d algorithm",
     "Unfolding: one matrix product": "unfold",
     "The three gradients of a convolution": "bias_gradient conv2d_weight_gradient "
     "conv2d_input_gradient _scatter _mirrored_window",

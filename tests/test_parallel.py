@@ -86,15 +86,15 @@ def test_shards_cover_the_batch_in_a_power_of_two(sample_bytes):
 
 
 def test_shards_by_hand():
-    """2 MiB hold 64 samples of 32 KiB and 32 of 64 KiB; never fewer than 32, or more than 128."""
-    assert parallel.CACHE_BYTES == 2 * 2**20
-    assert len(shard_slices(128, 2**15)) == 2
+    """1 MiB holds 64 samples of 16 KiB and 32 of 32 KiB; never fewer than 32, or more than 64."""
+    assert parallel.CACHE_BYTES == 2**20
+    assert len(shard_slices(128, 2**14)) == 2
+    assert len(shard_slices(128, 2**15)) == 4
     assert len(shard_slices(128, 2**16)) == 4
-    assert len(shard_slices(128, 2**17)) == 4
     assert len(shard_slices(128, 2**24)) == 4
-    assert len(shard_slices(256, 1)) == 2
+    assert len(shard_slices(256, 1)) == 4
     assert shard_slices(3, 2**24) == [slice(0, 3)]
-    assert shard_slices(129, 1) == [slice(0, 64), slice(64, 129)]
+    assert shard_slices(65, 1) == [slice(0, 32), slice(32, 65)]
 
 
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):

@@ -5,17 +5,23 @@ The dialect is chosen here and nowhere else; a layer calls the module that it wa
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from engine.errors import unknown_name
-from engine.kernels import pure_numpy
 
-DIALECTS: dict[str, ModuleType] = {"numpy": pure_numpy}
-DEFAULT = "numpy"
+# name -> module; loaded when it is chosen, since Numba takes half a second to import
+DIALECTS = {"compiled": "engine.kernels.compiled", "numpy": "engine.kernels.pure_numpy"}
+DEFAULT = "compiled" if find_spec("numba") else "numpy"
 
 
+@cache
 def choose(name: str | None = None) -> ModuleType:
-    """The kernel module called `name`; None means the default.
+    """The kernel module called `name`; None means the default: compiled where Numba is installed.
+
+    Raises ValueError for another name, and ModuleNotFoundError for "compiled" without Numba.
 
     >>> choose("numpy").__name__
     'engine.kernels.pure_numpy'
@@ -23,4 +29,9 @@ def choose(name: str | None = None) -> ModuleType:
     name = DEFAULT if name is None else name
     if name not in DIALECTS:
         raise unknown_name("kernels", name, DIALECTS)
-    return DIALECTS[name]
+    if name == "compiled" and not find_spec("numba"):
+        raise ModuleNotFoundError(
+            'kernels "compiled" needs Numba, which is not installed; pip install numba, or use '
+            'kernels="numpy"'
+        )
+    return import_module(DIALECTS[name])

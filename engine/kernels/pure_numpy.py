@@ -126,8 +126,18 @@ def _padded_zeros(shape: Shape, window: Window, dtype: np.dtype) -> Array:
 # --- convolution -----------------------------------------------------------------------------
 
 
-def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Array:
-    """y[o, i, j] = sum over c, a, b of w[o, c, a, b] x[c, i s + a d, j s + b d] + bias[o]."""
+def algorithm(window: Window, channels: int, filters: int) -> str:
+    """The name of the algorithm that a layer's batches are computed with, for summaries."""
+    return "im2col"
+
+
+def conv2d(
+    x: Array, weights: Array, bias: Array | None, window: Window, slope: float = 1.0
+) -> Array:
+    """y[o, i, j] = leaky(sum over c, a, b of w[o, c, a, b] x[c, i s + a d, j s + b d] + bias[o]).
+
+    leaky(z) = z where z > 0, else slope z: 1 for none, 0 for ReLU.
+    """
     filters, samples = weights.shape[0], x.shape[3]
     oh, ow = window.output
     bank = weights.reshape(filters, -1)
@@ -139,7 +149,8 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Arra
     for rows in _blocks(window, in_block):
         columns = unfold(padded, window, rows, with_ones=bias is not None)
         np.matmul(bank, _stack(columns, in_product), out=_stack(y[:, rows], in_product))
-    return y.reshape(filters, oh, ow, samples)
+    y = y.reshape(filters, oh, ow, samples)
+    return y if slope == 1 else leaky_relu_(y, slope)
 
 
 def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
@@ -281,12 +292,12 @@ def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape
 # --- dense -----------------------------------------------------------------------------------
 
 
-def dense(x: Array, weights: Array, bias: Array | None) -> Array:
-    """Y = W X + b, one column per sample."""
+def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> Array:
+    """Y = leaky(W X + b), one column per sample."""
     y = weights @ x
     if bias is not None:
         y += bias[:, None]
-    return y
+    return y if slope == 1 else leaky_relu_(y, slope)
 
 
 def dense_input_gradient(dy: Array, weights: Array) -> Array:

@@ -1,0 +1,210 @@
+"""How near each layer comes to the machine's matrix product, which is about as fast as it can be.
+
+    python -m benchmarks.roofline                       # B and E's network, compiled
+    python -m benchmarks.roofline --networks D "D 8/16" --kernels numpy
+
+The yardstick is NumPy's product of two float32 matrices of 1,024 x 1,024, on one core and on all,
+measured in the same rounds.  Beside it, in GFLOP/s (2 for each multiply-add of a direct
+convolution, however it is computed, so that a cleverer algorithm may pass 100 %):
+
+- each convolution and dense layer by itself, its kernels called on one shard of 64 images: on one
+  thread, then on all cores at once, each thread with a shard of its own (there the shortest ones
+  also wait for Python's lock, as they do in training);
+- a whole training step of 128 images on all threads, with everything that is no product (pooling,
+  activations, loss, optimizer, Python) counted as time and not as work.
+
+Per cent are medians of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.machine import (
+    Step,
+    alternate,
+    describe,
+    machine_with,
+    rate,
+    ratios,
+    write_json,
+)
+from benchmarks.networks import NETWORKS, network, random_images
+from CNN import CNN
+from engine.kernels import DEFAULT, DIALECTS
+from engine.layer import Layer
+from engine.machine import machine
+from Filters import Conv2D
+from MLP import Dense
+
+SIDE, SHARD, BATCH = 1024, 64, 128
+FORWARD, INPUT, WEIGHT = "forward", "input gradient", "weight gradient"
+STEP = "training step"
+ONE, ALL = "one core", "all cores"
+
+Calls = dict[str, Step]
+
+
+# --- how much work it is ---------------------------------------------------------------------
+
+
+def layer_flops(layer: Layer, samples: int) -> int:
+    """Of one of the three products of a layer: 2 for each multiply-add."""
+    return 2 * layer.multiply_adds() * samples
+
+
+def products(layer: Layer) -> list[str]:
+    """What a training step computes of it; the first layer needs no gradient of its input."""
+    return [FORWARD, INPUT, WEIGHT] if layer.needs_input_gradient else [FORWARD, WEIGHT]
+
+
+def step_flops(ours: CNN, samples: int) -> int:
+    """Of a whole training step."""
+    learning = [layer for layer in ours.layers if layer.multiply_adds()]
+    return sum(len(products(layer)) * layer_flops(layer, samples) for layer in learning)
+
+
+# --- what is timed ---------------------------------------------------------------------------
+
+
+def layer_calls(layer: Any, samples: int) -> Calls:
+    """The layer's kernels with arrays of their own, as its forward and backward call them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((*layer.input_shape, samples), np.float32)
+    dz = rng.standard_normal((*layer.output_shape, samples), np.float32)
+    kernels, weights, bias = layer.kernels, layer.parameters["weights"], layer.parameters["bias"]
+    slope = layer.activation.fused_slope
+    calls: Calls
+    if isinstance(layer, Conv2D):
+        window = layer.window
+        calls = {
+            FORWARD: lambda: kernels.conv2d(x, weights, bias, window, slope),
+            INPUT: lambda: kernels.conv2d_input_gradient(dz, weights, window, x.shape),
+            WEIGHT: lambda: kernels.conv2d_weight_gradient(x, dz, window),
+        }
+    else:
+        rows = x.reshape(-1, samples)
+        calls = {
+            FORWARD: lambda: kernels.dense(rows, weights, bias, slope),
+            INPUT: lambda: kernels.dense_input_gradient(dz, weights),
+            WEIGHT: lambda: kernels.dense_weight_gradient(rows, dz),
+        }
+    return {name: calls[name] for name in products(layer)}
+
+
+def rate_together(steps: Sequence[Step], amount: float, seconds: float) -> float:
+    """The rates of several steps summed, each repeated on a thread of its own, all at once."""
+    start = Barrier(len(steps))
+
+    def run(step: Step) -> float:
+        start.wait()
+        return rate(step, amount, seconds)
+
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return sum(pool.map(run, steps))
+
+
+def product_rate(blas_threads: int, seconds: float) -> float:
+    """GFLOP/s of the matrix product on so many threads."""
+    a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
+    out = np.empty_like(a)
+    with threadpool_limits(blas_threads, "blas"):
+        return rate(lambda: np.matmul(a, b, out=out), 2 * SIDE**3 / 1e9, seconds)
+
+
+def kernel_rate(ours: CNN, steps: Sequence[Step], gigaflops: float, seconds: float) -> float:
+    """GFLOP/s of one kernel on as many threads as there are steps, under training's conditions."""
+    with ours.workers.ready():  # BLAS on one thread in each, freed memory kept for the next call
+        if len(steps) == 1:
+            return rate(steps[0], gigaflops, seconds)
+        return rate_together(steps, gigaflops, seconds)
+
+
+def step_rate(ours: CNN, seconds: float) -> float:
+    """GFLOP/s of whole training steps."""
+    data = random_images(BATCH)
+    with ours.workers.ready():
+        ours.train_step(data)
+        return rate(lambda: ours.train_step(data), step_flops(ours, BATCH) / 1e9, seconds)
+
+
+def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[], float]]:
+    """Everything that is timed for a network, by name; alternated with the matrix product."""
+    found: dict[str, Callable[[], float]] = {}
+    for where, threads in ((ONE, 1), (ALL, cores)):
+        found[f"{where}: product"] = partial(product_rate, threads, seconds)
+        for layer in ours.layers:
+            if not isinstance(layer, Conv2D | Dense):
+                continue
+            shards = [layer_calls(layer, SHARD) for _ in range(threads)]
+            gigaflops = layer_flops(layer, SHARD) / 1e9
+            for name in products(layer):
+                calls = [shard[name] for shard in shards]
+                key = f"{where}: {layer.name} {name}"
+                found[key] = partial(kernel_rate, ours, calls, gigaflops, seconds)
+    found[f"{ALL}: {STEP}"] = partial(step_rate, ours, 2 * seconds)
+    return found
+
+
+# --- telling ---------------------------------------------------------------------------------
+
+
+def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: int) -> str:
+    """GFLOP/s and per cent of the product, each layer's products and the whole step."""
+    one, every = (statistics.median(found[f"{where}: product"]) for where in (ONE, ALL))
+    lines = [
+        f"{title}: the product gives {one:.0f} GFLOP/s on one core, {every:.0f} on {cores}",
+        f"{'':<34}{'one core':>20}{f'{cores} cores':>24}",
+        f"{'':<34}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>14}{'product':>10}",
+    ]
+    for layer in ours.layers:
+        if isinstance(layer, Conv2D | Dense):
+            for name in products(layer):
+                words = f"{layer.name:<14}{name}"
+                lines.append(_line(words, f"{layer.name} {name}", found))
+    lines.append(_line(f"{STEP} of {BATCH}, all threads", STEP, found))
+    return "\n".join(lines)
+
+
+def _line(words: str, key: str, found: Mapping[str, Sequence[float]]) -> str:
+    cells = []
+    for where, width in ((ONE, 10), (ALL, 14)):
+        speeds = found.get(f"{where}: {key}")
+        if speeds is None:
+            cells.append(" " * (width + 10))
+            continue
+        share = statistics.median(ratios(speeds, found[f"{where}: product"]))
+        cells.append(f"{statistics.median(speeds):{width}.1f}{share:10.0%}")
+    return f"{words:<34}" + "".join(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["B", "E CNN"])
+    parser.add_argument("--kernels", choices=DIALECTS, default=DEFAULT)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.2, help="for each timing")
+    parser.add_argument("--json", metavar="FILE", help="write everything there")
+    options = parser.parse_args()
+    cores = machine()["cores"]
+    everything: dict[str, Any] = {"machine": machine_with("numba"), "kernels": options.kernels}
+    print(describe("numba"))
+    for name in options.networks:
+        ours = network(name, kernels=options.kernels)
+        found = alternate(contestants(ours, cores, options.seconds), options.rounds)
+        everything[name] = found
+        print("\n" + table(f"{name}, {options.kernels}", ours, found, cores), flush=True)
+    write_json(options.json, everything)
+
+
+if __name__ == "__main__":
+    main()

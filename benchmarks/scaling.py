@@ -1,0 +1,187 @@
+"""What a training step costs against the images' side, the channels, the batch and the threads.
+
+    python -m benchmarks.scaling
+    python -m benchmarks.scaling --picture scaling.png --json scaling.json
+
+The network: two 3 x 3 convolutions, the second with twice the channels of the first, a max-pooling
+behind each, dense layers of 64 and 10.  One setting moves at a time, the others stay at images of
+28 x 28, 16 channels, batches of 128 and all cores.  All points take turns in every round.
+
+Effective GFLOP/s (2 for each multiply-add of a direct convolution, forward and both gradients) stay
+level where cost grows as the work does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from benchmarks.machine import alternate, describe, machine_with, rate, write_json
+from benchmarks.networks import random_images
+from benchmarks.roofline import step_flops
+from CNN import CNN
+from engine.kernels import DIALECTS
+from engine.machine import machine
+from Filters import Conv2D, MaxPool2D
+from MLP import SGD, Dense
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A point at which a training step is timed."""
+
+    side: int = 28
+    channels: int = 16
+    batch: int = 128
+    threads: int = 1
+
+
+WORDS = {
+    "side": "side of the images, pixels",
+    "channels": "channels of the first convolution",
+    "batch": "images in a batch",
+    "threads": "threads",
+}
+
+
+def sweeps(cores: int) -> dict[str, list[Setting]]:
+    """The points of each sweep; the usual setting is one of every sweep.
+
+    >>> [setting.threads for setting in sweeps(6)["threads"]]
+    [1, 2, 4, 6]
+    """
+    usual = Setting(threads=cores)
+    powers = [2**k for k in range(cores.bit_length()) if 2**k < cores]
+    values = {
+        "side": [14, 28, 56],
+        "channels": [8, 16, 32, 64],
+        "batch": [1, 2, 8, 32, 128, 512],
+        "threads": [*powers, cores],
+    }
+    return {
+        what: [replace(usual, **{what: value}) for value in points]
+        for what, points in values.items()
+    }
+
+
+def network_of(setting: Setting, dialect: str) -> CNN:
+    """The network of a setting, built."""
+    return CNN(
+        Conv2D(setting.channels, 3), MaxPool2D(2),
+        Conv2D(2 * setting.channels, 3), MaxPool2D(2), Dense(64, "relu"), Dense(10, "softmax"),
+        loss="cross_entropy", optimizer=SGD(1e-3, momentum=0.9),
+        threads=setting.threads, kernels=dialect,
+    ).build((1, setting.side, setting.side))  # fmt: skip
+
+
+def images_per_second(setting: Setting, dialect: str) -> Callable[[float], float]:
+    """A function of the seconds to measure for."""
+    ours = network_of(setting, dialect)
+    data = random_images(setting.batch, (1, setting.side, setting.side))
+
+    def measure(seconds: float) -> float:
+        with ours.workers.ready():
+            ours.train_step(data)
+            return rate(lambda: ours.train_step(data), setting.batch, seconds)
+
+    return measure
+
+
+def measure_all(
+    points: dict[str, list[Setting]], dialects: list[str], rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    """Images per second of every point and dialect; a point of several sweeps is timed once."""
+    settings = dict.fromkeys(setting for sweep in points.values() for setting in sweep)
+    contestants = {
+        key(setting, dialect): partial(images_per_second(setting, dialect), seconds)
+        for setting in settings
+        for dialect in dialects
+    }
+    return alternate(contestants, rounds)
+
+
+def key(setting: Setting, dialect: str) -> str:
+    """How a point is called in the JSON file: "compiled, side 28, channels 16, ..."."""
+    return ", ".join([dialect, *(f"{what} {value}" for what, value in asdict(setting).items())])
+
+
+def table(
+    what: str, points: list[Setting], dialects: list[str], found: dict[str, list[float]]
+) -> str:
+    """A sweep: milliseconds of a step, microseconds of an image and GFLOP/s of each dialect."""
+    lines = [
+        f"{WORDS[what]:<36}" + "".join(f"{dialect:>32}" for dialect in dialects),
+        " " * 36 + "".join(f"{'ms/step':>12}{'us/image':>10}{'GFLOP/s':>10}" for _ in dialects),
+    ]
+    for setting in points:
+        work = step_flops(network_of(setting, dialects[0]), setting.batch)
+        cells = []
+        for dialect in dialects:
+            speed = statistics.median(found[key(setting, dialect)])
+            step = setting.batch / speed
+            cells.append(f"{1e3 * step:12.2f}{1e6 / speed:10.1f}{work / step / 1e9:10.1f}")
+        lines.append(f"{getattr(setting, what):>12}{'':<24}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def draw(
+    points: dict[str, list[Setting]],
+    dialects: list[str],
+    found: dict[str, list[float]],
+    path: str,
+) -> None:
+    """The four sweeps side by side: microseconds of an image, both axes logarithmic."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    from insight.results import save
+    from insight.style import COLOUR, SIZE, dress, new_figure
+
+    figure = new_figure(11, 7)
+    colours = dict(zip(dialects, (COLOUR["training"], COLOUR["validation"]), strict=False))
+    lines: dict[str, Any] = {}
+    for axes, (what, sweep) in zip(figure.subplots(2, 2).flat, points.items(), strict=True):
+        values = [getattr(setting, what) for setting in sweep]
+        for dialect in dialects:
+            speeds = [statistics.median(found[key(setting, dialect)]) for setting in sweep]
+            (lines[dialect],) = axes.plot(
+                values, [1e6 / speed for speed in speeds], "o-",
+                color=colours[dialect], linewidth=1.8, markersize=4,
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        dress(axes, WORDS[what], "", "microseconds an image", grid="y")
+        axes.set_xticks(values, [str(value) for value in values])
+    figure.legend(
+        list(lines.values()), list(lines), loc="outside upper right", ncols=2, frameon=False,
+        fontsize=SIZE["text"], labelcolor=COLOUR["ink"],
+    )  # fmt: skip
+    save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kernels", nargs="+", choices=DIALECTS, default=list(DIALECTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
+    parser.add_argument("--json", metavar="FILE", help="write everything there")
+    parser.add_argument("--picture", metavar="FILE", help="draw the four sweeps there (PNG)")
+    options = parser.parse_args()
+    print(describe("numba"))
+    points = sweeps(machine()["cores"])
+    found = measure_all(points, options.kernels, options.rounds, options.seconds)
+    for what, sweep in points.items():
+        print("\n" + table(what, sweep, options.kernels, found))
+    write_json(options.json, {"machine": machine_with("numba"), "images_per_second": found})
+    if options.picture:
+        draw(points, options.kernels, found, options.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The kernels as machine code, compiled by Numba for the processor at hand.
+
+The same names with the same meaning as in `engine.kernels.pure_numpy`.  Each module tells its
+idea in its first lines: `choice` (which algorithm when), `convolution`, `winograd`,
+`fully_connected`, `pooling`, `pointwise`; below them `vectors` (what Numba is taught) and `build`
+(where compiled code is kept).
+"""
+
+from __future__ import annotations
+
+from engine.kernels.compiled import ends
+from engine.kernels.compiled.choice import (
+    algorithm,
+    conv2d,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
+from engine.kernels.compiled.fully_connected import (
+    bias_gradient,
+    dense,
+    dense_input_gradient,
+    dense_weight_gradient,
+)
+from engine.kernels.compiled.pointwise import (
+    adadelta_,
+    adam_,
+    leaky_relu_,
+    leaky_relu_gradient,
+    rmsprop_,
+    sgd_,
+    sigmoid_,
+    sigmoid_gradient,
+)
+from engine.kernels.compiled.pooling import (
+    average_pool,
+    average_pool_gradient,
+    max_pool,
+    max_pool_gradient,
+)
+from engine.kernels.pure_numpy import (
+    softmax_,
+    softmax_gradient,
+    tanh_,
+    tanh_gradient,
+)
+
+__all__ = [
+    "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
+    "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "dense", "dense_input_gradient",
+    "dense_weight_gradient", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
+    "max_pool_gradient", "rmsprop_", "sgd_", "sigmoid_", "sigmoid_gradient", "softmax_",
+    "softmax_gradient", "tanh_", "tanh_gradient",
+]  # fmt: skip

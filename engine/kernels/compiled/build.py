@@ -1,0 +1,74 @@
+"""How a function is compiled: once for a kind of processor, kept on disk, free of Python's lock."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import event
+
+FOLDER_VARIABLE = "GLASSBOX_KERNELS"
+
+
+def _folder() -> Path:
+    """Where compiled code is kept: a folder for every version of these sources.
+
+    Numba only looks at the file that a function stands in to see whether it has changed; here the
+    text of all of them is in the folder's name.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    text = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
+    named = os.environ.get(FOLDER_VARIABLE)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox"
+    return Path(named) if named else base / f"kernels-{text.hexdigest()[:16]}"
+
+
+class _Notice(event.Listener):
+    """Says, once, that time is spent on compiling, and where the result is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, False
+
+    def on_start(self, event: Any) -> None:
+        """The first function that is not on disk yet."""
+        if not self.said:
+            self.said = True
+            print(
+                "Compiling the layers for this processor: about 15 s, only this once "
+                f"(kept in {self.folder}).",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+FOLDER = _folder()
+event.register("numba:compile", _Notice(FOLDER))
+
+
+def compiled(function: Callable[..., Any], fastmath: Any = False) -> Any:
+    """`function` as machine code that runs without Python's lock.
+
+    Nothing is reordered unless `fastmath` says so, and then always in the same way: the same
+    arrays give the same bits.
+    """
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(FOLDER)  # read when `cache=True` is met
+    try:
+        settings = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": fastmath}
+        return numba.njit(function, **settings)
+    finally:
+        config.CACHE_DIR = before
+
+
+def compiled_sum(function: Callable[..., Any]) -> Any:
+    """As `compiled`, for sums whose order is free: several partial sums side by side."""
+    return compiled(function, {"reassoc", "contract"})

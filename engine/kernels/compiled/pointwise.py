@@ -1,0 +1,174 @@
+"""Functions of each number alone: leaky ReLU, and the optimizers' updates in one pass each.
+
+Tanh and softmax are those of the NumPy dialect: its exponentials run on whole vectors already.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from engine.kernels.compiled.build import compiled
+from engine.kernels.compiled.convolution import flat
+from engine.tape import call
+
+Array = np.ndarray
+
+
+@compiled
+def _leaky_relu(z, slope):
+    for k in range(len(z)):
+        z[k] = z[k] if z[k] > 0 else slope * z[k]
+
+
+def leaky_relu_(z: Array, slope: float) -> Array:
+    """y = z where z > 0, else slope z; slope 0 is ReLU.  In place."""
+    call(_leaky_relu, z.reshape(-1), z.dtype.type(slope))
+    return z
+
+
+@compiled
+def _leaky_relu_gradient(dy, y, slope, dz):
+    for k in range(len(y)):
+        dz[k] = dy[k] if y[k] > 0 else slope * dy[k]
+
+
+def leaky_relu_gradient(dy: Array, y: Array, slope: float) -> Array:
+    """dz = dy where y > 0, else slope dy (y has the sign of z)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_leaky_relu_gradient, flat(dy), flat(y), y.dtype.type(slope), dz.reshape(-1))
+    return dz
+
+
+def sigmoid_(z: Array) -> Array:
+    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place.
+
+    NumPy's tanh works on whole vectors; compiled, it would go number by number.
+    """
+    half = z.dtype.type(0.5)
+    call(np.multiply, z, half, z)
+    call(np.tanh, z, z)
+    call(np.multiply, z, half, z)
+    call(np.add, z, half, z)
+    return z
+
+
+@compiled
+def _sigmoid_gradient(dy, y, dz):
+    for k in range(len(y)):
+        dz[k] = (1 - y[k]) * y[k] * dy[k]
+
+
+def sigmoid_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy y (1 - y)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_sigmoid_gradient, flat(dy), flat(y), dz.reshape(-1))
+    return dz
+
+
+# --- optimizer updates: in place on flat vectors -----------------------------------------------
+
+
+@compiled
+def _descend(w, g, lr):
+    for k in range(len(w)):
+        w[k] -= lr * g[k]
+
+
+@compiled
+def _sgd(w, g, v, lr, momentum, nesterov):
+    for k in range(len(w)):
+        v[k] = momentum * v[k] + g[k]
+        w[k] -= lr * (g[k] + momentum * v[k] if nesterov else v[k])
+
+
+def sgd_(w: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool) -> None:
+    """v = momentum v + g; w -= lr v (with Nesterov: w -= lr (g + momentum v))."""
+    kind = w.dtype.type
+    if v is None:
+        _descend(w, g, kind(lr))
+    else:
+        _sgd(w, g, v, kind(lr), kind(momentum), nesterov)
+
+
+@compiled
+def _adam(w, g, m, v, rate, beta1, beta2, rest1, rest2, epsilon, root_correction):
+    for k in range(len(w)):
+        m[k] = beta1 * m[k] + rest1 * g[k]
+        v[k] = beta2 * v[k] + rest2 * g[k] * g[k]
+        w[k] -= rate * (m[k] / (math.sqrt(v[k]) * root_correction + epsilon))
+
+
+def adam_(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    step: int,
+) -> None:
+    """m, v: running means of g and g^2; w -= lr (m / c1) / (sqrt(v / c2) + epsilon).
+
+    c1 = 1 - beta1^step and c2 = 1 - beta2^step undo the start from zero; step counts from 1.
+    """
+    kind = w.dtype.type
+    beta1, beta2 = betas
+    _adam(
+        w, g, m, v, kind(lr / (1 - beta1**step)), kind(beta1), kind(beta2), kind(1 - beta1),
+        kind(1 - beta2), kind(epsilon), kind((1 - beta2**step) ** -0.5),
+    )  # fmt: skip
+
+
+@compiled
+def _rmsprop(w, g, s, lr, rho, rest, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        w[k] -= lr * (g[k] / (math.sqrt(s[k]) + epsilon))
+
+
+@compiled
+def _rmsprop_momentum(w, g, s, v, lr, rho, rest, momentum, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        v[k] = momentum * v[k] + g[k] / (math.sqrt(s[k]) + epsilon)
+        w[k] -= lr * v[k]
+
+
+def rmsprop_(
+    w: Array,
+    g: Array,
+    s: Array,
+    v: Array | None,
+    lr: float,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None:
+    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon), with momentum through v."""
+    kind = w.dtype.type
+    if v is None:
+        _rmsprop(w, g, s, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))
+    else:
+        _rmsprop_momentum(
+            w, g, s, v, kind(lr), kind(rho), kind(1 - rho), kind(momentum), kind(epsilon)
+        )
+
+
+@compiled
+def _adadelta(w, g, s, u, lr, rho, rest, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        step = g[k] * math.sqrt((u[k] + epsilon) / (s[k] + epsilon))
+        u[k] = rho * u[k] + rest * step * step
+        w[k] -= lr * step
+
+
+def adadelta_(
+    w: Array, g: Array, s: Array, u: Array, lr: float, rho: float, epsilon: float
+) -> None:
+    """s, u: running means of g^2 and of the steps squared; step = g sqrt(u + e) / sqrt(s + e)."""
+    kind = w.dtype.type
+    _adadelta(w, g, s, u, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))
