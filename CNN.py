@@ -349,7 +349,7 @@ class CNN:
         parameters = self.build(source.shape)._built()
         where = np.arange(len(source)) if indices is None else np.asarray(indices)
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
-        cuts = shard_slices(len(where), self._sample_bytes)
+        cuts = shard_slices(len(where), self._sample_bytes, self.kernels.SHARING)
         work = self._multiply_adds * len(where) // len(cuts)
         take = self._from_tape if self._replayable and work <= MOST_WORK else self._shard
         programs = [
@@ -360,7 +360,7 @@ class CNN:
             for shard, cut in enumerate(cuts)
         ]  # fmt: skip
         with self.workers.ready(), np.errstate(**LOUD_ENOUGH):
-            parts: list[Part] = self.workers.run(programs, work)
+            parts: list[Part] = self.workers.run(programs, work < self.kernels.SHARING.least_work)
             loss = sum(part.loss for part in parts)
             if not math.isfinite(loss):
                 raise self._diverged(source, where)
@@ -471,7 +471,10 @@ class CNN:
         with self.workers.ready():
             for start in range(0, len(data), batch_size):
                 indices = np.arange(start, min(start + batch_size, len(data)))
-                parts = [indices[cut] for cut in shard_slices(len(indices), self._sample_bytes)]
+                parts = [
+                    indices[cut]
+                    for cut in shard_slices(len(indices), self._sample_bytes, self.kernels.SHARING)
+                ]
                 yield indices, np.concatenate(self.workers.map(forward, parts), axis=-1)
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:

@@ -7,7 +7,6 @@ computes a shard, and when.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,31 +21,26 @@ from threadpoolctl import ThreadpoolController
 from engine.errors import require_count
 from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
+from engine.shapes import Sharing
 
-# A shard's largest array should stay in a core's cache; but very small shards only cost Python
-# calls.  Measured: 32 samples are best for wide networks and D's, 64 for the thinnest and for dense
-# ones; with 128 a usual batch would be one shard, and leave the other cores idle.
-CACHE_BYTES = 2**20
-SMALLEST_SHARD, LARGEST_SHARD = 32, 64
-# Waking a thread takes some 50 microseconds, and Python's lock goes from thread to thread at every
-# kernel; below so many multiply-adds in a shard one thread is faster than two.
-LEAST_WORK = 1_000_000
 LONG_VECTOR = 500_000  # numbers from which several threads add gradients faster than one
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
 LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
-def shard_slices(batch: int, sample_bytes: int) -> list[slice]:
+def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> list[slice]:
     """Cut `batch` samples into a power-of-two number of shards of about equal size.
 
-    `sample_bytes` is the size of the network's largest array for one sample.
+    `sample_bytes` is the size of the network's largest array for one sample, `sharing` what the
+    kernels like.
 
-    >>> shard_slices(100, 2**16)
+    >>> from engine.kernels.pure_numpy import SHARING
+    >>> shard_slices(100, 2**16, SHARING)
     [slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None)]
     """
-    wanted = CACHE_BYTES // max(sample_bytes, 1)
-    size = min(max(wanted, SMALLEST_SHARD), LARGEST_SHARD)
+    wanted = sharing.cache_bytes // max(sample_bytes, 1)
+    size = min(max(wanted, sharing.smallest), sharing.largest)
     count = 1
     while count * size < batch:
         count *= 2
@@ -121,13 +115,13 @@ class Workers:
             wait(waiting)  # no thread is left at work behind an error
         return [result for part in waiting for result in part.result()] + last
 
-    def run(self, programs: Sequence[Coupled], work: float = math.inf) -> list[Any]:
+    def run(self, programs: Sequence[Coupled], alone: bool = False) -> list[Any]:
         """Run the programs of all shards side by side; returns what each returned.
 
-        `work`: multiply-adds of one shard; little work stays on the calling thread.  Where
+        `alone`: on the calling thread, for shards too small to be worth waking another.  Where
         programs pause with a partial array, all wait, and each gets the tree's sum.
         """
-        each = self.map if work >= LEAST_WORK else _map_here
+        each = _map_here if alone else self.map
         answers = each(_start, programs)
         while any(paused for paused, _ in answers):
             total = tree_sum([np.array(partial) for _, partial in answers])

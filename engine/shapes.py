@@ -35,6 +35,19 @@ class Window(NamedTuple):
         return any(self.padding)
 
 
+class Sharing(NamedTuple):
+    """How a dialect of kernels likes a mini-batch cut into shards.
+
+    cache_bytes: what a shard's largest array may take; smallest, largest: samples in a shard;
+    least_work: multiply-adds of a shard from which a second thread helps.
+    """
+
+    cache_bytes: int
+    smallest: int
+    largest: int
+    least_work: int
+
+
 def pair(what: str, value: Any, *, least: int = 1) -> Pair:
     """One whole number for both directions, or (vertical, horizontal).
 

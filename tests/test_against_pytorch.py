@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from CNN import CNN
-from engine import parallel
 from engine.kernels import choose
 from engine.layer import Pass, Setup
 from engine.losses import loss_named
+from engine.shapes import Sharing
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from MLP import SGD, BatchNorm, Dense, ReLU
 
@@ -125,8 +125,7 @@ def test_network_forward_loss_and_every_gradient(pytorch, dialect, loss):
 @pytest.mark.parametrize("shard", [8, 64])
 def test_step_with_batch_norm_whole_and_in_shards(pytorch, dialect, monkeypatch, shard, threads):
     """40 images as one shard, and as eight of five: the statistics are the whole batch's."""
-    monkeypatch.setattr(parallel, "SMALLEST_SHARD", shard)
-    monkeypatch.setattr(parallel, "LARGEST_SHARD", shard)
+    monkeypatch.setattr(choose(dialect), "SHARING", Sharing(2**20, shard, shard, 0))
     case = pytorch["one_step"]
     network = CNN(
         Conv2D(2, 3, activation=None, bias=False),

@@ -8,9 +8,10 @@ import pytest
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
-from engine import parallel
+from engine.kernels import DIALECTS, choose
 from engine.layer import Pass, Setup, backward_chain, forward_chain
 from engine.parallel import Workers, shard_slices, tree_sum
+from engine.shapes import Sharing
 from Filters import Conv2D, MaxPool2D
 from MLP import BatchNorm, Dense, Dropout, Identity
 
@@ -72,38 +73,40 @@ def test_sum_of_long_vectors_is_the_same_tree(threads):
 
 # --- shards ----------------------------------------------------------------------------------
 
+SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=0)
+
 
 @pytest.mark.parametrize("sample_bytes", [1, 2**10, 2**16, 2**18, 2**24])
 def test_shards_cover_the_batch_in_a_power_of_two(sample_bytes):
     for batch in [*range(1, 140), 1000, 1024, 4097]:
-        cuts = shard_slices(batch, sample_bytes)
+        cuts = shard_slices(batch, sample_bytes, SHARING)
         assert [k for cut in cuts for k in range(batch)[cut]] == list(range(batch))
         assert len(cuts) & (len(cuts) - 1) == 0
         sizes = [cut.stop - cut.start for cut in cuts]
         assert min(sizes) >= 1
         assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) <= parallel.LARGEST_SHARD
+        assert max(sizes) <= SHARING.largest
 
 
 def test_shards_by_hand():
     """1 MiB holds 64 samples of 16 KiB and 32 of 32 KiB; never fewer than 32, or more than 64."""
-    assert parallel.CACHE_BYTES == 2**20
-    assert len(shard_slices(128, 2**14)) == 2
-    assert len(shard_slices(128, 2**15)) == 4
-    assert len(shard_slices(128, 2**16)) == 4
-    assert len(shard_slices(128, 2**24)) == 4
-    assert len(shard_slices(256, 1)) == 4
-    assert shard_slices(3, 2**24) == [slice(0, 3)]
-    assert shard_slices(65, 1) == [slice(0, 32), slice(32, 65)]
+    assert SHARING.cache_bytes == 2**20
+    assert len(shard_slices(128, 2**14, SHARING)) == 2
+    assert len(shard_slices(128, 2**15, SHARING)) == 4
+    assert len(shard_slices(128, 2**16, SHARING)) == 4
+    assert len(shard_slices(128, 2**24, SHARING)) == 4
+    assert len(shard_slices(256, 1, SHARING)) == 4
+    assert shard_slices(3, 2**24, SHARING) == [slice(0, 3)]
+    assert shard_slices(65, 1, SHARING) == [slice(0, 32), slice(32, 65)]
 
 
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
     seen = []
     original = shard_slices
 
-    def spy(batch, sample_bytes):
-        seen.append((batch, sample_bytes))
-        return original(batch, sample_bytes)
+    def spy(*arguments):
+        seen.append(arguments)
+        return original(*arguments)
 
     monkeypatch.setattr("CNN.shard_slices", spy)
     for threads in (1, 2, 3):
@@ -132,9 +135,8 @@ class Witness(Identity):
 @pytest.fixture
 def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
-    monkeypatch.setattr(parallel, "LEAST_WORK", 0)
-    monkeypatch.setattr(parallel, "SMALLEST_SHARD", 4)
-    monkeypatch.setattr(parallel, "LARGEST_SHARD", 4)
+    for name in DIALECTS:
+        monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))
 
 
 def toy(count=50):
@@ -299,13 +301,13 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_gradient_of_shards_is_that_of_the_whole_batch(busy, threads):
+def test_gradient_of_shards_is_that_of_the_whole_batch(monkeypatch, threads):
     """Losses and gradients of four shards add up to those of one."""
     random = np.random.default_rng(9)
     data = random.standard_normal((16, 2, 5, 6)).astype(np.float32), np.arange(16) % 3
 
     def step(shard):
-        parallel.SMALLEST_SHARD = parallel.LARGEST_SHARD = shard  # `busy` puts them back
+        monkeypatch.setattr(choose(), "SHARING", Sharing(2**20, shard, shard, 0))
         network = CNN(
             Conv2D(3, 3), MaxPool2D(2), Dense(3), threads=threads, dtype=np.float64, optimizer="sgd"
         )

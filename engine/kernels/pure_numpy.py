@@ -11,10 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine.shapes import Shape, Window
+from engine.shapes import Shape, Sharing, Window
 
 Array = np.ndarray
 
+# A shard's largest array should stay in cache and below the size from which the system clears
+# fresh pages for it; very small shards only cost Python calls.  Measured: 32 samples are best for
+# wide networks, 64 for D's, 128 for the thinnest and for dense ones.  Python hands its lock from
+# thread to thread at every NumPy call: with less work in a shard one thread is faster than two.
+SHARING = Sharing(cache_bytes=2**21, smallest=32, largest=128, least_work=4_000_000)
 # A matrix product of at most this many multiply-adds runs in OpenBLAS without packing its operands:
 # measured 95 against 35 to 65 GFLOP/s for a 16 x 72 filter bank.  So an image's rows are cut
 # into products below that size, and NumPy's matmul runs the stack in one call.

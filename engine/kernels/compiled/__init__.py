@@ -43,8 +43,15 @@ from engine.kernels.pure_numpy import (
     tanh_,
     tanh_gradient,
 )
+from engine.shapes import Sharing
+
+# A shard's largest array should stay in a core's cache.  Measured: 32 samples are best for wide
+# networks and D's, 64 for the thinnest and for dense ones; with 128 a usual batch would be one
+# shard, and leave the other cores idle.  Waking a thread takes some 50 microseconds.
+SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=1_000_000)
 
 __all__ = [
+    "SHARING",
     "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
     "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "dense", "dense_input_gradient",
     "dense_weight_gradient", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
