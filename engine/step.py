@@ -121,6 +121,8 @@ class Recorded:
         self.labels = np.zeros(samples, np.int64)
         self._take = kernels.take_images
         self._some = np.empty(self.x.size, np.uint8)
+        self._scaling: Any = None
+        self._constants: Any = None
         self.tape: list[Call] = []
         with recording(self.tape):
             outputs, memories = alone(forward_chain(layers, self.x, Pass(training=True)))
@@ -143,14 +145,19 @@ class Recorded:
             gradient[where] = values
         return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
 
+    def _takes(self, data: Any) -> bool:
+        """Whether the images are bytes that are all scaled alike; a kernel then fetches them."""
+        scaling = getattr(data, "scaling", None)
+        if scaling is not self._scaling:
+            self._scaling = scaling
+            self._constants = scaling and scaling.constants(self.x.shape[0], self.x.dtype)
+        return bool(self._constants) and data.images.dtype == np.uint8
+
     def _fill(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> None:
         """The images and labels where the tape looks for them."""
-        channels = self.x.shape[0]
-        scaling = getattr(data, "scaling", None)
-        constants = scaling and scaling.constants(channels, self.x.dtype)
-        if augment is None and constants and data.images.dtype == np.uint8:
+        if augment is None and self._takes(data):
             images = data.images.reshape(len(data.images), -1)
-            self._take(images, indices, *constants, self._some, self.x.reshape(-1))
+            self._take(images, indices, *self._constants, self._some, self.x.reshape(-1))
             np.take(data.labels, indices, out=self.labels)
             return
         x, labels = data.batch(indices, self.x.dtype)

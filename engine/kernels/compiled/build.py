@@ -39,7 +39,7 @@ class _Notice(event.Listener):
         if not self.said:
             self.said = True
             print(
-                "Compiling the layers for this processor: about 15 s, only this once "
+                "Compiling the layers for this processor: some seconds, only this once "
                 f"(kept in {self.folder}).",
                 file=sys.stderr,
                 flush=True,

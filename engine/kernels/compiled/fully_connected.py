@@ -94,7 +94,7 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
     (features, samples), units = x.shape, len(dy)
     dw = np.empty((units, features), x.dtype)
     if samples == 1:
-        call(np.multiply, dy, x.T, dw)
+        call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
         return dw
     if _by_blas(units, features, x.dtype):
         call(np.matmul, dy, x.T, dw)
@@ -114,6 +114,15 @@ def _add_bias(y, bias, samples, slope):
     for k in range(len(y)):
         z = y[k] + bias[k // samples]
         y[k] = z if z > 0 else slope * z
+
+
+@compiled
+def _outer_product(dy, x, dw):
+    """dw[u, k] = dy[u] x[k]."""
+    for u in range(len(dy)):
+        factor, row = dy[u], dw[u * len(x) : (u + 1) * len(x)]
+        for k in range(len(x)):
+            row[k] = factor * x[k]
 
 
 @compiled
