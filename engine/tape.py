@@ -4,7 +4,7 @@ A step of a small network is spent in Python, not in arithmetic: layers ask, ker
 look up, threads wait for each other's turn at Python's lock.  None of that changes from step to
 step; only the numbers in the arrays do.  So a shard's first pass is noted down, kernel by kernel
 with the arrays it was given, and later passes put new images into the first of these arrays and
-play the calls again: the same kernels, the same order, the same bits, and no allocation.
+play the calls again: the same kernels in the same order, and no allocation.
 
 Kernels take part by making their calls through `call`, and by leaving every number that depends on
 the images to such calls.

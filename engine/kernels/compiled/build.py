@@ -23,9 +23,8 @@ def _folder() -> Path:
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
     text = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
-    named = os.environ.get(FOLDER_VARIABLE)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox"
-    return Path(named) if named else base / f"kernels-{text.hexdigest()[:16]}"
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox"
+    return Path(os.environ.get(FOLDER_VARIABLE) or usual) / f"kernels-{text.hexdigest()[:16]}"
 
 
 class _Notice(event.Listener):
@@ -53,22 +52,15 @@ FOLDER = _folder()
 event.register("numba:compile", _Notice(FOLDER))
 
 
-def compiled(function: Callable[..., Any], fastmath: Any = False) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
     """`function` as machine code that runs without Python's lock.
 
-    Nothing is reordered unless `fastmath` says so, and then always in the same way: the same
-    arrays give the same bits.
+    Nothing is reordered (no `fastmath`): the same arrays give the same bits.
     """
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = str(FOLDER)  # read when `cache=True` is met
     try:
-        settings = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": fastmath}
-        return numba.njit(function, **settings)
+        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
     finally:
         config.CACHE_DIR = before
-
-
-def compiled_sum(function: Callable[..., Any]) -> Any:
-    """As `compiled`, for sums whose order is free: several partial sums side by side."""
-    return compiled(function, {"reassoc", "contract"})

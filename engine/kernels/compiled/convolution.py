@@ -225,7 +225,7 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
     count, per_row, length, row_step, column_step = runs
     places = count * length
     last, size = len(taps) - 1, 16 * width
-    in_chunk = max(1, 1024 // length)
+    in_chunk = max(1, CHUNK // length)
     sums[:] = 0
     dw[:] = 0
     for chunk in range(0, count, in_chunk):
