@@ -126,7 +126,7 @@ class Recorded:
         self.tape: list[Call] = []
         with recording(self.tape):
             outputs, memories = alone(forward_chain(layers, self.x, Pass(training=True)))
-            classes = len(outputs)
+            self.classes = classes = len(outputs)
             self.losses, difference = getattr(kernels, loss.kernel)(
                 outputs, self.labels, *loss.levels(classes)
             )
@@ -141,24 +141,34 @@ class Recorded:
         """What `train_shard` returns, but for last digits; the gradient in an array given."""
         self._fill(data, indices, run, augment)
         play(self.tape)
+        if self.right[0] < 0:
+            raise IndexError(
+                f"labels from {self.labels.min()} to {self.labels.max()}, but the last layer has "
+                f"{self.classes} outputs"
+            )
         for where, values in self._pieces:
             gradient[where] = values
         return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
 
     def _takes(self, data: Any) -> bool:
-        """Whether the images are bytes that are all scaled alike; a kernel then fetches them."""
-        scaling = getattr(data, "scaling", None)
-        if scaling is not self._scaling:
-            self._scaling = scaling
-            self._constants = scaling and scaling.constants(self.x.shape[0], self.x.dtype)
-        return bool(self._constants) and data.images.dtype == np.uint8
+        """Whether the images are bytes in C order, all scaled alike; a kernel then fetches them.
+
+        The class itself must say that its batches are nothing else (`plain`), as `Dataset` does.
+        """
+        if not vars(type(data)).get("plain"):
+            return False
+        if data.scaling is not self._scaling:
+            self._scaling = data.scaling
+            self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
+        bytes_in_order = data.images.dtype == np.uint8 and data.images.flags.c_contiguous
+        return bool(self._constants) and bytes_in_order
 
     def _fill(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> None:
         """The images and labels where the tape looks for them."""
         if augment is None and self._takes(data):
+            np.take(data.labels, indices, out=self.labels)  # raises for an index outside
             images = data.images.reshape(len(data.images), -1)
             self._take(images, indices, *self._constants, self._some, self.x.reshape(-1))
-            np.take(data.labels, indices, out=self.labels)
             return
         x, labels = data.batch(indices, self.x.dtype)
         if augment is not None:

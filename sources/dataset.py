@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -39,6 +39,8 @@ class Dataset:
     >>> x.tolist(), labels.tolist()
     ([[[[4.0, 5.0], [6.0, 7.0]]]], [0])
     """
+
+    plain: ClassVar[bool] = True  # a batch is its images, scaled, and nothing else
 
     images: NDArray[Any] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)

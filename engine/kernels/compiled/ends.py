@@ -119,6 +119,9 @@ def _count_right(y, labels, classes, right):
     samples = len(labels)
     right[0] = 0
     for n in range(samples):
+        if not 0 <= labels[n] < classes:
+            right[0] = -1
+            return
         best = 0
         for k in range(1, classes):
             if y[k * samples + n] > y[best * samples + n]:
@@ -127,7 +130,10 @@ def _count_right(y, labels, classes, right):
 
 
 def count_right(y: Array, labels: Array) -> Array:
-    """How many columns have their largest entry at the label, as an array of one number."""
+    """How many columns have their largest entry at the label, as an array of one number.
+
+    -1 where a label belongs to no row.
+    """
     right = np.empty(1, np.int64)
     call(_count_right, flat(y), labels, len(y), right)
     return right

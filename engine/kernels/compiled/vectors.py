@@ -499,7 +499,8 @@ def contest(typing: Any, block: Any, x: Any, x_at: Any, place: Any, count: Any) 
         mask = writer.masks(count, count_, 1)[0]
         new = writer.load(writer.pointer(x, xa, x_at_), mask)
         best, who = builder.extract_value(value, 0), builder.extract_value(value, 1)
-        wins = builder.fcmp_unordered(">", new, best)  # unordered: true where either is NaN
+        larger = builder.fcmp_ordered(">", new, best)  # False where either is NaN
+        wins = builder.or_(larger, builder.fcmp_unordered("uno", new, new))
         here = writer.spread(builder.sitofp(place_, writer.scalar))
         value = builder.insert_value(value, builder.select(wins, new, best), 0)
         return builder.insert_value(value, builder.select(wins, here, who), 1)
