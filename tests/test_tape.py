@@ -542,6 +542,8 @@ def test_a_tape_sees_weights_that_were_put_back():
     history = network.fit(data, checks, epochs=6, batch_size=20, progress=False)
     assert history.best_epoch < 6, "choose another seed: nothing was restored"
     assert is_from_tape(network)
+    shares = [record["validation_accuracy"] for record in history.records]
+    assert network.evaluate(checks).accuracy == shares[history.best_epoch - 1] != shares[-1]
     expected = network.evaluate(data.take(20))
     loss, right = network.train_step(data, range(20))
     assert loss / 20 == pytest.approx(expected.loss, rel=1e-5)
