@@ -347,7 +347,7 @@ class CNN:
         """
         source = self._as_data(data)
         parameters = self.build(source.shape)._built()
-        where = np.arange(len(source)) if indices is None else np.asarray(indices)
+        where = np.arange(len(source)) if indices is None else _places(indices)
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
         cuts = shard_slices(len(where), self._sample_bytes, self.kernels.SHARING)
         work = self._multiply_adds * len(where) // len(cuts)
@@ -657,6 +657,14 @@ class _Preview:
             int(self.image.labels[0]),
             f"epoch {epoch + 1}, {percent} % of the data",
         )
+
+
+def _places(indices: Any) -> Array:
+    """Indices as kernels take them, whatever kind of whole numbers or mask they are."""
+    places = np.asarray(indices)
+    if places.dtype == bool:
+        return np.flatnonzero(places)
+    return places.astype(np.int64) if places.dtype.kind in "iu" else places
 
 
 def _spread(labels: Array, count: int) -> Array:

@@ -674,10 +674,12 @@ def bytes_of_a_step(network, data, indices):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_step_from_tape_allocates_nothing_large(threads):
-    """No output of a layer (the largest is 1.6 MB), no copy of the weights (80 kB)."""
-    network, data = sigmoid_net(threads=threads), pictures(size=(28, 28))
+def test_a_step_from_tape_allocates_nothing_large():
+    """No output of a layer (the largest is 1.6 MB), no copy of the weights (80 kB).
+
+    On one thread: of two, chance says in which step both first need a tape at the same time.
+    """
+    network, data = sigmoid_net(threads=1), pictures(size=(28, 28))
     assert bytes_of_a_step(network, data, np.arange(64)) < 40_000
     assert recorded(network)
     assert network.parameters.values.nbytes > 80_000

@@ -507,6 +507,17 @@ def test_a_label_without_an_output_is_an_error():
         network.train_step(data, np.arange(16))
 
 
+@pytest.mark.parametrize("kind", [bool, np.int32, np.uint8])
+def test_a_mask_or_other_whole_numbers_choose_images_too(dialect, kind):
+    """The batch is what the mask takes, not what it is long; int32 compiles nothing anew."""
+    data = toy()
+    mask = data.labels < 3
+    chosen = mask if kind is bool else np.flatnonzero(mask).astype(kind)
+    one, two = [CNN(Dense(10), threads=1, kernels=dialect) for _ in range(2)]
+    assert one.train_step(data, chosen) == two.train_step(data, np.flatnonzero(mask))
+    assert one.parameters.values.tobytes() == two.parameters.values.tobytes()
+
+
 # --- twins and restored weights --------------------------------------------------------------
 
 
