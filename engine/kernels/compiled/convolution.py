@@ -35,7 +35,6 @@ Array = np.ndarray
 ROWS = COLUMNS = 4
 CHUNK = 1024  # outputs whose pixels stay in the innermost cache while all taps meet them
 
-
 # Outputs that are neighbours both where they are read and where they are written:
 # (count, per_row, length, row_step, column_step).  Run r has `length` outputs; it starts at
 # (r // per_row) row_step + (r % per_row) column_step in x and at r length in y.
@@ -67,8 +66,8 @@ def plan(window: Window, channels: int, height: int, width: int, samples: int) -
 
 
 @compiled
-def slide(w, w_row, w_tap, bias, slope, x, taps, runs, y, filters):
-    """y[o, run] = leaky(bias[o] + sum over k of w[o w_row + k w_tap] x[taps[k] + run]).
+def slide(w, bias, slope, x, taps, runs, y, filters):
+    """y[o, run] = leaky(bias[o] + sum over k of w[o, k] x[taps[k] + run]).
 
     w and bias must have at least `ROWS` rows, however few the filters.
     """
@@ -76,7 +75,7 @@ def slide(w, w_row, w_tap, bias, slope, x, taps, runs, y, filters):
     count, per_row, length, row_step, column_step = runs
     vectors = (length + width - 1) // width  # of one run; the last one may be part full
     full = length // width
-    places = count * length
+    places, depth = count * length, len(taps)
     for v in range(0, count * vectors, 4):
         run, part = v // vectors, v % vectors
         if part + 4 <= full:
@@ -86,9 +85,7 @@ def slide(w, w_row, w_tap, bias, slope, x, taps, runs, y, filters):
                 o = max(0, min(first, filters - 4))
                 block = started(bias, o, 4, 4)
                 for k in range(len(taps)):
-                    block = outer(
-                        block, w, o * w_row + k * w_tap, w_row, x, taps[k] + source + at, None
-                    )
+                    block = outer(block, w, o * depth + k, depth, x, taps[k] + source + at, None)
                 store(
                     leaky(block, slope), y, o * places + run * length + at, places,
                     filters, None,
@@ -105,7 +102,7 @@ def slide(w, w_row, w_tap, bias, slope, x, taps, runs, y, filters):
                 for k in range(len(taps)):
                     t = taps[k]
                     block = outer(
-                        block, w, o * w_row + k * w_tap, w_row, x,
+                        block, w, o * depth + k, depth, x,
                         (t + x0, t + x1, t + x2, t + x3), counts,
                     )  # fmt: skip
                 up = o * places
@@ -139,7 +136,7 @@ def conv2d(
     y = np.empty((filters, *window.output, samples), x.dtype)
     w, b = filter_bank(weights, bias)
     call(
-        slide, w, len(taps), 1, b, x.dtype.type(slope), padded.reshape(-1), taps, runs,
+        slide, w, b, x.dtype.type(slope), padded.reshape(-1), taps, runs,
         y.reshape(-1), filters,
     )  # fmt: skip
     return y

@@ -80,7 +80,6 @@ class _Writer:
         self.lanes, self.size = lanes_of(dtype), dtype.bitwidth // 8
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
-        self.mask_type = ir.VectorType(ir.IntType(1), self.lanes)
 
     def number(self, value: int) -> Any:
         return ir.Constant(INT64, value)
@@ -144,16 +143,11 @@ class _Writer:
         self._call(f"masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
 
     def load_as(self, pointer: Any, dtype: Any) -> Any:
-        """A vector of numbers of another type, changed into this one's."""
+        """A vector of this type's numbers, or of bytes changed into them."""
         kind = self.context.get_value_type(dtype)
         if kind == self.scalar:
             return self.load(pointer)
-        if isinstance(dtype, types.Integer):
-            return self.builder.uitofp(self.load_whole(pointer, kind, None), self.vector)
-        vector = ir.VectorType(kind, self.lanes)
-        place = self.builder.bitcast(pointer, vector.as_pointer())
-        change = self.builder.fpext if dtype.bitwidth < self.size * 8 else self.builder.fptrunc
-        return change(self.builder.load(place, align=dtype.bitwidth // 8), self.vector)
+        return self.builder.uitofp(self.load_whole(pointer, kind, None), self.vector)
 
     def load_whole(self, pointer: Any, kind: Any, mask: Any) -> Any:
         """As `load`, of whole numbers."""
