@@ -55,6 +55,7 @@ from engine.step import (
     train_shard,
 )
 from engine.summary import summary_table
+from Filters import join_pools
 from insight.results import save
 from sources.given import as_dataset, as_images, check_finite
 
@@ -180,8 +181,9 @@ class CNN:
         largest = max(math.prod(layer.output_shape) for layer in self.layers)
         self._sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
         self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
-        self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
-        self._replayable, self._tapes = replayable(self.layers, self.loss), Tapes()
+        self._steps = join_pools(self.layers)
+        self.parameters = Parameters(self._steps, self.optimizer, self.l2, self.dtype)
+        self._replayable, self._tapes = replayable(self._steps, self.loss), Tapes()
         return self
 
     def _give_names(self) -> None:
@@ -364,8 +366,7 @@ class CNN:
             loss = sum(part.loss for part in parts)
             if not math.isfinite(loss):
                 raise self._diverged(source, where)
-            gradient = self.workers.sum([part.gradient for part in parts])
-            parameters.update(gradient, moment, self.kernels)
+            parameters.update([part.gradient for part in parts], moment, self.kernels, self.workers)
         for layer, memory in parts[0].coupled:
             layer.after_step(memory)
         self._steps_done += 1
@@ -373,7 +374,11 @@ class CNN:
 
     def _shard(self, data: Dataset, indices: Array, run: Pass, augment: Augment | None) -> Coupled:
         """The program of one shard, layer by layer."""
-        return train_shard(self.layers, self.loss, self._built(), data, indices, run, augment)
+        parameters = self._built()
+        gradient = self._tapes.gradient(run.shard, parameters.values)
+        return train_shard(
+            self._steps, self.loss, parameters, data, indices, run, gradient, augment
+        )
 
     def _from_tape(
         self, data: Dataset, indices: Array, run: Pass, augment: Augment | None
@@ -382,7 +387,7 @@ class CNN:
 
         def record() -> Recorded:
             return Recorded(
-                self.layers, self.loss, self._built(), self.input_shape, len(indices), run.batch
+                self._steps, self.loss, self._built(), self.input_shape, len(indices), run.batch
             )
 
         gradient = self._tapes.gradient(run.shard, self._built().values)
@@ -466,7 +471,7 @@ class CNN:
 
         def forward(indices: Array) -> Array:
             x = to_batch_last(data.batch(indices, self.dtype)[0])
-            return alone(forward_chain(self.layers, x, Pass(False)))[0]
+            return alone(forward_chain(self._steps, x, Pass(False)))[0]
 
         with self.workers.ready():
             for start in range(0, len(data), batch_size):

@@ -7,15 +7,16 @@ leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `eng
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from engine.activations import Activation, activation_named
+from engine.activations import Activation, LeakyReLU, ReLU, activation_named
 from engine.errors import require_count
 from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import Array, Gradients, Layer, Pass, Reach, Setup
+from engine.layer import NOWHERE, Array, Gradients, Layer, Pass, Reach, Setup
 from engine.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
 
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D"]
@@ -87,7 +88,7 @@ class Conv2D(Sliding):
     """
 
     stem = "conv"
-    replayable = True
+    replayable = writes_gradients = True
 
     def __init__(
         self,
@@ -129,22 +130,35 @@ class Conv2D(Sliding):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """y = f(w * x + bias); keeps x and y."""
-        weights, bias = self.parameters["weights"], self.parameters.get("bias")
-        y = self.kernels.conv2d(x, weights, bias, self.window, self.activation.fused_slope)
+        y = self.filtered(x, self.activation.fused_slope)
         return self.activation.finish(y), (x, y)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def filtered(self, x: Array, slope: float) -> Array:
+        """leaky(w * x + bias); a slope of 1 is none."""
+        weights, bias = self.parameters["weights"], self.parameters.get("bias")
+        return self.kernels.conv2d(x, weights, bias, self.window, slope)
+
+    def backward(
+        self, dy: Array, memory: Any, into: Gradients = NOWHERE
+    ) -> tuple[Array | None, Gradients]:
         """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
         x, y = memory
         dz = self.activation.gradient(dy, y)
-        gradients = {"weights": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
+        return self.hand_back(x, dz, dz, into)
+
+    def hand_back(
+        self, x: Array, dz: Array, sums: Array, into: Gradients
+    ) -> tuple[Array | None, Gradients]:
+        """dx, dw and dbias from dz.  `sums`: dz, or what adds up to the same for each filter."""
+        kernels, weights = self.kernels, self.parameters["weights"]
+        gradients = {
+            "weights": kernels.conv2d_weight_gradient(x, dz, self.window, into.get("weights"))
+        }
         if self.has_bias:
-            gradients["bias"] = self.kernels.bias_gradient(dz)
+            gradients["bias"] = kernels.bias_gradient(sums, into.get("bias"))
         if not self.needs_input_gradient:
             return None, gradients
-        weights = self.parameters["weights"]
-        dx = self.kernels.conv2d_input_gradient(dz, weights, self.window, x.shape)
-        return dx, gradients
+        return kernels.conv2d_input_gradient(dz, weights, self.window, x.shape), gradients
 
     def describe(self) -> str:
         """The window, and once built the algorithm that computes it."""
@@ -220,6 +234,54 @@ class MaxPool2D(Pooling):
         """The gradient of a window goes to its winner."""
         winner, shape = memory
         return self.kernels.max_pool_gradient(dy, winner, self.window, shape), {}
+
+
+class PooledConv(Layer):
+    """A `Conv2D` and the `MaxPool2D` behind it in one go; `join_pools` makes it.
+
+    max over a, b of f(z[a, b]) = f(max over a, b of z[a, b]) for every f that rises: activation
+    and pooling change places, and a leaky ReLU has a quarter of the numbers to go over, forwards
+    and backwards.  The output is the same to the last bit; so is the gradient, but for the bias,
+    which adds up a quarter of the numbers (the others are 0).
+    """
+
+    replayable = writes_gradients = True
+
+    def __init__(self, conv: Conv2D, pool: MaxPool2D) -> None:
+        super().__init__(name=conv.name, optimizer=conv.optimizer, l2=conv.l2)
+        self.conv, self.pool = conv, pool
+        self.parameters, self.kernels = conv.parameters, conv.kernels
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """y = f(max of w * x + bias); keeps x, y and the winners' places."""
+        z = self.conv.filtered(x, 1.0)
+        y, winner = self.kernels.max_pool(z, self.pool.window)
+        return self.conv.activation.apply(y), (x, y, winner, z.shape)
+
+    def backward(
+        self, dy: Array, memory: Any, into: Gradients = NOWHERE
+    ) -> tuple[Array | None, Gradients]:
+        """The gradient of each window times f' goes to its winner, and from there as in Conv2D."""
+        x, y, winner, shape = memory
+        pooled = self.conv.activation.gradient(dy, y)
+        dz = self.kernels.max_pool_gradient(pooled, winner, self.pool.window, shape)
+        return self.conv.hand_back(x, dz, pooled, into)
+
+
+def join_pools(layers: Sequence[Layer]) -> list[Layer]:
+    """The built layers, every leaky ReLU convolution with a max-pool behind it as one."""
+    joined: list[Layer] = []
+    for layer in layers:
+        before = joined[-1] if joined else None
+        if (
+            type(layer) is MaxPool2D
+            and type(before) is Conv2D
+            and type(before.activation) in (LeakyReLU, ReLU)
+        ):
+            joined[-1] = PooledConv(before, layer)
+        else:
+            joined.append(layer)
+    return joined
 
 
 class AvgPool2D(Pooling):

@@ -24,7 +24,17 @@ from engine.activations import (
 )
 from engine.errors import require_count, require_positive, require_share
 from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import Array, Coupled, CoupledLayer, Gradients, Layer, Pass, Reach, Setup
+from engine.layer import (
+    NOWHERE,
+    Array,
+    Coupled,
+    CoupledLayer,
+    Gradients,
+    Layer,
+    Pass,
+    Reach,
+    Setup,
+)
 from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
 from engine.schedules import (
     Constant,
@@ -69,7 +79,7 @@ class Dense(Layer):
     """
 
     stem = "dense"
-    replayable = True
+    replayable = writes_gradients = True
 
     def __init__(
         self,
@@ -107,14 +117,17 @@ class Dense(Layer):
         y = self.kernels.dense(rows, weights, bias, self.activation.fused_slope)
         return self.activation.finish(y), (x, y)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(
+        self, dy: Array, memory: Any, into: Gradients = NOWHERE
+    ) -> tuple[Array | None, Gradients]:
         """dZ = dY f'(Z); dW = dZ X^T, db = sum over the samples of dZ, dX = W^T dZ."""
         x, y = memory
         dz = self.activation.gradient(dy, y)
         rows = x.reshape(-1, x.shape[-1])
-        gradients = {"weights": self.kernels.dense_weight_gradient(rows, dz)}
+        dw = self.kernels.dense_weight_gradient(rows, dz, into.get("weights"))
+        gradients = {"weights": dw}
         if self.has_bias:
-            gradients["bias"] = self.kernels.bias_gradient(dz)
+            gradients["bias"] = self.kernels.bias_gradient(dz, into.get("bias"))
         if not self.needs_input_gradient:
             return None, gradients
         dx = self.kernels.dense_input_gradient(dz, self.parameters["weights"])

@@ -13,6 +13,7 @@ from engine.shapes import Shape
 
 Array = np.ndarray
 Gradients = dict[str, Array]
+NOWHERE: Gradients = {}  # no arrays to write gradients in: they come in new ones
 # A program that may pause to have one array summed over all shards of the batch.
 Coupled = Generator[Array, Array, Any]
 
@@ -70,9 +71,11 @@ class Layer:
     `forward(x, run) -> (y, memory)` and `backward(dy, memory) -> (dx, gradients)` keep nothing on
     the layer, so any number of threads may be inside the same one.  Arrays are batch-last:
     (channels, height, width, samples) or (features, samples).  `gradients` has the names of
-    `parameters`.
+    `parameters`.  A class that says `writes_gradients` is handed arrays to write them in:
+    `backward(dy, memory, into)`; that saves a copy.
     """
 
+    writes_gradients = False
     couples_samples = False  # True: samples of a batch see each other (batch normalisation)
     replayable = False  # True: every number is made by kernels (see `engine.step.replayable`)
     stem = "layer"  # a layer without a name becomes stem1, stem2, ...
@@ -189,16 +192,32 @@ def forward_chain(layers: list[Layer], x: Array, run: Pass) -> Coupled:
     return x, memories
 
 
-def backward_chain(layers: list[Layer], dy: Array, memories: list[Any]) -> Coupled:
-    """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
+def says(thing: Any, word: str) -> bool:
+    """Whether the class of `thing` itself says so; what it is derived from may do otherwise."""
+    return bool(vars(type(thing)).get(word))
+
+
+def backward_chain(
+    layers: list[Layer], dy: Array, memories: list[Any], into: list[Gradients] | None = None
+) -> Coupled:
+    """Backward through `layers`; returns (gradient of the input, the gradients in layer order).
+
+    `into`: arrays for the gradients of every layer, used by those that can write in them.
+    """
     gradients: list[Gradients] = []
     dx: Array | None = dy
-    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+    places = into or [{} for _ in layers]
+    for layer, memory, place in zip(
+        reversed(layers), reversed(memories), reversed(places), strict=True
+    ):
         own: Gradients = {}
         if dx is None:  # nothing before this layer learns
             pass
         elif isinstance(layer, CoupledLayer):
             dx, own = yield from layer.backward_program(dx, memory)
+        elif says(layer, "writes_gradients"):
+            writer: Any = layer
+            dx, own = writer.backward(dx, memory, place)
         else:
             dx, own = layer.backward(dx, memory)
         gradients.append(own)

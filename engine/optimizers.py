@@ -45,12 +45,22 @@ class Optimizer:
 
         `gradient` is used up: its memory serves as scratch.
         """
-        rate = self.schedule.at(moment)
+        rate = self.begin(state, moment)
+        self.move(weights, gradient, state, rate, kernels)
+        return rate
+
+    def begin(self, state: State, moment: Moment) -> float:
+        """Count the step; returns its learning rate."""
+        state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
+        return self.schedule.at(moment)
+
+    def move(
+        self, weights: Array, gradient: Array, state: State, rate: float, kernels: Any
+    ) -> None:
+        """`step` for a stretch of the weights, with that stretch of gradient and state."""
         if self.weight_decay:
             gradient = self._decay(weights, gradient, rate)
-        state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
         self._update(weights, gradient, state, rate, int(state["steps"]), kernels)
-        return rate
 
     def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
         gradient += weights.dtype.type(self.weight_decay) * weights

@@ -23,7 +23,8 @@ from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
 from engine.shapes import Sharing
 
-LONG_VECTOR = 500_000  # numbers from which several threads add gradients faster than one
+LONG_VECTOR = 500_000  # numbers from which several threads go over them faster than one
+PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough for a cache
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
 LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
@@ -128,26 +129,25 @@ class Workers:
             answers = each(_resume, [(program, total) for program in programs])
         return [result for _, result in answers]
 
-    def sum(self, vectors: Sequence[Array]) -> Array:
-        """`tree_sum` of flat vectors, each thread taking a stretch of all of them."""
-        length = len(vectors[0])
-        if self.threads == 1 or len(vectors) == 1 or length < LONG_VECTOR:
-            return tree_sum(vectors)
-        edges = [length * k // self.threads for k in range(self.threads + 1)]
-        pieces = [slice(*edge) for edge in pairwise(edges)]
-        self.map(lambda piece: tree_sum([vector[piece] for vector in vectors]), pieces)
-        return vectors[0]
+    def over(self, where: slice, task: Callable[[slice], None]) -> None:
+        """task(piece) for each piece of a stretch of a vector; threads share a long one."""
+        pieces = [
+            slice(start, min(start + PIECE, where.stop))
+            for start in range(where.start, where.stop, PIECE)
+        ]
+        each = _map_here if where.stop - where.start < LONG_VECTOR else self.map
+        each(task, pieces)
 
 
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    return [task(item) for item in items]
+    with np.errstate(**LOUD_ENOUGH):
+        return [task(item) for item in items]
 
 
 def _start(program: Coupled) -> tuple[bool, Any]:
     """(paused, partial) or (ended, result)."""
     try:
-        with np.errstate(**LOUD_ENOUGH):
-            return True, next(program)
+        return True, next(program)
     except StopIteration as end:
         return False, end.value
 
@@ -155,7 +155,6 @@ def _start(program: Coupled) -> tuple[bool, Any]:
 def _resume(pair: tuple[Coupled, Array]) -> tuple[bool, Any]:
     program, total = pair
     try:
-        with np.errstate(**LOUD_ENOUGH):
-            return True, program.send(total)
+        return True, program.send(total)
     except StopIteration as end:
         return False, end.value

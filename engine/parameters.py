@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.layer import Array, Gradients, Layer
 from engine.optimizers import Optimizer, State
+from engine.parallel import Workers, tree_sum
 from engine.schedules import Moment
 
 
@@ -24,6 +25,11 @@ class Group:
     optimizer: Optimizer
     where: slice
     state: State
+
+    def state_of(self, piece: slice) -> State:
+        """The state of a piece of the flat vector: views, and the number of steps."""
+        start, stop = piece.start - self.where.start, piece.stop - self.where.start
+        return {name: a[start:stop] if a.ndim else a for name, a in self.state.items()}
 
 
 class Parameters:
@@ -65,24 +71,24 @@ class Parameters:
     def __len__(self) -> int:
         return len(self.values)
 
-    def places(self, gradients: Sequence[Gradients]) -> list[tuple[slice, Array]]:
-        """Where in the flat vector each gradient belongs, and the gradient as a flat view."""
+    def split(self, flat: Array) -> list[Gradients]:
+        """A vector like `values` as the arrays of each layer: views."""
         found, start = [], 0
-        for layer, own in zip(self.layers, gradients, strict=True):
+        for layer in self.layers:
+            own = {}
             for name, value in layer.parameters.items():
-                if name in own:
-                    found.append((slice(start, start + value.size), own[name].reshape(-1)))
+                own[name] = flat[start : start + value.size].reshape(value.shape)
                 start += value.size
+            found.append(own)
         return found
 
-    def gather(self, gradients: Sequence[Gradients]) -> Array:
-        """The gradients of all layers as one flat vector (a layer may give none: zeros)."""
-        places = self.places(gradients)
-        given = sum(len(values) for _, values in places)
-        flat = (np.empty_like if given == len(self.values) else np.zeros_like)(self.values)
-        for where, values in places:
-            flat[where] = values
-        return flat
+    def gather(self, gradients: Sequence[Gradients], places: Sequence[Gradients]) -> None:
+        """Put each gradient in its place, if it was not written there (one not given is 0)."""
+        for own, into in zip(gradients, places, strict=True):
+            for name, place in into.items():
+                value = own.get(name, 0)
+                if value is not place:
+                    place[...] = value
 
     def penalty(self) -> float:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
@@ -90,15 +96,24 @@ class Parameters:
             return 0.0
         return 0.5 * float(np.dot(self.l2, self.values * self.values))
 
-    def update(self, gradient: Array, moment: Moment, kernels: Any) -> float:
-        """Move all weights in place, using `gradient` up; returns the last group's rate."""
-        if self.l2 is not None:
-            gradient += self.l2 * self.values
-        rate = 0.0
+    def update(
+        self, gradients: Sequence[Array], moment: Moment, kernels: Any, workers: Workers
+    ) -> None:
+        """Add up the shards' gradients and move all weights in place; uses the gradients up.
+
+        Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
+        """
         for group in self.groups:
-            values, part = self.values[group.where], gradient[group.where]
-            rate = group.optimizer.step(values, part, group.state, moment, kernels)
-        return rate
+            rate = group.optimizer.begin(group.state, moment)
+
+            def move(piece: slice, group: Group = group, rate: float = rate) -> None:
+                values = self.values[piece]
+                gradient = tree_sum([vector[piece] for vector in gradients])
+                if self.l2 is not None:
+                    gradient += self.l2[piece] * values
+                group.optimizer.move(values, gradient, group.state_of(piece), rate, kernels)
+
+            workers.over(group.where, move)
 
     def buffers(self) -> Iterator[Array]:
         """What training fills but no gradient moves (running statistics)."""

@@ -22,11 +22,12 @@ from engine.layer import (
     alone,
     backward_chain,
     forward_chain,
+    says,
 )
 from engine.losses import Loss
 from engine.parameters import Parameters
 from engine.shapes import Shape
-from engine.tape import Call, play, recording
+from engine.tape import Call, call, play, recording
 
 AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
 
@@ -74,23 +75,29 @@ def train_shard(
     data: Source,
     indices: Array,
     run: Pass,
+    gradient: Array,
     augment: Augment | None = None,
 ) -> Coupled:
-    """The `Part` of the images at `indices`; pauses wherever a layer couples the shards."""
+    """The `Part` of the images at `indices`; pauses wherever a layer couples the shards.
+
+    `gradient` is the memory for the shard's flat gradient.
+    """
     x, labels = data.batch(indices, parameters.values.dtype)
     if augment is not None:
         x = augment(x, run.generator(AUGMENTATION_STREAM))
     outputs, memories = yield from forward_chain(layers, to_batch_last(x), run)
     losses, memory = loss.forward(outputs, labels)
     dz = loss.backward(memory, run.batch)
-    _, gradients = yield from backward_chain(layers, dz, memories)
+    places = parameters.split(gradient)
+    _, gradients = yield from backward_chain(layers, dz, memories, places)
+    parameters.gather(gradients, places)
     coupled = [
         (layer, memory)
         for layer, memory in zip(layers, memories, strict=True)
         if isinstance(layer, CoupledLayer) and run.shard == 0
     ]
     total = float(losses.sum(dtype=np.float64))
-    return Part(total, count_right(outputs, labels), parameters.gather(gradients), coupled)
+    return Part(total, count_right(outputs, labels), gradient, coupled)
 
 
 # --- from a tape -----------------------------------------------------------------------------
@@ -132,13 +139,22 @@ class Recorded:
             )
             self.right = kernels.count_right(outputs, self.labels)
             dz = kernels.scaled(difference, loss.factor(classes, batch))
-            _, gradients = alone(backward_chain(layers, dz, memories))
-        self._pieces = parameters.places(gradients)
+            self.gradient = np.zeros_like(parameters.values)
+            places = parameters.split(self.gradient)
+            _, gradients = alone(backward_chain(layers, dz, memories, places))
+            for own, into in zip(gradients, places, strict=True):
+                for name, value in own.items():
+                    if value is not into[name]:
+                        call(np.copyto, into[name], value)
 
     def train(
         self, data: Source, indices: Array, run: Pass, gradient: Array, augment: Augment | None
     ) -> Part:
-        """What `train_shard` returns, but for last digits; the gradient in an array given."""
+        """What `train_shard` returns, but for last digits; the gradient in an array given.
+
+        The only shard of a batch gives the tape's own array: nobody else will write in it before
+        the step is over.
+        """
         self._fill(data, indices, run, augment)
         play(self.tape)
         if self.right[0] < 0:
@@ -146,8 +162,10 @@ class Recorded:
                 f"labels from {self.labels.min()} to {self.labels.max()}, but the last layer has "
                 f"{self.classes} outputs"
             )
-        for where, values in self._pieces:
-            gradient[where] = values
+        if len(indices) == run.batch:
+            gradient = self.gradient
+        else:
+            np.copyto(gradient, self.gradient)
         return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
 
     def _takes(self, data: Any) -> bool:
@@ -222,10 +240,9 @@ def replayable(layers: list[Layer], loss: Loss) -> bool:
     A class must say so itself (`replayable = True`): what is derived from it may do more.
     """
 
-    def says(layer: Any) -> bool:
+    def all_in_kernels(layer: Any) -> bool:
         carried = getattr(layer, "activation", None)
-        own = bool(vars(type(layer)).get("replayable"))
-        return own and (carried is None or says(carried))
+        return says(layer, "replayable") and (carried is None or all_in_kernels(carried))
 
     recording_kernels = all(hasattr(layer.kernels, "ends") for layer in layers)
-    return recording_kernels and "kernel" in vars(type(loss)) and all(map(says, layers))
+    return recording_kernels and "kernel" in vars(type(loss)) and all(map(all_in_kernels, layers))

@@ -61,16 +61,6 @@ def test_tree_sum_of_four_is_not_the_running_sum():
     assert tree_sum([array.copy() for array in arrays]).tobytes() != running.tobytes()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_sum_of_long_vectors_is_the_same_tree(threads):
-    """Long vectors are cut among the threads; each number is still summed in the same order."""
-    random = np.random.default_rng(6)
-    arrays = [random.standard_normal(100_003).astype(np.float32) for _ in range(5)]
-    expected = ((arrays[0] + arrays[1]) + (arrays[2] + arrays[3])) + arrays[4]
-    found = Workers(threads).sum([array.copy() for array in arrays])
-    assert found.tobytes() == expected.tobytes()
-
-
 # --- shards ----------------------------------------------------------------------------------
 
 SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=0)

@@ -89,10 +89,10 @@ def dense_input_gradient(dy: Array, weights: Array) -> Array:
     return dx
 
 
-def dense_weight_gradient(x: Array, dy: Array) -> Array:
+def dense_weight_gradient(x: Array, dy: Array, out: Array | None = None) -> Array:
     """dW = dY X^T."""
     (features, samples), units = x.shape, len(dy)
-    dw = np.empty((units, features), x.dtype)
+    dw = np.empty((units, features), x.dtype) if out is None else out
     if samples == 1:
         call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
         return dw
@@ -158,9 +158,9 @@ def _row_sums(rows, count, length, one, sums):
         sums[r] = total(block)
 
 
-def bias_gradient(dy: Array) -> Array:
+def bias_gradient(dy: Array, out: Array | None = None) -> Array:
     """db[o] = sum of dy[o] over all places and samples."""
-    sums = np.empty(len(dy), dy.dtype)
+    sums = np.empty(len(dy), dy.dtype) if out is None else out
     call(_row_sums, flat(dy), len(dy), dy.size // len(dy), _one_and_zero(dy.dtype), sums)
     return sums
 

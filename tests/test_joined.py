@@ -1,0 +1,209 @@
+"""Steps saved on the way: pools joined with convolutions, gradients written where they belong."""
+
+import numpy as np
+import pytest
+
+import engine.parallel
+from CNN import CNN
+from engine.kernels import choose
+from engine.layer import Pass, Setup, alone, backward_chain, forward_chain
+from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from engine.parallel import Workers
+from engine.parameters import Parameters
+from engine.schedules import Moment
+from Filters import AvgPool2D, Conv2D, MaxPool2D, PooledConv, join_pools
+from MLP import Dense, Dropout, LeakyReLU
+
+
+def built(layers, shape, dialect, dtype=np.float32):
+    rng = np.random.default_rng(3)
+    for layer in layers:
+        shape = layer.build(shape, Setup(rng, np.dtype(dtype), choose(dialect)))
+        if "bias" in layer.parameters:
+            layer.parameters["bias"][:] = rng.normal(0, 0.3, layer.parameters["bias"].shape)
+    return layers
+
+
+def there_and_back(layers, x):
+    """The output, dx, and the gradients of the first layer."""
+    y, memories = alone(forward_chain(layers, x, Pass(training=True)))
+    dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
+    dx, gradients = alone(backward_chain(layers, dy, memories))
+    return y, dx, gradients[0]
+
+
+POOLS = [
+    (lambda: Conv2D(5, 3), lambda: MaxPool2D(2)),
+    (lambda: Conv2D(5, 3, activation="relu"), lambda: MaxPool2D(2)),
+    (lambda: Conv2D(4, (2, 3), stride=(2, 1), padding=1), lambda: MaxPool2D(3, stride=2)),
+    (lambda: Conv2D(3, 3, activation=LeakyReLU(0.3)), lambda: MaxPool2D(3, stride=2, padding=1)),
+    (lambda: Conv2D(16, 3, bias=False), lambda: MaxPool2D((2, 3), ceil_mode=True)),
+]
+
+
+@pytest.mark.parametrize("case", POOLS)
+@pytest.mark.parametrize("samples", [1, 20])
+def test_joined_is_the_same_as_one_after_the_other(case, samples, dialect):
+    """Outputs, dx and dw to the last bit; the bias adds fewer numbers, so it may round."""
+    layers = built([make() for make in case], (16, 9, 8), dialect)
+    joined = join_pools(layers)
+    assert [type(layer) for layer in joined] == [PooledConv]
+    x = np.random.default_rng(4).standard_normal((16, 9, 8, samples)).astype(np.float32)
+    y, dx, own = there_and_back(layers, x)
+    y2, dx2, own2 = there_and_back(joined, x)
+    assert np.array_equal(y, y2)
+    assert np.array_equal(dx, dx2)
+    assert list(own) == list(own2)
+    assert np.array_equal(own["weights"], own2["weights"])
+    if "bias" in own:
+        np.testing.assert_allclose(own2["bias"], own["bias"], rtol=1e-4, atol=1e-4)
+
+
+class MyConv(Conv2D):
+    """A convolution that may do anything."""
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Conv2D(2, activation="sigmoid"), MaxPool2D()],  # equal when saturated
+        lambda: [Conv2D(2, activation=None), MaxPool2D()],
+        lambda: [Conv2D(2), AvgPool2D()],
+        lambda: [MyConv(2), MaxPool2D()],
+        lambda: [Conv2D(2), Dropout(0.5), MaxPool2D()],
+        lambda: [MaxPool2D(), Conv2D(2)],
+    ],
+)
+def test_nothing_else_is_joined(layers):
+    kept = built(layers(), (1, 8, 8), "numpy")
+    assert join_pools(kept) == kept
+
+
+def test_a_second_pool_stays():
+    layers = built([Conv2D(2), MaxPool2D(), MaxPool2D(), Conv2D(2), MaxPool2D()], (1, 8, 8), None)
+    assert [type(layer).__name__ for layer in join_pools(layers)] == [
+        "PooledConv", "MaxPool2D", "PooledConv",
+    ]  # fmt: skip
+
+
+def test_a_network_trains_its_joined_layers(dialect):
+    """The weights that move are the layers' own, with the layer's own optimizer and L2."""
+    network = CNN(
+        Conv2D(3, optimizer=SGD(0.5), l2=0.1), MaxPool2D(2), Dense(2), kernels=dialect, seed=1
+    ).build((1, 6, 6))
+    before = network.layers[0].parameters["weights"].copy()
+    group = network.parameters.groups[0]
+    assert group.optimizer.schedule.rate == 0.5
+    assert network.parameters.l2[: before.size] == pytest.approx(0.1)
+    images = np.random.default_rng(0).random((8, 1, 6, 6), np.float32)
+    network.train_step((images, np.arange(8) % 2))
+    assert not np.array_equal(network.layers[0].parameters["weights"], before)
+
+
+# --- gradients in place ------------------------------------------------------------------------
+
+WRITERS = [
+    (lambda: Conv2D(3, 3), (2, 6, 7), 5),  # direct
+    (lambda: Conv2D(32, 3), (32, 6, 7), 20),  # Winograd
+    (lambda: Dense(5), (9,), 4),  # BLAS
+    (lambda: Dense(20), (40,), 40),  # blocks
+    (lambda: Dense(20), (40,), 1),  # one sample
+    (lambda: join_pools(built([Conv2D(4), MaxPool2D()], (2, 6, 7), None))[0], (2, 6, 7), 5),
+]
+
+
+@pytest.mark.parametrize("case", WRITERS)
+def test_gradients_are_written_where_they_are_wanted(case, dialect):
+    make, shape, samples = case
+    layer = make()
+    if not layer.parameters:
+        built([layer], shape, dialect)
+    x = np.random.default_rng(6).standard_normal((*shape, samples)).astype(np.float32)
+    y, memory = layer.forward(x, Pass(training=True))
+    dy = np.random.default_rng(7).standard_normal(y.shape).astype(np.float32)
+    _, new = layer.backward(dy, memory)
+    places = {name: np.full_like(array, 9) for name, array in layer.parameters.items()}
+    _, own = layer.backward(dy, memory, places)
+    assert list(own) == list(places) == list(new)
+    for name, array in own.items():
+        assert array is places[name]
+        assert array.tobytes() == new[name].tobytes()
+
+
+def test_a_gradient_that_is_not_given_is_zero():
+    """Its place may hold the numbers of the last step."""
+    layers = built([Dense(2), Dense(3)], (4,), None)
+    parameters = Parameters(layers, SGD(0.1), 0.0, np.float32)
+    flat = np.full_like(parameters.values, 7)
+    places = parameters.split(flat)
+    given = {"weights": places[1]["weights"], "bias": np.array([1.0, 2, 3], np.float32)}
+    parameters.gather([{}, given], places)
+    assert flat.tolist() == [0] * 10 + [7] * 6 + [1, 2, 3]
+
+
+# --- sum and update, piece by piece ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "kind", [SGD(0.1, 0.9), Adam(), AdamW(), RMSprop(momentum=0.5), Adadelta()]
+)
+def test_pieces_and_threads_change_no_bit_of_an_update(kind, threads, dialect, monkeypatch):
+    """Against the whole vector in one go; two groups, none of them a multiple of a piece."""
+    random = np.random.default_rng(8)
+
+    def network():
+        layers = built([Dense(11, optimizer=kind), Dense(7)], (13,), dialect)
+        return Parameters(layers, SGD(0.01, momentum=0.5), 0.01, np.float32)
+
+    whole, pieces = network(), network()
+    workers = Workers(threads)
+    for step in range(3):
+        gradients = [random.standard_normal(len(whole)).astype(np.float32) for _ in range(4)]
+        moment = Moment(step, 3)
+        copies = [vector.copy() for vector in gradients]
+        whole.update(copies, moment, choose(dialect), Workers(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.parallel, "PIECE", 20)
+            patch.setattr(engine.parallel, "LONG_VECTOR", 50)
+            pieces.update(gradients, moment, choose(dialect), workers)
+        assert whole.values.tobytes() == pieces.values.tobytes()
+
+
+@pytest.mark.parametrize("length", [1, 49, 50, 51, 1000])
+def test_pieces_cover_a_stretch_once(length, monkeypatch):
+    monkeypatch.setattr(engine.parallel, "PIECE", 20)
+    monkeypatch.setattr(engine.parallel, "LONG_VECTOR", 50)
+    seen = np.zeros(length + 10, int)
+
+    def count(piece):
+        assert piece.stop - piece.start <= 20
+        seen[piece] += 1
+
+    Workers(3).over(slice(5, 5 + length), count)
+    assert seen.tolist() == [0] * 5 + [1] * length + [0] * 5
+
+
+def test_an_overflow_in_a_thread_says_nothing_either(monkeypatch, recwarn):
+    """Numbers that overflow are told of by the loss; NumPy's warnings would only come before."""
+    monkeypatch.setattr(engine.parallel, "PIECE", 20)
+    monkeypatch.setattr(engine.parallel, "LONG_VECTOR", 50)
+    layers = built([Dense(20)], (20,), "numpy")
+    parameters = Parameters(layers, SGD(1e30), 0.0, np.float32)
+    huge = np.full_like(parameters.values, 1e30)
+    parameters.update([huge], Moment(0, 1), choose("numpy"), Workers(2))
+    assert np.isinf(parameters.values).any()
+    assert not recwarn.list
+
+
+def test_batches_of_one_shard_and_of_several_in_turn(dialect):
+    """A tape's own gradient and those of the shards do not get into each other's way."""
+    images = np.random.default_rng(9).random((64, 1, 8, 8), np.float32)
+    data = (images, np.arange(64) % 3)
+    steps = []
+    for threads in (1, 2):
+        network = CNN(Conv2D(4), MaxPool2D(), Dense(3), kernels=dialect, seed=2, threads=threads)
+        for where in (np.arange(64), np.arange(7), np.arange(64)):
+            network.train_step(data, where)
+        steps.append(network.parameters.values.tobytes())
+    assert steps[0] == steps[1]
