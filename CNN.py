@@ -37,7 +37,7 @@ from engine.layer import (
 )
 from engine.losses import Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import LOUD_ENOUGH, Workers, shard_slices
+from engine.parallel import Workers, shard_slices
 from engine.parameters import Parameters
 from engine.sanity import SanityReport
 from engine.schedules import Moment
@@ -60,6 +60,7 @@ from insight.results import save
 from sources.given import as_dataset, as_images, check_finite
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
+Shard = tuple[Array, Pass]  # which images of the data, and what layers may know of the pass
 
 
 @dataclass(frozen=True)
@@ -353,16 +354,21 @@ class CNN:
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
         cuts = shard_slices(len(where), self._sample_bytes, self.kernels.SHARING)
         work = self._multiply_adds * len(where) // len(cuts)
-        take = self._from_tape if self._replayable and work <= MOST_WORK else self._shard
-        programs = [
-            take(
-                source, where[cut],
-                Pass(True, self.seed, self._steps_done, shard, len(where)), augment,
-            )
+        shards = [
+            (where[cut], Pass(True, self.seed, self._steps_done, shard, len(where)))
             for shard, cut in enumerate(cuts)
-        ]  # fmt: skip
-        with self.workers.ready(), np.errstate(**LOUD_ENOUGH):
-            parts: list[Part] = self.workers.run(programs, work < self.kernels.SHARING.least_work)
+        ]
+        small = work < self.kernels.SHARING.least_work
+        parts: list[Part]
+        with self.workers.ready():
+            if self._replayable and work <= MOST_WORK:
+                parts = self.workers.map(
+                    lambda shard: self._from_tape(source, shard, augment), shards, small
+                )
+            else:
+                parts = self.workers.run(
+                    [self._shard(source, shard, augment) for shard in shards], small
+                )
             loss = sum(part.loss for part in parts)
             if not math.isfinite(loss):
                 raise self._diverged(source, where)
@@ -372,28 +378,27 @@ class CNN:
         self._steps_done += 1
         return loss, sum(part.correct for part in parts)
 
-    def _shard(self, data: Dataset, indices: Array, run: Pass, augment: Augment | None) -> Coupled:
+    def _shard(self, data: Dataset, shard: Shard, augment: Augment | None) -> Coupled:
         """The program of one shard, layer by layer."""
+        indices, run = shard
         parameters = self._built()
-        gradient = self._tapes.gradient(run.shard, parameters.values)
+        gradient = self._tapes.gradient(run.shard, parameters)
         return train_shard(
             self._steps, self.loss, parameters, data, indices, run, gradient, augment
         )
 
-    def _from_tape(
-        self, data: Dataset, indices: Array, run: Pass, augment: Augment | None
-    ) -> Coupled:
+    def _from_tape(self, data: Dataset, shard: Shard, augment: Augment | None) -> Part:
         """The same from the shard's tape, recorded when it is met for the first time."""
+        indices, run = shard
 
         def record() -> Recorded:
             return Recorded(
                 self._steps, self.loss, self._built(), self.input_shape, len(indices), run.batch
             )
 
-        gradient = self._tapes.gradient(run.shard, self._built().values)
+        gradient, _ = self._tapes.gradient(run.shard, self._built())
         with self._tapes.borrow(len(indices), run.batch, record) as tape:
             return tape.train(data, indices, run, gradient, augment)
-        yield  # a program, though one that never pauses
 
     def _diverged(self, data: Dataset, indices: Array) -> Diverged:
         """The error for a loss that is not finite: which layer it first shows in, and advice."""

@@ -24,6 +24,7 @@ from engine.activations import (
 )
 from engine.errors import require_count, require_positive, require_share
 from engine.initialisers import check_initialiser, draw_weights
+from engine.kernels import choose
 from engine.layer import (
     NOWHERE,
     Array,
@@ -46,6 +47,7 @@ from engine.schedules import (
     WarmUp,
 )
 from engine.shapes import Shape
+from engine.tape import call
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Constant", "Cosine", "Dense",
@@ -173,10 +175,12 @@ class Flatten(Layer):
 class Dropout(Layer):
     """Training only: each number is 0 with probability `rate`, else x / (1 - rate).
 
-    The mask follows from the seed, the step, the shard and the layer's place alone, so that runs
-    repeat on any number of threads.  In use the layer passes everything on unchanged.
+    `rate` is rounded to a 65,536th, for it is compared with random numbers of 16 bits.  They follow
+    from the seed, the step, the shard and the layer's place alone, so that runs repeat on any
+    number of threads.  In use the layer passes everything on unchanged.
 
-    Input and output any shape.  Keeps the mask.  Raises ValueError for a rate outside 0 <= p < 1.
+    Input and output any shape.  Keeps the random numbers.
+    Raises ValueError for a rate outside 0 <= p < 1.
     Source: Srivastava et al. 2014.
 
     >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
@@ -184,28 +188,30 @@ class Dropout(Layer):
     """
 
     stem = "dropout"
+    replayable = True
 
     def __init__(self, rate: float = 0.5, name: str | None = None) -> None:
         super().__init__(name=name)
         require_share("Dropout: rate", rate)
         self.rate = float(rate)
+        self.kernels = choose("numpy")  # until it is built
+        self._dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
 
     def describe(self) -> str:
         """Its rate."""
         return f"{self.rate:g}"
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
-        """x times the mask; keeps the mask (None outside training)."""
-        if not run.training or not self.rate:
+        """x where its random number is large enough; keeps these (None outside training)."""
+        if not run.training or not self._dropped:
             return x, None
-        kept = run.generator(self.number).random(x.shape, np.float32) >= self.rate
-        mask = kept.astype(x.dtype)
-        mask *= x.dtype.type(1 / (1 - self.rate))
-        return x * mask, mask
+        bits = np.empty(x.shape, np.uint16)
+        call(run.draw, self.number, bits)
+        return self.kernels.drop(x, bits, self._dropped), bits
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
-        """dy times the mask."""
-        return (dy if memory is None else dy * memory), {}
+        """dy where x was let through, as much larger as x was made."""
+        return (dy if memory is None else self.kernels.drop(dy, memory, self._dropped)), {}
 
 
 class BatchNorm(CoupledLayer):

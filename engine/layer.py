@@ -18,7 +18,7 @@ NOWHERE: Gradients = {}  # no arrays to write gradients in: they come in new one
 Coupled = Generator[Array, Array, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pass:
     """What a layer may know of the pass it is in: training or not, and the key of its randomness.
 
@@ -41,6 +41,14 @@ class Pass:
         counter = (0, stream, self.shard, self.step)
         bits = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
         return np.random.Generator(bits)
+
+    def draw(self, stream: int, bits: Array) -> None:
+        """Fill an array of 16-bit whole numbers, each equally likely, from `generator(stream)`.
+
+        A recorded pass draws again at every replay, with the numbers that the pass has then.
+        """
+        words = self.generator(stream).integers(0, 2**64, -(-bits.size // 4), np.uint64)
+        np.copyto(bits, words.view(np.uint16)[: bits.size].reshape(bits.shape))
 
 
 @dataclass(frozen=True, slots=True)

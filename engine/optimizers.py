@@ -15,7 +15,7 @@ from engine.errors import require_positive, require_share, unknown_name
 from engine.layer import Array
 from engine.schedules import Constant, Moment, Schedule, as_schedule
 
-State = dict[str, Array]
+State = dict[str, Any]  # arrays like the weights, and "steps"
 
 
 class Optimizer:
@@ -36,7 +36,7 @@ class Optimizer:
     def new_state(self, weights: Array) -> State:
         """Zeros for every slot, and the number of steps so far."""
         state = {slot: np.zeros_like(weights) for slot in self.slots}
-        return {"steps": np.zeros((), np.int64), **state}
+        return {"steps": 0, **state}
 
     def step(
         self, weights: Array, gradient: Array, state: State, moment: Moment, kernels: Any
@@ -60,7 +60,7 @@ class Optimizer:
         """`step` for a stretch of the weights, with that stretch of gradient and state."""
         if self.weight_decay:
             gradient = self._decay(weights, gradient, rate)
-        self._update(weights, gradient, state, rate, int(state["steps"]), kernels)
+        self._update(weights, gradient, state, rate, state["steps"], kernels)
 
     def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
         gradient += weights.dtype.type(self.weight_decay) * weights

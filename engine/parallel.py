@@ -100,9 +100,14 @@ class Workers:
             finally:
                 self._is_ready = False
 
-    def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """task(item) of every item, in order; on the calling thread where one is enough."""
-        if self.threads == 1 or len(items) == 1:
+    def map(
+        self, task: Callable[[Any], Any], items: Sequence[Any], alone: bool = False
+    ) -> list[Any]:
+        """task(item) of every item, in order; on the calling thread where one is enough.
+
+        `alone`: for tasks too small to be worth waking another thread.
+        """
+        if alone or self.threads == 1 or len(items) == 1:
             return _map_here(task, items)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
@@ -119,14 +124,13 @@ class Workers:
     def run(self, programs: Sequence[Coupled], alone: bool = False) -> list[Any]:
         """Run the programs of all shards side by side; returns what each returned.
 
-        `alone`: on the calling thread, for shards too small to be worth waking another.  Where
-        programs pause with a partial array, all wait, and each gets the tree's sum.
+        `alone`: as for `map`.  Where programs pause with a partial array, all wait, and each gets
+        the tree's sum.
         """
-        each = _map_here if alone else self.map
-        answers = each(_start, programs)
+        answers = self.map(_start, programs, alone)
         while any(paused for paused, _ in answers):
             total = tree_sum([np.array(partial) for _, partial in answers])
-            answers = each(_resume, [(program, total) for program in programs])
+            answers = self.map(_resume, [(program, total) for program in programs], alone)
         return [result for _, result in answers]
 
     def over(self, where: slice, task: Callable[[slice], None]) -> None:
@@ -135,8 +139,7 @@ class Workers:
             slice(start, min(start + PIECE, where.stop))
             for start in range(where.start, where.stop, PIECE)
         ]
-        each = _map_here if where.stop - where.start < LONG_VECTOR else self.map
-        each(task, pieces)
+        self.map(task, pieces, alone=where.stop - where.start < LONG_VECTOR)
 
 
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

@@ -28,8 +28,11 @@ class Group:
 
     def state_of(self, piece: slice) -> State:
         """The state of a piece of the flat vector: views, and the number of steps."""
-        start, stop = piece.start - self.where.start, piece.stop - self.where.start
-        return {name: a[start:stop] if a.ndim else a for name, a in self.state.items()}
+        if piece == self.where:
+            return self.state
+        own = slice(piece.start - self.where.start, piece.stop - self.where.start)
+        arrays = {name: self.state[name][own] for name in self.optimizer.slots}
+        return {"steps": self.state["steps"], **arrays}
 
 
 class Parameters:

@@ -17,6 +17,7 @@ from engine.layer import (
     Array,
     Coupled,
     CoupledLayer,
+    Gradients,
     Layer,
     Pass,
     alone,
@@ -75,12 +76,12 @@ def train_shard(
     data: Source,
     indices: Array,
     run: Pass,
-    gradient: Array,
+    gradient: tuple[Array, list[Gradients]],
     augment: Augment | None = None,
 ) -> Coupled:
     """The `Part` of the images at `indices`; pauses wherever a layer couples the shards.
 
-    `gradient` is the memory for the shard's flat gradient.
+    `gradient` is the memory for the shard's flat gradient, and the same layer by layer.
     """
     x, labels = data.batch(indices, parameters.values.dtype)
     if augment is not None:
@@ -88,7 +89,7 @@ def train_shard(
     outputs, memories = yield from forward_chain(layers, to_batch_last(x), run)
     losses, memory = loss.forward(outputs, labels)
     dz = loss.backward(memory, run.batch)
-    places = parameters.split(gradient)
+    flat, places = gradient
     _, gradients = yield from backward_chain(layers, dz, memories, places)
     parameters.gather(gradients, places)
     coupled = [
@@ -97,7 +98,7 @@ def train_shard(
         if isinstance(layer, CoupledLayer) and run.shard == 0
     ]
     total = float(losses.sum(dtype=np.float64))
-    return Part(total, count_right(outputs, labels), gradient, coupled)
+    return Part(total, count_right(outputs, labels), flat, coupled)
 
 
 # --- from a tape -----------------------------------------------------------------------------
@@ -131,8 +132,9 @@ class Recorded:
         self._scaling: Any = None
         self._constants: Any = None
         self.tape: list[Call] = []
+        self.run = Pass(training=True)  # layers draw by it: it becomes each step's own
         with recording(self.tape):
-            outputs, memories = alone(forward_chain(layers, self.x, Pass(training=True)))
+            outputs, memories = alone(forward_chain(layers, self.x, self.run))
             self.classes = classes = len(outputs)
             self.losses, difference = getattr(kernels, loss.kernel)(
                 outputs, self.labels, *loss.levels(classes)
@@ -156,6 +158,7 @@ class Recorded:
         the step is over.
         """
         self._fill(data, indices, run, augment)
+        self.run.seed, self.run.step, self.run.shard = run.seed, run.step, run.shard
         play(self.tape)
         if self.right[0] < 0:
             raise IndexError(
@@ -205,7 +208,7 @@ class Tapes:
 
     def __init__(self) -> None:
         self._idle: dict[tuple[int, int], list[Recorded]] = {}
-        self._gradients: dict[int, Array] = {}
+        self._gradients: dict[int, tuple[Array, list[Gradients]]] = {}
 
     def __deepcopy__(self, memo: Any) -> Tapes:
         return Tapes()  # a copied network records its own
@@ -227,10 +230,11 @@ class Tapes:
         finally:
             idle.append(tape)
 
-    def gradient(self, shard: int, like: Array) -> Array:
-        """The memory for the gradient of a shard, the same in every step."""
+    def gradient(self, shard: int, parameters: Parameters) -> tuple[Array, list[Gradients]]:
+        """The memory for the flat gradient of a shard, and the same memory layer by layer."""
         if shard not in self._gradients:
-            self._gradients[shard] = np.zeros_like(like)
+            flat = np.zeros_like(parameters.values)
+            self._gradients[shard] = flat, parameters.split(flat)
         return self._gradients[shard]
 
 

@@ -36,13 +36,13 @@ EXPECTED = {
     "Unfolding: one matrix product": "unfold",
     "The three gradients of a convolution": "bias_gradient conv2d_weight_gradient "
     "conv2d_input_gradient _scatter _mirrored_window",
-    "Max pooling": "MaxPool2D max_pool max_pool_gradient",
+    "Max pooling": "PooledConv join_pools MaxPool2D max_pool max_pool_gradient",
     "Average pooling": "AvgPool2D average_pool average_pool_gradient window_counts",
     "Global average pooling": "GlobalAvgPool2D",
     "Dense and flatten": "Dense Flatten dense dense_weight_gradient dense_input_gradient",
     "Activations": "LeakyReLU ReLU Sigmoid Tanh Softmax Identity leaky_relu_ sigmoid_ tanh_ "
     "softmax_ leaky_relu_gradient sigmoid_gradient tanh_gradient softmax_gradient",
-    "Dropout": "Dropout Pass.generator",
+    "Dropout": "Dropout Pass.draw drop",
     "Batch normalisation": "BatchNorm.forward_program BatchNorm.backward_program CoupledLayer",
     "Initialisers": "draw_weights",
     "Losses": "MSE CrossEntropy one_hot Loss.targets",

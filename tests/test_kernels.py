@@ -447,3 +447,14 @@ def test_updates_of_a_view_reach_the_whole(kernels, name):
     getattr(kernels, name)(whole[2:5], np.ones(3), *arguments)
     assert (whole[2:5] < 1).all()
     assert whole[[0, 1, 5]].tolist() == [1, 1, 1]
+
+
+def test_drop_compares_and_scales(kernels, dtype=np.float32):
+    """Below, at and above the limit; the highest 16-bit number is never dropped."""
+    x = np.array([1.0, -2.0, 3.0, -4.0, 5.0], dtype)
+    bits = np.array([0, 16383, 16384, 16385, 65535], np.uint16)
+    y = kernels.drop(x, bits, 16384)
+    np.testing.assert_allclose(y, [0, 0, 4, -16 / 3, 20 / 3], rtol=1e-6)
+    assert y.dtype == dtype
+    assert kernels.drop(x, bits, 65535).tolist() == [0, 0, 0, 0, 5 * 65536]
+    assert np.isnan(kernels.drop(np.array([np.nan], dtype), bits[:1], 1)).all()  # not hidden

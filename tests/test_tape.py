@@ -20,6 +20,7 @@ from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
 from engine.kernels import DIALECTS, choose
 from engine.losses import MSE
+from engine.parameters import Parameters
 from engine.shapes import Sharing
 from engine.step import Recorded, Tapes, replayable
 from engine.tape import call, play, recording
@@ -152,7 +153,7 @@ def test_a_copy_begins_without_tapes():
     """A tape holds the weights that it was recorded with, those of the original."""
     tapes = Tapes()
     with tapes.borrow(4, 8, object):
-        tapes.gradient(0, np.ones(3))
+        tapes.gradient(0, Parameters([], SGD(0.1), 0.0, np.float32))
     twin = copy.deepcopy(tapes)
     assert not twin._idle
     assert not twin._gradients
@@ -193,12 +194,21 @@ def own_optimizers(**settings):
     )  # fmt: skip
 
 
+def dropouts(**settings):
+    return CNN(
+        Dropout(0.1), Conv2D(5, 3), MaxPool2D(2), Dropout(0.3), Dense(12), Dropout(0.5), Dense(4),
+        optimizer=SGD(0.2), **settings,
+    )  # fmt: skip
+
+
 def winograd(**settings):
     layers = [Conv2D(16, 3), Conv2D(32, 3), Conv2D(16, 3), MaxPool2D(2), Dense(4)]
     return CNN(*layers, optimizer=SGD(0.2), **settings)
 
 
-NETS = pytest.mark.parametrize("net", [squared, entropy, averages, own_optimizers, winograd])
+NETS = pytest.mark.parametrize(
+    "net", [squared, entropy, averages, own_optimizers, winograd, dropouts]
+)
 
 
 def toy(count=50, normalise="centre", channels=1, size=(8, 9)):
@@ -391,12 +401,16 @@ class Square(Activation):
         return dy * np.sign(y)
 
 
+class MyDropout(Dropout):
+    pass
+
+
 class MyLoss(MSE):
     pass
 
 
 EAGER = {
-    "dropout": lambda: CNN(Dropout(0.3), Dense(4)),
+    "subclass of dropout": lambda: CNN(MyDropout(0.3), Dense(4)),
     "batch norm": lambda: CNN(BatchNorm(), Dense(4)),
     "global average": lambda: CNN(Conv2D(4), GlobalAvgPool2D()),
     "tanh": lambda: CNN(Dense(4, "tanh")),
@@ -438,7 +452,7 @@ def test_a_subclass_is_asked_in_every_step(kind):
 
 def test_usual_networks_are_replayed():
     """So that the test above cannot pass because nothing ever is."""
-    for net in (squared, entropy, averages, own_optimizers, winograd):
+    for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
         network = net().build((1, 8, 9))
         assert replayable(network.layers, network.loss)
 

@@ -379,6 +379,13 @@ def softmax_gradient(dy: Array, y: Array) -> Array:
     return y * (dy - (y * dy).sum(axis=0))
 
 
+def drop(x: Array, bits: Array, dropped: int) -> Array:
+    """y = x / (1 - p) where bits >= dropped, else 0; p = dropped / 65,536."""
+    y = x * (bits >= dropped)
+    y *= x.dtype.type(2**16 / (2**16 - dropped))
+    return y
+
+
 # --- optimizer updates: in place on flat vectors; the gradient g is used up as scratch ---------
 
 

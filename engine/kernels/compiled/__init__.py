@@ -24,6 +24,7 @@ from engine.kernels.compiled.fully_connected import (
 from engine.kernels.compiled.pointwise import (
     adadelta_,
     adam_,
+    drop,
     leaky_relu_,
     leaky_relu_gradient,
     rmsprop_,
@@ -54,7 +55,7 @@ __all__ = [
     "SHARING",
     "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
     "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "dense", "dense_input_gradient",
-    "dense_weight_gradient", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
+    "dense_weight_gradient", "drop", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
     "max_pool_gradient", "rmsprop_", "sgd_", "sigmoid_", "sigmoid_gradient", "softmax_",
     "softmax_gradient", "tanh_", "tanh_gradient",
 ]  # fmt: skip

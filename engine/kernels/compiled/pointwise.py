@@ -67,6 +67,20 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     return dz
 
 
+@compiled
+def _drop(x, bits, dropped, scale, y):
+    for k in range(len(x)):
+        y[k] = scale * x[k] if bits[k] >= dropped else 0 * x[k]
+
+
+def drop(x: Array, bits: Array, dropped: int) -> Array:
+    """y = x / (1 - p) where bits >= dropped, else 0; p = dropped / 65,536."""
+    y = np.empty(x.shape, x.dtype)
+    scale = x.dtype.type(2**16 / (2**16 - dropped))
+    call(_drop, flat(x), bits.reshape(-1), np.uint16(dropped), scale, y.reshape(-1))
+    return y
+
+
 # --- optimizer updates: in place on flat vectors -----------------------------------------------
 
 

@@ -23,6 +23,8 @@ from engine.tape import call
 
 Array = np.ndarray
 
+FEW = 4  # windows' pixels side by side in memory, below which vectors do not pay
+
 
 def _plan(window: Window, shape: Shape) -> tuple[Plan, Shape]:
     """The plan for one channel, and the shape of the padded images."""
@@ -42,22 +44,23 @@ def _max_pool(x, plane, channels, taps, runs, least, y, winner):
     count, per_row, length, row_step, column_step = runs
     out = 0
     for c in range(channels):
-        for run in range(count):
-            source = c * plane + (run // per_row) * row_step + (run % per_row) * column_step
-            for at in range(0, length, width):
-                block = started(least, 0, 2, 1)
-                if at + width <= length:
-                    for k in range(len(taps)):
-                        block = contest(block, x, taps[k] + source + at, k, None)
-                    store(block, y, out + at, 0, 1, None)
-                    store_places(block, winner, out + at, None)
-                else:
-                    left = length - at
-                    for k in range(len(taps)):
-                        block = contest(block, x, taps[k] + source + at, k, left)
-                    store(block, y, out + at, 0, 1, left)
-                    store_places(block, winner, out + at, left)
-            out += length
+        for row in range(count // per_row):
+            for column in range(per_row):
+                source = c * plane + row * row_step + column * column_step
+                for at in range(0, length, width):
+                    block = started(least, 0, 2, 1)
+                    if at + width <= length:
+                        for k in range(len(taps)):
+                            block = contest(block, x, taps[k] + source + at, k, None)
+                        store(block, y, out + at, 0, 1, None)
+                        store_places(block, winner, out + at, None)
+                    else:
+                        left = length - at
+                        for k in range(len(taps)):
+                            block = contest(block, x, taps[k] + source + at, k, left)
+                        store(block, y, out + at, 0, 1, left)
+                        store_places(block, winner, out + at, left)
+                out += length
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
@@ -87,19 +90,35 @@ def _max_pool_gradient(dy, winner, dx, plane, channels, taps, runs, apart, cover
     count, per_row, length, row_step, column_step = runs
     out = 0
     for c in range(channels):
-        for run in range(count):
-            source = c * plane + (run // per_row) * row_step + (run % per_row) * column_step
-            for at in range(0, length, width):
-                left = min(width, length - at)
-                for k in range(len(taps)):
-                    target = taps[k] + source + at
-                    if not apart:
-                        hand_back(dy, winner, out + at, k, dx, target, 1, left)
-                    elif left == width:
-                        hand_back(dy, winner, out + at, k, dx, target, 0, None)
-                    else:
-                        hand_back(dy, winner, out + at, k, dx, target, 0, left)
-            out += length
+        for row in range(count // per_row):
+            for column in range(per_row):
+                source = c * plane + row * row_step + column * column_step
+                for at in range(0, length, width):
+                    left = min(width, length - at)
+                    for k in range(len(taps)):
+                        target = taps[k] + source + at
+                        if not apart:
+                            hand_back(dy, winner, out + at, k, dx, target, 1, left)
+                        elif left == width:
+                            hand_back(dy, winner, out + at, k, dx, target, 0, None)
+                        else:
+                            hand_back(dy, winner, out + at, k, dx, target, 0, left)
+                out += length
+
+
+@compiled
+def _max_pool_gradient_few(dy, winner, dx, plane, channels, taps, runs, apart, cover):
+    """The same number by number, for runs so short that a vector would be almost empty."""
+    dx[:] = 0
+    count, per_row, length, row_step, column_step = runs
+    out = 0
+    for c in range(channels):
+        for row in range(count // per_row):
+            for column in range(per_row):
+                source = c * plane + row * row_step + column * column_step
+                for n in range(source, source + length):
+                    dx[taps[winner[out]] + n] += dy[out]
+                    out += 1
 
 
 def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) -> Array:
@@ -107,8 +126,9 @@ def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) ->
     (taps, runs), padded = _plan(window, shape)
     dx = np.empty(padded, dy.dtype)
     call(
-        _max_pool_gradient, flat(dy), winner.reshape(-1), dx.reshape(-1), dx.size // len(dx),
-        len(dx), taps, runs, *_overlap(window, padded),
+        _max_pool_gradient_few if runs[2] < FEW else _max_pool_gradient, flat(dy),
+        winner.reshape(-1), dx.reshape(-1), dx.size // len(dx), len(dx), taps, runs,
+        *_overlap(window, padded),
     )  # fmt: skip
     return _crop(dx, window, shape)
 
@@ -140,18 +160,20 @@ def _average_pool(x, plane, channels, taps, runs, counts, y):
     count, per_row, length, row_step, column_step = runs
     out = 0
     for c in range(channels):
-        for run in range(count):
-            source = c * plane + (run // per_row) * row_step + (run % per_row) * column_step
-            mean = y[out : out + length]
-            mean[:] = 0
-            for k in range(len(taps)):
-                values = x[taps[k] + source : taps[k] + source + length]
+        for row in range(count // per_row):
+            for column in range(per_row):
+                source = c * plane + row * row_step + column * column_step
+                run = row * per_row + column
+                mean = y[out : out + length]
+                mean[:] = 0
+                for k in range(len(taps)):
+                    values = x[taps[k] + source : taps[k] + source + length]
+                    for n in range(length):
+                        mean[n] += values[n]
+                pixels = counts[run * length : (run + 1) * length]
                 for n in range(length):
-                    mean[n] += values[n]
-            pixels = counts[run * length : (run + 1) * length]
-            for n in range(length):
-                mean[n] /= pixels[n]
-            out += length
+                    mean[n] /= pixels[n]
+                out += length
 
 
 def _each(counts: Array, like: Array) -> Array:
@@ -179,19 +201,21 @@ def _average_pool_gradient(dy, counts, share, dx, plane, channels, taps, runs, a
     count, per_row, length, row_step, column_step = runs
     out = 0
     for c in range(channels):
-        for run in range(count):
-            source = c * plane + (run // per_row) * row_step + (run % per_row) * column_step
-            given, pixels = dy[out : out + length], counts[run * length : (run + 1) * length]
-            for n in range(length):
-                share[n] = given[n] / pixels[n]
-            for k in range(len(taps)):
-                target = dx[taps[k] + source : taps[k] + source + length]
-                if apart:
-                    target[:] = share
-                else:
-                    for n in range(length):
-                        target[n] += share[n]
-            out += length
+        for row in range(count // per_row):
+            for column in range(per_row):
+                source = c * plane + row * row_step + column * column_step
+                run = row * per_row + column
+                given, pixels = dy[out : out + length], counts[run * length : (run + 1) * length]
+                for n in range(length):
+                    share[n] = given[n] / pixels[n]
+                for k in range(len(taps)):
+                    target = dx[taps[k] + source : taps[k] + source + length]
+                    if apart:
+                        target[:] = share
+                    else:
+                        for n in range(length):
+                            target[n] += share[n]
+                out += length
 
 
 def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape) -> Array:
