@@ -34,10 +34,11 @@ from engine.layer import (
     alone,
     backward_chain,
     forward_chain,
+    says,
 )
 from engine.losses import Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import Workers, shard_slices
+from engine.parallel import Workers, shard_slices, use_slices
 from engine.parameters import Parameters
 from engine.sanity import SanityReport
 from engine.schedules import Moment
@@ -47,6 +48,7 @@ from engine.step import (
     Augment,
     Part,
     Recorded,
+    RecordedUse,
     Tapes,
     count_right,
     replayable,
@@ -184,7 +186,10 @@ class CNN:
         self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
         self._steps = join_pools(self.layers)
         self.parameters = Parameters(self._steps, self.optimizer, self.l2, self.dtype)
-        self._replayable, self._tapes = replayable(self._steps, self.loss), Tapes()
+        self._layers_replay = replayable(self._steps)
+        self._replayable = self._layers_replay and says(self.loss, "kernel")
+        self._tapes: Tapes[Recorded] = Tapes()
+        self._use_tapes: Tapes[RecordedUse] = Tapes()
         return self
 
     def _give_names(self) -> None:
@@ -474,18 +479,30 @@ class CNN:
         """(indices, outputs batch-last) of every batch in turn, the shards side by side."""
         require_count("batch_size", batch_size)
 
-        def forward(indices: Array) -> Array:
-            x = to_batch_last(data.batch(indices, self.dtype)[0])
-            return alone(forward_chain(self._steps, x, Pass(False)))[0]
-
         with self.workers.ready():
             for start in range(0, len(data), batch_size):
                 indices = np.arange(start, min(start + batch_size, len(data)))
-                parts = [
-                    indices[cut]
-                    for cut in shard_slices(len(indices), self._sample_bytes, self.kernels.SHARING)
-                ]
-                yield indices, np.concatenate(self.workers.map(forward, parts), axis=-1)
+                outputs = np.empty((*self.output_shape, len(indices)), self.dtype)
+
+                def use(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
+                    self._use(data, indices[cut], outputs[..., cut])
+
+                cuts = use_slices(len(indices), self._sample_bytes, self.kernels.SHARING)
+                self.workers.map(use, cuts)
+                yield indices, outputs
+
+    def _use(self, data: Dataset, indices: Array, outputs: Array) -> None:
+        """The outputs of some images, into the array given; small networks use a tape."""
+        if self._layers_replay and self._multiply_adds * len(indices) <= MOST_WORK:
+
+            def record() -> RecordedUse:
+                return RecordedUse(self._steps, self.input_shape, len(indices), self.dtype)
+
+            with self._use_tapes.borrow(len(indices), 0, record) as tape:
+                outputs[...] = tape.use(data, indices)
+        else:
+            x = to_batch_last(data.batch(indices, self.dtype)[0])
+            outputs[...] = alone(forward_chain(self._steps, x, Pass()))[0]
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:
         """What every layer makes of some images: (name, (samples, channels, height, width)).

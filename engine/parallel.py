@@ -23,6 +23,7 @@ from engine.layer import Array, Coupled
 from engine.memory import keep_freed_memory
 from engine.shapes import Sharing
 
+MOST_IN_USE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
 LONG_VECTOR = 500_000  # numbers from which several threads go over them faster than one
 PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough for a cache
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
@@ -47,6 +48,21 @@ def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> list[slice]
         count *= 2
     edges = [batch * k // count for k in range(count + 1)]
     return [slice(*edge) for edge in pairwise(edges)]
+
+
+def use_slices(count: int, sample_bytes: int, sharing: Sharing) -> list[slice]:
+    """Cut `count` samples into pieces for use: about equal, and whole vectors but for the last.
+
+    Nothing is summed over them, so there may be any number, and they may be larger than shards.
+
+    >>> from engine.kernels.pure_numpy import SHARING
+    >>> use_slices(100, 2**16, SHARING)
+    [slice(0, 32, None), slice(32, 64, None), slice(64, 96, None), slice(96, 100, None)]
+    """
+    most = min(max(sharing.cache_bytes // max(sample_bytes, 1), sharing.smallest), MOST_IN_USE)
+    pieces = -(-count // most)
+    size = -(-count // max(pieces, 1) // VECTOR) * VECTOR or VECTOR
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def tree_sum(arrays: Sequence[Array]) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -108,6 +108,61 @@ def train_shard(
 MOST_WORK = 100_000_000
 
 
+class Intake:
+    """Where a tape finds its images: `x`, batch-last, filled anew before every replay."""
+
+    def __init__(self, shape: Shape, samples: int, dtype: Any, kernels: Any) -> None:
+        self.x = np.zeros((*shape, samples), dtype)
+        self._take = kernels.ends.take_images
+        self._some = np.empty(0, np.uint8)  # scratch
+        self._scaling: Any = None
+        self._constants: Any = None
+
+    def takes(self, data: Any) -> bool:
+        """Whether a kernel can fetch the images: in C order, of a type it knows, all scaled alike.
+
+        The class itself must say that its batches are nothing else (`plain`), as `Dataset` does.
+        """
+        if not says(data, "plain") or not data.images.flags.c_contiguous:
+            return False
+        if data.images.dtype not in (np.uint8, self.x.dtype):
+            return False
+        if data.scaling is not self._scaling:
+            self._scaling = data.scaling
+            self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
+        return bool(self._constants)
+
+    def fetch(self, data: Any, indices: Array) -> None:
+        """The images at `indices`, which must lie within data that it `takes`."""
+        if self._some.dtype != data.images.dtype or not self._some.size:
+            self._some = np.empty(self.x.size, data.images.dtype)
+        images = data.images.reshape(len(data.images), -1)
+        self._take(images, indices, *self._constants, self._some, self.x.reshape(-1))
+
+    def put(self, x: Array) -> None:
+        """Scaled images, samples first."""
+        np.copyto(self.x, np.moveaxis(x, 0, -1))
+
+
+class RecordedUse:
+    """The forward pass of so many samples on a tape (see `engine.tape`); layers `replayable`."""
+
+    def __init__(self, layers: list[Layer], shape: Shape, samples: int, dtype: Any) -> None:
+        self.intake = Intake(shape, samples, dtype, layers[0].kernels)
+        self.tape: list[Call] = []
+        with recording(self.tape):
+            self.outputs, _ = alone(forward_chain(layers, self.intake.x, Pass()))
+
+    def use(self, data: Any, indices: Array) -> Array:
+        """The outputs, in memory that the next use overwrites."""
+        if self.intake.takes(data):
+            self.intake.fetch(data, indices)
+        else:
+            self.intake.put(data.batch(indices, self.intake.x.dtype)[0])
+        play(self.tape)
+        return self.outputs
+
+
 class Recorded:
     """The pass of one shard on a tape, with memory of its own (see `engine.tape`).
 
@@ -125,16 +180,12 @@ class Recorded:
         batch: int,
     ) -> None:
         kernels = layers[0].kernels.ends
-        self.x = np.zeros((*shape, samples), parameters.values.dtype)
+        self.intake = Intake(shape, samples, parameters.values.dtype, layers[0].kernels)
         self.labels = np.zeros(samples, np.int64)
-        self._take = kernels.take_images
-        self._some = np.empty(self.x.size, np.uint8)
-        self._scaling: Any = None
-        self._constants: Any = None
         self.tape: list[Call] = []
         self.run = Pass(training=True)  # layers draw by it: it becomes each step's own
         with recording(self.tape):
-            outputs, memories = alone(forward_chain(layers, self.x, self.run))
+            outputs, memories = alone(forward_chain(layers, self.intake.x, self.run))
             self.classes = classes = len(outputs)
             self.losses, difference = getattr(kernels, loss.kernel)(
                 outputs, self.labels, *loss.levels(classes)
@@ -171,34 +222,23 @@ class Recorded:
             np.copyto(gradient, self.gradient)
         return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
 
-    def _takes(self, data: Any) -> bool:
-        """Whether the images are bytes in C order, all scaled alike; a kernel then fetches them.
-
-        The class itself must say that its batches are nothing else (`plain`), as `Dataset` does.
-        """
-        if not vars(type(data)).get("plain"):
-            return False
-        if data.scaling is not self._scaling:
-            self._scaling = data.scaling
-            self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
-        bytes_in_order = data.images.dtype == np.uint8 and data.images.flags.c_contiguous
-        return bool(self._constants) and bytes_in_order
-
     def _fill(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> None:
         """The images and labels where the tape looks for them."""
-        if augment is None and self._takes(data):
+        if augment is None and self.intake.takes(data):
             np.take(data.labels, indices, out=self.labels)  # raises for an index outside
-            images = data.images.reshape(len(data.images), -1)
-            self._take(images, indices, *self._constants, self._some, self.x.reshape(-1))
+            self.intake.fetch(data, indices)
             return
-        x, labels = data.batch(indices, self.x.dtype)
+        x, labels = data.batch(indices, self.intake.x.dtype)
         if augment is not None:
             x = augment(x, run.generator(AUGMENTATION_STREAM))
-        np.copyto(self.x, np.moveaxis(x, 0, -1))
+        self.intake.put(x)
         np.copyto(self.labels, labels)
 
 
-class Tapes:
+Tape = TypeVar("Tape")
+
+
+class Tapes(Generic[Tape]):
     """The tapes of one network, each used by one thread at a time, and a gradient for each shard.
 
     A thread takes the tape that was put back last: its arrays are still in the cache.
@@ -207,16 +247,14 @@ class Tapes:
     MOST = 64  # sizes of shards and batches; a training run has two, the usual and the last batch
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[int, int], list[Recorded]] = {}
+        self._idle: dict[tuple[int, int], list[Tape]] = {}
         self._gradients: dict[int, tuple[Array, list[Gradients]]] = {}
 
-    def __deepcopy__(self, memo: Any) -> Tapes:
+    def __deepcopy__(self, memo: Any) -> Tapes[Tape]:
         return Tapes()  # a copied network records its own
 
     @contextmanager
-    def borrow(
-        self, samples: int, batch: int, record: Callable[[], Recorded]
-    ) -> Iterator[Recorded]:
+    def borrow(self, samples: int, batch: int, record: Callable[[], Tape]) -> Iterator[Tape]:
         """A tape for so many samples of a batch; `record` makes one where none is idle."""
         if len(self._idle) > self.MOST:
             self._idle.clear()
@@ -238,8 +276,8 @@ class Tapes:
         return self._gradients[shard]
 
 
-def replayable(layers: list[Layer], loss: Loss) -> bool:
-    """Whether all that these layers and the loss do is calls of kernels that can be recorded.
+def replayable(layers: list[Layer]) -> bool:
+    """Whether all that these layers do is calls of kernels that can be recorded.
 
     A class must say so itself (`replayable = True`): what is derived from it may do more.
     """
@@ -249,4 +287,4 @@ def replayable(layers: list[Layer], loss: Loss) -> bool:
         return says(layer, "replayable") and (carried is None or all_in_kernels(carried))
 
     recording_kernels = all(hasattr(layer.kernels, "ends") for layer in layers)
-    return recording_kernels and "kernel" in vars(type(loss)) and all(map(all_in_kernels, layers))
+    return recording_kernels and all(map(all_in_kernels, layers))

@@ -48,6 +48,8 @@ def as_images(given: Any, scaling: Scaling | None) -> Dataset:
 
 def check_finite(images: NDArray[Any]) -> None:
     """Raise ValueError where an image holds NaN or infinity."""
+    if images.size and np.isfinite(images.max()) and np.isfinite(images.min()):
+        return
     sound = np.isfinite(images).all(axis=(1, 2, 3))
     if not sound.all():
         bad = np.flatnonzero(~sound)

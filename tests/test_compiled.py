@@ -641,7 +641,7 @@ def test_a_tape_holds_float32_and_whole_numbers_only(net):
             for number in numbers(call.args):
                 kind = np.asarray(number).dtype
                 assert kind == np.float32 or kind.kind in "iub", (call.func, number)
-        for array in (tape.x, tape.losses, tape.gradient):
+        for array in (tape.intake.x, tape.losses, tape.gradient):
             assert array.dtype == np.float32
 
 

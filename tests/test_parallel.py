@@ -10,7 +10,7 @@ from CNN import CNN
 from Datasets import Augmentation, from_arrays
 from engine.kernels import DIALECTS, choose
 from engine.layer import Pass, Setup, backward_chain, forward_chain
-from engine.parallel import Workers, shard_slices, tree_sum
+from engine.parallel import MOST_IN_USE, VECTOR, Workers, shard_slices, tree_sum, use_slices
 from engine.shapes import Sharing
 from Filters import Conv2D, MaxPool2D
 from MLP import BatchNorm, Dense, Dropout, Identity
@@ -326,3 +326,13 @@ def test_no_thread_is_left_at_work_behind_an_error():
     with pytest.raises(RuntimeError, match="share fails"):
         Workers(2).map(task, ["the other's", "the caller's"])
     assert done
+
+
+@pytest.mark.parametrize("sample_bytes", [1, 2**13, 2**16, 2**24])
+def test_pieces_in_use_cover_all_samples_in_whole_vectors(sample_bytes):
+    for count in [*range(1, 140), 1000, 1024, 4097]:
+        cuts = use_slices(count, sample_bytes, SHARING)
+        assert [k for cut in cuts for k in range(count)[cut]] == list(range(count))
+        assert all((cut.stop - cut.start) % VECTOR == 0 for cut in cuts[:-1])
+        assert max(cut.stop - cut.start for cut in cuts) <= MOST_IN_USE
+    assert use_slices(0, sample_bytes, SHARING) == []

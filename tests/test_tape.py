@@ -22,7 +22,7 @@ from engine.kernels import DIALECTS, choose
 from engine.losses import MSE
 from engine.parameters import Parameters
 from engine.shapes import Sharing
-from engine.step import Recorded, Tapes, replayable
+from engine.step import Recorded, Tapes
 from engine.tape import call, play, recording
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
 from MLP import (
@@ -454,7 +454,7 @@ def test_usual_networks_are_replayed():
     """So that the test above cannot pass because nothing ever is."""
     for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
         network = net().build((1, 8, 9))
-        assert replayable(network.layers, network.loss)
+        assert network._replayable
 
 
 def test_a_large_shard_is_not_recorded(monkeypatch):
@@ -583,3 +583,55 @@ def test_a_tape_sees_weights_that_were_set_by_hand():
     penalty = network.parameters.penalty()
     expected = network.evaluate(data.take(20)).loss - penalty
     assert network.train_step(data, range(20))[0] / 20 == pytest.approx(expected, rel=1e-5)
+
+
+# --- in use ----------------------------------------------------------------------------------
+
+
+@NETS
+@pytest.mark.parametrize("images", ["bytes", "floats", "min-max", "backwards"])
+def test_use_from_a_tape_is_layer_by_layer_to_the_last_bit(net, images):
+    """Also when the weights have moved since the tape was recorded, and in another order."""
+    data = toy(count=300)
+    if images == "floats":
+        data = Dataset(data.batch(np.arange(300))[0].copy(), data.labels, data.classes, NONE)
+    if images == "min-max":
+        data = Dataset(data.images, data.labels, data.classes, Scaling("min-max"))
+    if images == "backwards":  # not in C order: no kernel fetches them
+        data = Dataset(data.images[:, :, ::-1], data.labels, data.classes, data.scaling)
+    taped, plain = net(threads=2), net(threads=1)
+    plain.build(data.shape)._layers_replay = False
+    for _ in range(2):
+        assert taped.scores(data).tobytes() == plain.scores(data).tobytes()
+        for network in (taped, plain):
+            network.parameters.values *= np.float32(1.1)
+    assert taped._use_tapes._idle
+    assert not plain._use_tapes._idle
+
+
+def test_float32_images_in_a_float64_network_are_not_left_to_a_kernel():
+    data = toy(count=40)
+    floats = Dataset(data.batch(np.arange(40))[0].copy(), data.labels, data.classes, NONE)
+    network = squared(threads=1, dtype=np.float64)
+    assert network.scores(floats).dtype == np.float64
+    assert network._use_tapes._idle
+    assert not next(iter(network._use_tapes._idle.values()))[0].intake.takes(floats)
+
+
+NONE = Scaling("none")
+
+
+def test_a_tape_in_use_gives_answers_of_their_own():
+    """Its memory is used again at once: the caller must never hold it."""
+    network, data = squared(threads=1), toy(count=100)
+    first = network.scores(data.subset(slice(0, 50)))
+    kept = first.copy()
+    network.scores(data.subset(slice(50, 100)))
+    assert np.array_equal(first, kept)
+
+
+def test_large_networks_use_no_tape(monkeypatch):
+    network, data = squared(threads=1), toy(count=40)
+    monkeypatch.setattr("CNN.MOST_WORK", 10)
+    network.scores(data)
+    assert not network._use_tapes._idle

@@ -36,7 +36,9 @@ def take_images(images, indices, low, span, mean, std, some, out):
     plane = len(out) // len(mean)
     for c in range(len(mean)):
         numbers = out[c * plane : (c + 1) * plane]
-        if mean[c] == 0 and std[c] == 1:  # divisions are slow, and these change nothing
+        if low == 0 and span == 1 and mean[c] == 0 and std[c] == 1:
+            continue  # divisions are slow, and these change nothing
+        if mean[c] == 0 and std[c] == 1:
             for k in range(plane):
                 numbers[k] = (numbers[k] - low) / span
         else:
