@@ -158,8 +158,8 @@ class CNN:
 
         Raises ValueError where a layer does not fit the output of the one before it.
         """
-        shape = tuple(int(n) for n in input_shape)
-        if self.parameters is not None:
+        shape = tuple(input_shape)
+        if self.parameters is not None:  # every step asks
             if shape != self.input_shape:
                 raise ValueError(
                     f"the network was built for images {self.input_shape}, got {shape}; "
@@ -170,6 +170,7 @@ class CNN:
             raise ValueError("the network has no layers; add some, the last being Dense(classes)")
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
+        shape = tuple(int(n) for n in shape)
         self._give_names()
         self.input_shape = shape
         for number, layer in enumerate(self.layers):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +31,8 @@ PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough f
 LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
-def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> list[slice]:
+@lru_cache
+def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> Sequence[slice]:
     """Cut `batch` samples into a power-of-two number of shards of about equal size.
 
     `sample_bytes` is the size of the network's largest array for one sample, `sharing` what the
@@ -39,7 +40,7 @@ def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> list[slice]
 
     >>> from engine.kernels.pure_numpy import SHARING
     >>> shard_slices(100, 2**16, SHARING)
-    [slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None)]
+    (slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None))
     """
     wanted = sharing.cache_bytes // max(sample_bytes, 1)
     size = min(max(wanted, sharing.smallest), sharing.largest)
@@ -47,7 +48,7 @@ def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> list[slice]
     while count * size < batch:
         count *= 2
     edges = [batch * k // count for k in range(count + 1)]
-    return [slice(*edge) for edge in pairwise(edges)]
+    return tuple(slice(*edge) for edge in pairwise(edges))
 
 
 def use_slices(count: int, sample_bytes: int, sharing: Sharing) -> list[slice]:

@@ -6,6 +6,7 @@ for networks so small that Python would take longer than the arithmetic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,8 +98,7 @@ def train_shard(
         for layer, memory in zip(layers, memories, strict=True)
         if isinstance(layer, CoupledLayer) and run.shard == 0
     ]
-    total = float(losses.sum(dtype=np.float64))
-    return Part(total, count_right(outputs, labels), flat, coupled)
+    return Part(math.fsum(losses.tolist()), count_right(outputs, labels), flat, coupled)
 
 
 # --- from a tape -----------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Recorded:
             gradient = self.gradient
         else:
             np.copyto(gradient, self.gradient)
-        return Part(float(self.losses.sum(dtype=np.float64)), int(self.right[0]), gradient, [])
+        return Part(math.fsum(self.losses.tolist()), int(self.right[0]), gradient, [])
 
     def _fill(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> None:
         """The images and labels where the tape looks for them."""

@@ -86,8 +86,8 @@ def test_shards_by_hand():
     assert len(shard_slices(128, 2**16, SHARING)) == 4
     assert len(shard_slices(128, 2**24, SHARING)) == 4
     assert len(shard_slices(256, 1, SHARING)) == 4
-    assert shard_slices(3, 2**24, SHARING) == [slice(0, 3)]
-    assert shard_slices(65, 1, SHARING) == [slice(0, 32), slice(32, 65)]
+    assert shard_slices(3, 2**24, SHARING) == (slice(0, 3),)
+    assert shard_slices(65, 1, SHARING) == (slice(0, 32), slice(32, 65))
 
 
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
