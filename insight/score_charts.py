@@ -186,7 +186,7 @@ def embedding(
 def class_colours(count: int) -> list[str]:
     """Give a colour to each of `count` classes; up to ten are told apart at a glance."""
     if count <= len(CLASS_HUES):
-        return list(CLASS_HUES[:count])
+        return CLASS_HUES[:count]
     if count <= 2 * len(CLASS_HUES):  # the second ten have the same hues, and dashes where drawn
         return [CLASS_HUES[label % len(CLASS_HUES)] for label in range(count)]
     return [to_hex(c) for c in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, count))]
@@ -214,7 +214,7 @@ def _legend(
     lines: Sequence[Line2D],
     texts: Sequence[str],
     title: str,
-    place: str,
+    place: Any,
     **more: Any,
 ) -> Legend:
     legend = figure.legend(
