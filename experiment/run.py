@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from engine.summary import summary_table
 from experiment.arguments import Options, parse
 from Filters import Conv2D
 from insight.evaluation import Run, Scores, write_evaluation
-from insight.figures import feature_maps, filters, running
+from insight.figures import feature_maps, filters
 from insight.results import Results
 
 if TYPE_CHECKING:
@@ -136,10 +137,11 @@ def report(
         data.classes,
         title=f"{data.name}: what the network learnt",
         part=name,
-        hidden=hidden and (lambda places: activations_of(model, hidden, part, places)),
+        hidden=partial(activations_of, model, hidden, part) if hidden else None,
         hidden_name=f"Layer {hidden}",
         loss=tested.loss,
         history=history.records,
+        running=history.running,
         settings={key: value for key, value in decided.items() if key not in ("layers", "machine")},
         summary=summary_table(model.layers, model.dtype.itemsize),
         machine=decided["machine"],
@@ -180,12 +182,9 @@ def activations_of(
 
 def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
     """The pictures that only the network itself can give: file name -> (title, figure)."""
-    points = model.history.running
-    columns = ([p[key] for p in points] for key in ("images", "loss", "accuracy"))
     one = part.take(1)
     maps = [(name, array[0]) for name, array in model.activations(one)]
     found = {
-        "running": ("Loss and accuracy, image by image", running(*columns)),
         "feature_maps": (
             "What every layer makes of one image",
             feature_maps(one.batch([0])[0][0], maps),

@@ -37,6 +37,7 @@ class Run:
     hidden_name     what that layer is called
     loss            mean loss of these samples
     history         one record per epoch, as `figures.curves` takes them
+    running         points within the epochs: dicts of images (seen so far), loss and accuracy
     settings        whatever decided the run; may be nested
     summary         the network as a text table
     machine         what it ran on
@@ -56,6 +57,7 @@ class Run:
     hidden_name: str = "last hidden layer"
     loss: float | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    running: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -187,6 +189,9 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
     }  # fmt: skip
     if run.history:
         drawn["curves"] = ("Loss and accuracy by epoch", "", figures.curves(run.history))
+    if run.running:
+        columns = ([p[key] for p in run.running] for key in ("images", "loss", "accuracy"))
+        drawn["running"] = ("Loss and accuracy, image by image", "", figures.running(*columns))
     for name, (title, figure) in run.figures.items():
         if name in drawn or Path(name).name != name:
             raise ValueError(
@@ -253,7 +258,7 @@ def _sections(
         "Confusions": some("confusion", "confusion_shares", "confused", "mistakes"),
         "Scores": some("roc", "reliability"),
         "What it sees": some("embedding", *run.figures),
-        "Training": some("curves") + ([_epochs(run.history)] if run.history else []),
+        "Training": some("curves", "running") + ([_epochs(run.history)] if run.history else []),
         "Network": [Listing(run.summary)] if run.summary else [],
         "Settings": [facts(run.settings)] if run.settings else [],
         "Time": [facts(spent)],

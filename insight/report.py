@@ -53,8 +53,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #e4e7eb; text-align: left;
   vertical-align: top }
 th { color: #52606d; font-weight: 600 }
-.number { text-align: right; white-space: nowrap }
-td { overflow-wrap: anywhere; min-width: 3rem }
+.number { text-align: right }
+td.number { white-space: nowrap }
+td { overflow-wrap: break-word }
 pre { font: 0.85rem/1.4 ui-monospace, monospace; overflow-x: auto; padding: 0.7rem;
   background: #f5f7fa }
 figure { margin: 1.6rem 0; break-inside: avoid }
@@ -68,6 +69,9 @@ img { display: block; max-width: 100%; height: auto }
   tr { break-inside: avoid }
   .wide, pre { overflow: visible }
   pre { white-space: pre-wrap; font-size: 7pt }
+  table { font-size: 8pt }
+  th, td { padding: 0.1rem 0.4rem }
+  img { max-height: 21cm }
 }
 """
 
@@ -131,8 +135,8 @@ def facts(values: Mapping[str, Any]) -> Table:
 def readable(value: Any) -> str:
     """Write a value for people: numbers short, nothing as a dash, lists with commas.
 
-    >>> [readable(value) for value in (True, 1234567, 0.98765432, 1e-7, None, [1, 28, 28])]
-    ['yes', '1,234,567', '0.9877', '1e-07', '-', '1, 28, 28']
+    >>> [readable(value) for value in (True, 1234567, 0.98765432, 1e-7, 22915.4, None, [1, 28])]
+    ['yes', '1,234,567', '0.9877', '1e-07', '22,915', '-', '1, 28']
     """
     if value is None:
         return "-"
@@ -141,7 +145,7 @@ def readable(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
     if isinstance(value, Mapping):
         return "; ".join(f"{key} {readable(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
