@@ -141,8 +141,8 @@ def save(figure: "Figure | SubFigure | Axes", path: str | os.PathLike[str], dpi:
 def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
     """Draw a figure, or the figure that given axes belong to, and give the bytes of a PNG.
 
-    A picture above 200 kB, such as one full of photographs, is drawn again with fewer pixels
-    until it is below, though not with less than 50 to the inch: it must stay readable.
+    A picture above 200 kB, such as one full of photographs, is kept in 256 colours; where that is
+    not enough, with fewer pixels, though not with less than 50 to the inch: it must stay readable.
     """
     root: Any = figure
     while not hasattr(root, "savefig"):  # axes and subfigures know the figure they are part of
@@ -150,9 +150,22 @@ def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
     while True:
         buffer = io.BytesIO()
         root.savefig(buffer, format="png", dpi=dpi)
-        if buffer.tell() < LARGEST or dpi <= 50:
-            return buffer.getvalue()
+        data = buffer.getvalue()
+        if len(data) > LARGEST:
+            data = _in_few_colours(data)
+        if len(data) <= LARGEST or dpi <= 50:
+            return data
         dpi = max(50, int(0.85 * dpi))
+
+
+def _in_few_colours(png: bytes) -> bytes:
+    from PIL import Image  # matplotlib brings it along
+
+    with Image.open(io.BytesIO(png)) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
