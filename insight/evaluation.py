@@ -143,8 +143,7 @@ def write_evaluation(results: Results, run: Run) -> Scores:
     own = {"loss": run.loss} if run.loss is not None else {}
     numbers = {run.part: own | scores.to_json(), **run.numbers, "seconds": seconds}
     text = page(run.title, _lead(run, scores), _sections(run, scores, pictures, seconds))
-    as_json(numbers)  # raises now, not between two files
-    results.write_json("metrics", numbers)
+    results.write_json("metrics", numbers)  # first: of all that is left, only this can raise
     for picture in pictures.values():
         results.write_bytes(f"{picture.name}.png", picture.png)
     results.write_text("report.html", text)

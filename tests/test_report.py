@@ -12,9 +12,15 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from CNN import CNN
+from Datasets import Digits
+from experiment.run import activations_of, hidden_layer
+from Filters import Conv2D, MaxPool2D
+from insight import evaluation
 from insight.evaluation import Run, write_evaluation
 from insight.report import Listing, Picture, Table, facts, page, readable
 from insight.results import Results
+from MLP import Dense, Dropout, Flatten
 
 RNG = np.random.default_rng(5)
 NAMES = ["T-shirt/top", 'say "<b>cheese</b>" & $5', "<script>alert(1)</script>"]
@@ -41,7 +47,7 @@ RUN = Run(
     machine={"processor": "a <quick> one", "cores": 2},
     seconds={"training": 2.75},
     numbers={"parameters": 1234},
-    figures={"extra": ("An <em>extra</em>", Figure())},
+    figures={"extra": ('An <em>"extra"</em>', Figure())},
 )
 PICTURES = {
     "confusion", "confusion_shares", "roc", "reliability", "confused", "mistakes", "embedding",
@@ -106,7 +112,8 @@ def test_every_picture_is_in_the_page_as_a_png_that_can_be_read(written):
         pictures.add(base64.b64decode(data, validate=True))
         assert imread(BytesIO(base64.b64decode(data))).ndim == 3
     assert pictures == {path.read_bytes() for path in folder.glob("*.png")}
-    assert all(attributes["alt"] for tag, attributes in seen.attributes if tag == "img")
+    told = [attributes["alt"] for tag, attributes in seen.attributes if tag == "img"]
+    assert all(told) and 'An <em>"extra"</em>' in told
 
 
 def test_the_page_refers_to_nothing_outside_and_runs_nothing(written):
@@ -127,7 +134,7 @@ def test_the_page_refers_to_nothing_outside_and_runs_nothing(written):
 def test_texts_from_outside_are_shown_and_not_obeyed(written):
     _, seen, text = written
     said = "".join(seen.said)
-    texts = [*NAMES, RUN.title, RUN.part, RUN.summary, "a <quick> one", "An <em>extra</em>"]
+    texts = [*NAMES, RUN.title, RUN.part, RUN.summary, "a <quick> one", 'An <em>"extra"</em>']
     for outside in [*texts, "options: </td>", "<hr>"]:
         assert outside in said
     assert not {"i", "u", "em", "hr", "conv2d", "quick", "script"} & set(seen.tags)
@@ -167,6 +174,20 @@ def test_hidden_activations_may_come_from_a_function_that_is_asked_for_the_sampl
     write_evaluation(results, replace(RUN, hidden=hidden, begun=0.0))
     assert [places.tolist() for places in asked] == [list(range(60))]
     assert json.loads((results.path / "metrics.json").read_text())["seconds"]["total"] > 0
+
+
+@pytest.mark.parametrize("how", ["array", "function"])
+def test_of_many_images_the_map_takes_the_same_sample_of_both(tmp_path, monkeypatch, how):
+    mapped = []
+    monkeypatch.setattr(evaluation, "sample_places", lambda count: np.arange(3, count, 7))
+    monkeypatch.setattr(
+        evaluation, "tsne", lambda vectors: mapped.append(vectors) or np.eye(len(vectors), 2)
+    )
+    hidden = np.asarray(RUN.hidden)
+    given = hidden if how == "array" else lambda places: hidden[places]
+    write_evaluation(Results.create(tmp_path, "run"), replace(RUN, hidden=given))
+    assert np.array_equal(mapped[0], RUN.images[3::7])
+    assert np.array_equal(mapped[1], hidden[3::7])
 
 
 def test_what_is_not_known_is_left_out(tmp_path):
@@ -238,3 +259,28 @@ def test_readable_takes_nested_values():
         ("layers 1", "a 1"),
         ("layers 2", "a 2"),
     ]
+
+
+# What a network gives to it
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        (lambda: [Conv2D(2, 3), Dense(6), Dense(10)], "dense1"),
+        (lambda: [Conv2D(2, 3), Dense(6), Dropout(0.5), Dense(10, activation=None)], "dropout1"),
+        (lambda: [Conv2D(2, 3), MaxPool2D(2), Flatten(), Dense(10)], "flatten1"),
+        (lambda: [Dense(10)], None),
+    ],
+)
+def test_the_last_hidden_layer_is_the_one_before_the_scores(layers, name):
+    assert hidden_layer(CNN(*layers()).build((1, 8, 8))) == name
+
+
+def test_activations_of_a_sample_are_the_same_in_small_batches():
+    data = Digits().test
+    network = CNN(Conv2D(2, 3), Dense(6), Dense(10), seed=1).build(data.shape)
+    places = np.array([7, 0, 100, 31, 5])
+    found = activations_of(network, "dense1", data, places, batch_size=2)
+    whole = dict(network.activations(data))["dense1"][places]
+    assert found == pytest.approx(whole, abs=1e-6)
