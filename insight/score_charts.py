@@ -54,7 +54,7 @@ def roc(curves: Roc, limit: int = NAMED) -> Figure:
     for label in kept:
         false, true = curves.curves[label]
         style: dict[str, Any] = {"color": class_colours(n)[label], "linewidth": 1.6}
-        style["linestyle"] = "-" if label % 20 < 10 else "--"
+        style["linestyle"] = "--" if label % 2 and n > len(CLASS_HUES) else "-"  # hues are near
         lines += whole.plot(false, true, **style)
         # A logarithm knows no zero: what has no false positive stands at the left edge.
         corner.plot(np.maximum(false, least), true, **style)
@@ -179,7 +179,9 @@ def embedding(
         names = class_labels(classes)
     lines.append(_mark(COLOUR["paper"], markeredgecolor=COLOUR["ink"], markersize=7))
     names.append(f"mistaken ({len(wrong):,})")
-    _legend(figure, lines, names, "", "outside lower center", ncols=min(len(names), 6))
+    room = 0.7 + 0.085 * max(map(len, names))  # inches for a name and its mark
+    columns = max(1, min(len(names), 6, int(figure.get_figwidth() / room)))
+    _legend(figure, lines, names, "", "outside lower center", ncols=columns)
     return figure
 
 
@@ -187,8 +189,6 @@ def class_colours(count: int) -> list[str]:
     """Give a colour to each of `count` classes; up to ten are told apart at a glance."""
     if count <= len(CLASS_HUES):
         return CLASS_HUES[:count]
-    if count <= 2 * len(CLASS_HUES):  # the second ten have the same hues, and dashes where drawn
-        return [CLASS_HUES[label % len(CLASS_HUES)] for label in range(count)]
     return [to_hex(c) for c in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, count))]
 
 

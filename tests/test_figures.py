@@ -13,6 +13,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
+import insight.score_charts
 import insight.style
 from insight import figures
 from insight.results import encode
@@ -577,6 +578,17 @@ def test_embedding_of_any_number_of_classes(classes):
     figure = figures.embedding([("p", PLACES)], labels, labels, names)
     assert ("class 0" in words(figure)) == (classes <= 20)
     png(figure)
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_the_legend_of_an_embedding_fits_into_the_picture(panels):
+    labels = np.arange(30) % 14
+    names = [f"a long class name {k}" for k in range(14)]
+    figure = figures.embedding([("p", PLACES)] * panels, labels, labels, names)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width and box.y0 >= 0
+    assert len(set(insight.score_charts.class_colours(14))) == 14
 
 
 def test_embedding_needs_a_place_for_each_image():
