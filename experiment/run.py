@@ -8,19 +8,27 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from CNN import CNN, Evaluation
-from Datasets import DataUnavailable, Digits, Splits, load
+import numpy as np
+
+from CNN import CNN
+from Datasets import Dataset, DataUnavailable, Digits, Splits, load
 from engine.errors import Diverged
+from engine.layer import Array
 from engine.machine import machine
+from engine.summary import summary_table
 from experiment.arguments import Options, parse
 from Filters import Conv2D
-from insight.figures import confusion, curves, feature_maps, filters, mistakes, running
-from insight.metrics import Metrics, evaluate_predictions
+from insight.evaluation import Run, Scores, write_evaluation
+from insight.figures import feature_maps, filters
 from insight.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Builder = Callable[[Options], CNN]
 IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
@@ -61,7 +69,7 @@ def run(network: Builder, options: Options) -> Results | None:
     except BaseException:
         _remove_if_empty(results)
         raise
-    report(model, data, options, results, begun)
+    report(model, data, dataclasses.asdict(options), results, begun)
     return results
 
 
@@ -106,64 +114,105 @@ def _train(model: CNN, data: Splits, options: Options, results: Results) -> None
     )
 
 
-def report(model: CNN, data: Splits, options: Options, results: Results, begun: float) -> None:
-    """Test the network and write everything a person wants to see to the results folder."""
-    part, name = (data.test, "test") if len(data.test) else (data.train, "train")
-    proba = model.predict_proba(part)
-    predicted = proba.argmax(axis=1)
-    metrics = evaluate_predictions(part.labels, predicted, data.classes)
-    tested = model.evaluate(part)
+def report(
+    model: CNN, data: Splits, options: Mapping[str, Any], results: Results, begun: float
+) -> Scores:
+    """Test a trained network and write everything a person wants to see to the results folder.
 
+    options : whatever decided the run; kept in settings.json and shown in report.html.
+    begun : time.perf_counter() as it was when the run began.
+    """
+    part, name = (data.test, "test") if len(data.test) else (data.train, "train")
     history = model.history
+    decided = settings(model, data, options)
     results.write_json("history", history.to_json())
     results.write_csv("history", history.records)
-    results.write_json("settings", settings(model, data, options))
-    _write_pictures(model, data, results, metrics)
-    gallery = mistakes(part.images, part.labels, predicted, proba.max(axis=1), data.classes)
-    results.write_figure("mistakes", gallery)
-    seconds = time.perf_counter() - begun
-    results.write_json("metrics", _figures(metrics, tested, name, model, seconds))
-    print(f"\n{metrics.table()}\n")
+    results.write_json("settings", decided)
+    tested = model.evaluate(part)
+    hidden = hidden_layer(model)
+    run = Run(
+        part.images,
+        part.labels,
+        model.predict_proba(part),
+        data.classes,
+        title=f"{data.name}: what the network learnt",
+        part=name,
+        hidden=partial(activations_of, model, hidden, part) if hidden else None,
+        hidden_name=f"Layer {hidden}",
+        loss=tested.loss,
+        history=history.records,
+        running=history.running,
+        settings={key: value for key, value in decided.items() if key not in ("layers", "machine")},
+        summary=summary_table(model.layers, model.dtype.itemsize),
+        machine=decided["machine"],
+        seconds={"training": history.seconds},
+        begun=begun,
+        numbers=_numbers(model),
+        figures=_figures(model, part),
+    )
+    scores = write_evaluation(results, run)
+    print(f"\n{scores.metrics.table()}\n")
     print(f"{name} {tested}")
+    seconds = time.perf_counter() - begun
     print(f"{seconds:.1f} s in all, {history.seconds:.1f} s of them training and validating")
     print(f"Results: {results.path}")
+    print("Everything on one page: report.html in it")
+    return scores
 
 
-def _write_pictures(model: CNN, data: Splits, results: Results, metrics: Metrics) -> None:
-    results.write_figure("curves", curves(model.history.records))
-    points = model.history.running
-    columns = ([p[key] for p in points] for key in ("images", "loss", "accuracy"))
-    results.write_figure("running", running(*columns))
-    results.write_figure("confusion", confusion(metrics.confusion, data.classes))
-    one = (data.test if len(data.test) else data.train).take(1)
+def hidden_layer(model: CNN) -> str | None:
+    """The name of the last layer before the one that gives the class scores; None without one."""
+    weighted = [k for k, layer in enumerate(model.layers) if "weights" in layer.parameters]
+    return model.layers[weighted[-1] - 1].name if weighted and weighted[-1] else None
+
+
+def activations_of(
+    model: CNN, layer: str, data: Dataset, places: Array, batch_size: int = 100
+) -> Array:
+    """What one layer makes of some images, (places, ...).
+
+    In batches: only this layer's numbers are kept, since all layers' together are many times more.
+    """
+    parts = [
+        dict(model.activations(data.subset(places[start : start + batch_size])))[layer]
+        for start in range(0, len(places), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
+    """The pictures that only the network itself can give: file name -> (title, figure)."""
+    one = part.take(1)
     maps = [(name, array[0]) for name, array in model.activations(one)]
-    results.write_figure("feature_maps", feature_maps(one.batch([0])[0][0], maps))
+    found = {
+        "feature_maps": (
+            "What every layer makes of one image",
+            feature_maps(one.batch([0])[0][0], maps),
+        ),
+    }
     for layer in model.layers:
         if isinstance(layer, Conv2D):
             drawn = filters(layer.parameters["weights"], layer.name)
-            results.write_figure(f"filters_{layer.name}", drawn)
+            found[f"filters_{layer.name}"] = (f"The filters of {layer.name}", drawn)
+    return found
 
 
-def _figures(
-    metrics: Metrics, tested: Evaluation, name: str, model: CNN, seconds: float
-) -> dict[str, Any]:
-    """The content of metrics.json; accuracies are shares of 1."""
+def _numbers(model: CNN) -> dict[str, Any]:
+    """What metrics.json holds besides the scores; accuracies are shares of 1."""
     last = model.history.records[(model.history.best_epoch or 0) - 1]
     return {
-        name: {"accuracy": tested.accuracy, "loss": tested.loss, **metrics.to_json()},
         "validation": {
             "accuracy": last.get("validation_accuracy"),
             "loss": last.get("validation_loss"),
         },
         "parameters": model.parameter_count,
-        "seconds": {"total": seconds, "training": model.history.seconds},
     }
 
 
-def settings(model: CNN, data: Splits, options: Options) -> dict[str, Any]:
+def settings(model: CNN, data: Splits, options: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that decides the run, and the machine it ran on."""
     return {
-        "options": dataclasses.asdict(options),
+        "options": dict(options),
         "layers": [
             {"name": layer.name, "kind": type(layer).__name__, "output": layer.output_shape}
             for layer in model.layers

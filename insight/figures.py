@@ -1,21 +1,28 @@
 """Every picture this package draws. Each function gives a Figure or Axes; `save` writes either.
 
 curves, running, confusion, class_scores                  in charts.py
-feature_maps, filters, preview, mistakes, samples         in maps.py
+roc, reliability, embedding                               in score_charts.py
+feature_maps, filters, preview                            in maps.py
+mistakes, confused, samples                               in maps.py, too
 """
 
 from insight.charts import class_scores, confusion, curves, running
-from insight.maps import feature_maps, filters, mistakes, preview, samples
+from insight.maps import confused, feature_maps, filters, mistakes, preview, samples
 from insight.results import save
+from insight.score_charts import embedding, reliability, roc
 
 __all__ = [
     "class_scores",
+    "confused",
     "confusion",
     "curves",
+    "embedding",
     "feature_maps",
     "filters",
     "mistakes",
     "preview",
+    "reliability",
+    "roc",
     "running",
     "samples",
     "save",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike, NDArray
 
 from insight.charts import class_scores, running_panels
+from insight.metrics import confused_pairs
 from insight.names import short_names
 from insight.style import (
     COLOUR,
@@ -192,6 +193,55 @@ def mistakes(
         axes.set_title(said_text, pad=3, fontweight="bold", **font("small", "wrong"))
         truth_text = f"is {names[right[i]]}\nno. {numbers[i]}"
         axes.set_xlabel(truth_text, labelpad=3, **font("small", "ink"))
+    return figure
+
+
+def confused(
+    images: ArrayLike,
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    confidence: ArrayLike,
+    classes: Sequence[str],
+    pairs: int = 8,
+    each: int = 8,
+) -> Figure:
+    """Draw the most frequent confusions, one row for each, with the surest examples first.
+
+    images             (samples, channels, height, width)
+    truth, predicted   (samples,) labels; samples where they agree are left out
+    confidence         (samples,) the score of the prediction
+    pairs, each        the most rows, and the most examples in a row
+
+    Raises ValueError where the arrays are not equally long.
+    """
+    pictures = array_of(images, (4,), "confused", "(samples, channels, height, width)")
+    right, said, sure = (np.asarray(v) for v in (truth, predicted, confidence))
+    _same_length("confused", len(pictures), right, said, sure)
+    n = len(classes)
+    counts = np.bincount(n * right + said, minlength=n * n).reshape(n, n)
+    worst = confused_pairs(counts, pairs)
+    height, width = pictures.shape[2:]
+    tiles = np.full((max(len(worst), 1), each, height, width, 3), np.nan)
+    names, labels = class_labels(classes, 18), []
+    for row, (is_, taken, count) in enumerate(worst):
+        where = np.flatnonzero((right == is_) & (said == taken))
+        for column, i in enumerate(where[np.argsort(-sure[where], kind="stable")][:each]):
+            tiles[row, column] = photograph(pictures[i])
+        there = int(counts[is_].sum())
+        share = f"{count:,} of {there:,} ({100 * count / there:.1f} %)"
+        labels.append(f"{names[is_]},\ntaken for {names[taken]}:\n{share}")
+    tall = 0.74 * len(tiles) * height / width
+    figure = new_figure(0.74 * each + 2.1, max(tall, 0.58 * len(tiles)) + 0.7)
+    axes = bare(figure.subplots())
+    there = int((counts * ~np.eye(n, dtype=bool) > 0).sum())
+    title = f"No mistakes among {len(pictures):,} images"
+    if worst:
+        sheet = mosaic(tiles.reshape(-1, height, width, 3), each, sharp=1)
+        axes.imshow(sheet, interpolation="nearest")
+        title = f"{_of(len(worst), there, 'confusion')}, the most frequent first"
+        axes.set_yticks(_centres(len(sheet), len(worst)), labels)
+        axes.tick_params(length=0)
+    figure.suptitle(title, x=0.02, ha="left", **font("title", "ink"))
     return figure
 
 

@@ -21,6 +21,7 @@ class Metrics:
     f_measure           (classes,) harmonic mean of precision and recall
     support             (classes,) samples that truly are of this class
     macro_...           plain mean over all classes; a class never seen counts as 0
+    weighted_...        mean over all classes, each counted by its support
     """
 
     classes: tuple[str, ...]
@@ -33,6 +34,22 @@ class Metrics:
     macro_precision: float
     macro_recall: float
     macro_f_measure: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f_measure: float
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The confusion matrix with every row divided by its sum; an empty row stays zero."""
+        return self.confusion / np.maximum(self.support, 1)[:, None]
+
+    def confused_pairs(self, limit: int = 10) -> list[tuple[int, int, int]]:
+        """Name the most frequent confusions: (truth, prediction, images), the most first.
+
+        >>> evaluate_predictions([0, 0, 0, 1], [1, 1, 0, 0], ["cat", "dog"]).confused_pairs()
+        [(0, 1, 2), (1, 0, 1)]
+        """
+        return confused_pairs(self.confusion, limit)
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as plain dicts, lists, strings and numbers, ready for `json.dump`."""
@@ -47,11 +64,21 @@ class Metrics:
                 "recall": self.macro_recall,
                 "f_measure": self.macro_f_measure,
             },
+            "weighted": {
+                "precision": self.weighted_precision,
+                "recall": self.weighted_recall,
+                "f_measure": self.weighted_f_measure,
+            },
             "classes": [
                 {"name": name, **dict(zip(keys, row, strict=True))}
                 for name, row in zip(self.classes, rows, strict=True)
             ],
             "confusion": self.confusion.tolist(),
+            "confusion_shares": self.shares.tolist(),
+            "confused_pairs": [
+                {"truth": self.classes[truth], "predicted": self.classes[said], "images": images}
+                for truth, said, images in self.confused_pairs()
+            ],
         }
 
     def table(self, width: int = 60) -> str:
@@ -132,7 +159,10 @@ def evaluate_predictions(truth: ArrayLike, predicted: ArrayLike, classes: Sequen
     of different lengths, out of range, or none at all.
     """
     names = tuple(str(name) for name in classes)
-    right, said = _labels(truth, "truth", len(names)), _labels(predicted, "predicted", len(names))
+    right, said = (
+        checked_labels(labels, f"evaluate_predictions: {what}", len(names))
+        for labels, what in ((truth, "truth"), (predicted, "predicted"))
+    )
     if len(right) != len(said):
         raise ValueError(
             f"evaluate_predictions: got {len(right)} true and {len(said)} predicted labels, "
@@ -157,12 +187,30 @@ def evaluate_predictions(truth: ArrayLike, predicted: ArrayLike, classes: Sequen
         macro_precision=float(precision.mean()),
         macro_recall=float(recall.mean()),
         macro_f_measure=float(f_measure.mean()),
+        weighted_precision=float(np.average(precision, weights=support)),
+        weighted_recall=float(np.average(recall, weights=support)),
+        weighted_f_measure=float(np.average(f_measure, weights=support)),
     )
 
 
-def _labels(labels: ArrayLike, what: str, classes: int) -> NDArray[np.int64]:
+def confused_pairs(confusion: NDArray[Any], limit: int = 10) -> list[tuple[int, int, int]]:
+    """List the largest counts off the diagonal: (row, column, count), the largest first.
+
+    Equal counts stay in the order of the classes; a count of zero is no confusion.
+    """
+    errors = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
+    ranked = np.argsort(-errors, axis=None, kind="stable")[:limit]
+    rows, columns = np.unravel_index(ranked, errors.shape)
+    return [
+        (int(row), int(column), int(errors[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if errors[row, column] > 0
+    ]
+
+
+def checked_labels(labels: ArrayLike, who: str, classes: int) -> NDArray[np.int64]:
+    """Give labels as integers, or raise in the name of `who` where they are none of the classes."""
     array = np.asarray(labels)
-    who = f"evaluate_predictions: {what}"
     if array.ndim != 1:
         raise ValueError(
             f"{who} has shape {array.shape}, expected one label per sample, (samples,); "

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-DPI = 110  # a 10-inch figure is then 1,100 pixels wide and its file well under 200 kB
+DPI = 110  # a 10-inch figure is then 1,100 pixels wide and its file mostly well under 200 kB
+LARGEST = 200_000  # bytes of a picture; photographs may need fewer pixels to keep to it
 
 
 class Results:
@@ -111,7 +112,11 @@ class Results:
 
     def write_figure(self, name: str, figure: "Figure | SubFigure | Axes") -> Path:
         """Write a figure, or the figure that given axes belong to, as PNG."""
-        return save(figure, self._inside(_ending(name, ".png")))
+        return self.write_bytes(_ending(name, ".png"), encode(figure))
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write `data` exactly as given, under a name with its ending."""
+        return write_atomically(self._inside(name), data)
 
     def _inside(self, name: str) -> Path:
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
@@ -127,14 +132,40 @@ class Results:
 def save(figure: "Figure | SubFigure | Axes", path: str | os.PathLike[str], dpi: int = DPI) -> Path:
     """Write a figure, or the figure that given axes belong to, as a PNG file, whole or not at all.
 
-    Raises OSError where the file cannot be written; what stood there before is then untouched.
+    It is the picture that `encode` gives. Raises OSError where the file cannot be written; what
+    stood there before is then untouched.
+    """
+    return write_atomically(path, encode(figure, dpi))
+
+
+def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
+    """Draw a figure, or the figure that given axes belong to, and give the bytes of a PNG.
+
+    A picture above 200 kB, such as one full of photographs, is kept in 256 colours; where that is
+    not enough, with fewer pixels, though not with less than 50 to the inch: it must stay readable.
     """
     root: Any = figure
     while not hasattr(root, "savefig"):  # axes and subfigures know the figure they are part of
         root = root.figure
+    while True:
+        buffer = io.BytesIO()
+        root.savefig(buffer, format="png", dpi=dpi)
+        data = buffer.getvalue()
+        if len(data) > LARGEST:
+            data = _in_few_colours(data)
+        if len(data) <= LARGEST or dpi <= 50:
+            return data
+        dpi = max(50, int(0.85 * dpi))
+
+
+def _in_few_colours(png: bytes) -> bytes:
+    from PIL import Image  # matplotlib brings it along
+
+    with Image.open(io.BytesIO(png)) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    root.savefig(buffer, format="png", dpi=dpi)
-    return write_atomically(path, buffer.getvalue())
+    few.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:

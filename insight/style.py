@@ -35,6 +35,9 @@ COLOUR = {
     "below": "#2166AC",
     "diagonal": "#DCEBF5",
 }
+# Ten classes apart: Okabe and Ito's again, yellow and black (the mistakes' ink) replaced.
+CLASS_HUES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#C1272D"]
+CLASS_HUES += ["#56B4E9", "#6A3D9A", "#8C510A", "#A3A500", "#7F7F7F"]
 SIZE = {"title": 12.0, "text": 10.0, "small": 8.5}
 Grid = Literal["", "x", "y"]
 DIVERGING = "RdBu_r"  # blue below zero, white at it, red above

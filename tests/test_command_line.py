@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -88,13 +89,23 @@ def test_a_run_leaves_pictures(digits_run):
     names = {path.name for path in run.glob("*.png")}
     assert names == {
         "curves.png", "running.png", "confusion.png", "feature_maps.png", "mistakes.png",
-        "filters_conv1.png", "filters_conv2.png",
+        "filters_conv1.png", "filters_conv2.png", "confusion_shares.png", "roc.png",
+        "reliability.png", "embedding.png", "confused.png",
     }  # fmt: skip
     previews = sorted(path.name for path in (run / "previews").iterdir())
     assert previews == [f"epoch_{epoch:02d}_100_percent.png" for epoch in range(1, 9)]
     for path in [*run.glob("*.png"), *run.glob("previews/*.png")]:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert path.stat().st_size < 200_000
+
+
+def test_a_run_leaves_a_page_with_every_picture(digits_run):
+    done, run = digits_run
+    text = (run / "report.html").read_text(encoding="utf-8")
+    embedded = {base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', text)}
+    assert embedded == {path.read_bytes() for path in run.glob("*.png")}
+    assert "multiply-adds" in text  # the summary
+    assert "report.html" in done.stdout
 
 
 def test_without_data_and_network_the_digits_serve_with_a_notice(tmp_path):

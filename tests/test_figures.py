@@ -13,8 +13,11 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
+import insight.score_charts
 import insight.style
 from insight import figures
+from insight.results import encode
+from insight.scores import calibration, roc
 from insight.style import COLOUR, diverging, mosaic, paint, photograph
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Ankle boot"]
@@ -29,6 +32,8 @@ MAPS = [
 RUNNING = ([10, 20, 30], [2.0, 1.5, 1.2], [0.1, 0.4, 0.5])
 IMAGES = RNG.random((30, 1, 6, 6))
 LABELS = np.arange(30) % 4
+TABLE = RNG.dirichlet(np.ones(4), 30)
+PLACES = RNG.normal(size=(30, 2))
 
 
 def record(epoch, loss, accuracy, *validation):
@@ -53,6 +58,12 @@ EVERY = {
         IMAGE, MAPS, [0.1, 0.2, 0.6, 0.1], CLASSES, 1, RUNNING, "epoch 1, 25 % of the data"
     ),
     "mistakes": lambda: figures.mistakes(IMAGES, LABELS, (LABELS + 1) % 4, LABELS / 4, CLASSES),
+    "confused": lambda: figures.confused(IMAGES, LABELS, (LABELS + 1) % 4, LABELS / 4, CLASSES),
+    "roc": lambda: figures.roc(roc(LABELS, TABLE, CLASSES)),
+    "reliability": lambda: figures.reliability(calibration(LABELS, TABLE)),
+    "embedding": lambda: figures.embedding(
+        [("pixels", PLACES), ("hidden", -PLACES)], LABELS, (LABELS + LABELS // 3) % 4, CLASSES
+    ),
     "samples": lambda: figures.samples(IMAGES, LABELS, CLASSES),
 }
 
@@ -489,3 +500,107 @@ def test_samples_stand_in_the_row_of_their_class():
 def test_galleries_need_one_entry_per_image(draw):
     with pytest.raises(ValueError, match=r"got an array of shape \(5,\) for 30 images"):
         draw()
+
+
+def test_confused_pairs_stand_in_rows_by_size_with_the_surest_example_first():
+    truth, said = np.array([0, 0, 0, 1, 2, 3]), np.array([1, 1, 0, 0, 2, 3])
+    sure = np.array([0.6, 0.9, 0.9, 0.8, 0.9, 0.9])
+    images = np.zeros((6, 1, 4, 4))
+    images[:, 0, 0, 0] = 1
+    images[1, 0, 0, :2] = 1  # the surest of the first pair
+    axes = figures.confused(images, truth, said, sure, CLASSES, each=3).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "T-shirt/top,\ntaken for Trouser:\n2 of 3 (66.7 %)",
+        "Trouser,\ntaken for T-shirt/top:\n1 of 1 (100.0 %)",
+    ]
+    sheet = np.asarray(axes.images[0].get_array())[..., 0]
+    assert sheet[1, 1:3].tolist() == [1, 1] and sheet[1, 8:10].tolist() == [1, 0]
+    none = figures.confused(images, truth, truth, sure, CLASSES)
+    assert "No mistakes among 6 images" in words(none)
+    png(none)
+
+
+# Scores
+
+
+def test_roc_is_drawn_twice_and_the_corner_has_room():
+    truth = np.arange(400) % 2
+    sure = np.where(truth, 0.9, 0.1) + RNG.normal(size=400) * 0.02
+    sure[0] = 0.99  # one false alarm
+    curves = roc(truth, np.stack([1 - sure, sure], axis=1), ["cat", "dog"])
+    whole, corner = figures.roc(curves).axes
+    assert (whole.get_xscale(), corner.get_xscale()) == ("linear", "log")
+    assert np.array_equal(whole.lines[1].get_ydata(), curves.curves[1][1])
+    left = corner.get_xlim()[0]
+    assert 0 < left < 1 / 200  # a single false alarm among 200 can be seen
+    assert all((line.get_xdata() > left).all() for line in corner.lines)  # no zero is lost
+
+
+def test_roc_says_where_an_area_is_undefined():
+    said = words(figures.roc(roc([0, 1, 0], np.eye(3)[[0, 1, 0]], ["a", "b", "absent"])))
+    assert "1.0000  a" in said and "undefined  absent" in said and "mean area 1.0000" in said
+    nothing = figures.roc(roc([0, 0], np.eye(2), ["a", "b"]))
+    assert "no class has a curve" in words(nothing)
+    png(nothing)
+
+
+def test_roc_of_many_classes_draws_the_smallest_areas():
+    truth = np.arange(300) % 30
+    table = np.eye(30)[truth]
+    table[truth == 17] = 1 / 30
+    said = words(figures.roc(roc(truth, table, [f"class {k}" for k in range(30)])))
+    assert "the 20 smallest of 30 areas" in said and "class 17" in said
+
+
+def test_reliability_shows_each_bin_that_has_images():
+    given = calibration([0, 0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.45, 0.55]])
+    above, below = figures.reliability(given).axes
+    assert above.lines[1].get_xdata() == pytest.approx([0.55, 0.9])
+    assert above.lines[1].get_ydata() == pytest.approx([1, 2 / 3])
+    assert [bar.get_height() for bar in below.patches] == given.images.tolist()
+    assert [text.get_text() for text in below.texts] == ["1", "3"]
+
+
+def test_embedding_colours_by_the_truth_and_rings_mistakes():
+    axes = figures.embedding([("p", PLACES[:3])], [0, 1, 2], [0, 1, 3], CLASSES).axes[0]
+    points, rings = axes.collections
+    colours = [to_hex(colour) for colour in points.get_facecolors()]
+    assert colours == [hue.lower() for hue in insight.style.CLASS_HUES[:3]]
+    assert np.array_equal(rings.get_offsets(), PLACES[2:3])
+    assert [to_hex(colour) for colour in rings.get_facecolors()] == colours[2:]
+    assert to_hex(rings.get_edgecolors()[0]) == COLOUR["ink"].lower()
+
+
+@pytest.mark.parametrize("classes", [1, 10, 20, 21, 100])
+def test_embedding_of_any_number_of_classes(classes):
+    labels = np.arange(30) % classes
+    names = [f"class {k}" for k in range(classes)]
+    figure = figures.embedding([("p", PLACES)], labels, labels, names)
+    assert ("class 0" in words(figure)) == (classes <= 20)
+    png(figure)
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_the_legend_of_an_embedding_fits_into_the_picture(panels):
+    labels = np.arange(30) % 14
+    names = [f"a long class name {k}" for k in range(14)]
+    figure = figures.embedding([("p", PLACES)] * panels, labels, labels, names)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width and box.y0 >= 0
+    assert len(set(insight.score_charts.class_colours(14))) == 14
+
+
+def test_embedding_needs_a_place_for_each_image():
+    with pytest.raises(ValueError, match=r"places of shape \(30, 2\) for 5 true and 5 predicted"):
+        figures.embedding([("p", PLACES)], LABELS[:5], LABELS[:5], CLASSES)
+
+
+def test_a_picture_of_photographs_gets_few_colours_and_fewer_pixels_until_it_is_small():
+    noise = np.random.default_rng(0).random((24, 3, 120, 120))
+    truth = np.zeros(24, int)
+    figure = figures.mistakes(noise, truth, truth + 1, truth, CLASSES)
+    wide = round(110 * figure.get_size_inches()[0])
+    data = encode(figure)
+    assert len(data) < 200_000
+    assert 0.6 * wide < imread(BytesIO(data)).shape[1] < wide
