@@ -34,6 +34,7 @@ from engine.layer import (
     alone,
     backward_chain,
     forward_chain,
+    give_names,
     says,
 )
 from engine.losses import Loss, loss_named
@@ -171,7 +172,7 @@ class CNN:
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
         shape = tuple(int(n) for n in shape)
-        self._give_names()
+        give_names(self.layers)
         self.input_shape = shape
         for number, layer in enumerate(self.layers):
             layer.number = number
@@ -183,25 +184,16 @@ class CNN:
                 break
         self._hand_softmax_to_loss()
         largest = max(math.prod(layer.output_shape) for layer in self.layers)
-        self._sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
+        # of the largest array for one sample: shards are cut by it
+        self.sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
         self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
         self._steps = join_pools(self.layers)
         self.parameters = Parameters(self._steps, self.optimizer, self.l2, self.dtype)
-        self._layers_replay = replayable(self._steps)
-        self._replayable = self._layers_replay and says(self.loss, "kernel")
+        self.replays_use = replayable(self._steps)
+        self.replays = self.replays_use and says(self.loss, "kernel")
         self._tapes: Tapes[Recorded] = Tapes()
         self._use_tapes: Tapes[RecordedUse] = Tapes()
         return self
-
-    def _give_names(self) -> None:
-        counts: dict[str, int] = {}
-        for layer in self.layers:
-            counts[layer.stem] = counts.get(layer.stem, 0) + 1
-            layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
-        names = [layer.name for layer in self.layers]
-        double = sorted({name for name in names if names.count(name) > 1})
-        if double:
-            raise ValueError(f"two layers are called {double[0]!r}; give each its own name")
 
     def _hand_softmax_to_loss(self) -> None:
         """Cross-entropy takes logits, so a softmax at the end is left to it (and to predictions).
@@ -288,6 +280,7 @@ class CNN:
         augment: Augment | None = None,
         shuffle: bool = True,
         patience: int | None = None,
+        average: float = 0.0,
         preview: float | None = None,
         preview_folder: str | os.PathLike[str] = "results/preview",
         progress: bool = True,
@@ -303,6 +296,8 @@ class CNN:
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
         patience : stop after so many epochs without a better one; None never stops early.
+        average : above 0, validation and the weights that come back are those of a running mean
+            that keeps this share of itself in every step (0.999: about the last 1,000 steps).
         preview : every such share of an epoch (0.25: four times) a picture of the feature maps
             and class scores is written to `preview_folder`.
         progress : whether a bar and a line for each epoch are printed.
@@ -320,6 +315,7 @@ class CNN:
             require_count("patience", patience)
             if checks is None:
                 raise ValueError("patience needs validation data to judge by; pass validation=...")
+        require_share("average", average)
         if preview is not None:
             require_positive("preview", preview)
             require_share("preview", preview, closed=True)
@@ -336,7 +332,7 @@ class CNN:
         show = _Preview(self, checks or data, preview, preview_folder) if preview else None
         course = Course(
             self, self._built(), data, checks, epochs, batch_size, augment=augment,
-            shuffle=shuffle, patience=patience, after_step=show, progress=progress,
+            shuffle=shuffle, patience=patience, average=average, after_step=show, progress=progress,
             history=self.history,
         )  # fmt: skip
         with self.workers.ready(), Interruption() as interruption:
@@ -358,7 +354,7 @@ class CNN:
         parameters = self.build(source.shape)._built()
         where = np.arange(len(source)) if indices is None else _places(indices)
         moment = moment or Moment(self._steps_done, self._steps_done + 1)
-        cuts = shard_slices(len(where), self._sample_bytes, self.kernels.SHARING)
+        cuts = shard_slices(len(where), self.sample_bytes, self.kernels.SHARING)
         work = self._multiply_adds * len(where) // len(cuts)
         shards = [
             (where[cut], Pass(True, self.seed, self._steps_done, shard, len(where)))
@@ -367,7 +363,7 @@ class CNN:
         small = work < self.kernels.SHARING.least_work
         parts: list[Part]
         with self.workers.ready():
-            if self._replayable and work <= MOST_WORK:
+            if self.replays and work <= MOST_WORK:
                 parts = self.workers.map(
                     lambda shard: self._from_tape(source, shard, augment), shards, small
                 )
@@ -488,13 +484,13 @@ class CNN:
                 def use(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
                     self._use(data, indices[cut], outputs[..., cut])
 
-                cuts = use_slices(len(indices), self._sample_bytes, self.kernels.SHARING)
+                cuts = use_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
                 self.workers.map(use, cuts)
                 yield indices, outputs
 
     def _use(self, data: Dataset, indices: Array, outputs: Array) -> None:
         """The outputs of some images, into the array given; small networks use a tape."""
-        if self._layers_replay and self._multiply_adds * len(indices) <= MOST_WORK:
+        if self.replays_use and self._multiply_adds * len(indices) <= MOST_WORK:
 
             def record() -> RecordedUse:
                 return RecordedUse(self._steps, self.input_shape, len(indices), self.dtype)
@@ -621,10 +617,7 @@ class CNN:
         twin = copy.copy(self)
         twin.dtype, twin.parameters, twin.history = np.dtype(dtype), None, History()
         twin._steps_done = 0
-        twin.layers = [copy.copy(layer) for layer in self.layers]
-        for layer in twin.layers:
-            if hasattr(layer, "activation"):
-                layer.activation = copy.copy(layer.activation)
+        twin.layers = [layer.fresh() for layer in self.layers]
         return twin
 
     # --- data --------------------------------------------------------------------------------

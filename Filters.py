@@ -7,7 +7,7 @@ leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `eng
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,25 @@ import numpy as np
 from engine.activations import Activation, LeakyReLU, ReLU, activation_named
 from engine.errors import require_count
 from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import NOWHERE, Array, Gradients, Layer, Pass, Reach, Setup
+from engine.layer import (
+    NOWHERE,
+    Array,
+    Coupled,
+    CoupledLayer,
+    Gradients,
+    Layer,
+    Pass,
+    Reach,
+    Setup,
+    backward_chain,
+    forward_chain,
+    give_names,
+)
 from engine.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
 
-__all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D"]
+__all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
+
+NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
 
 
 class Sliding(Layer):
@@ -370,3 +385,167 @@ class GlobalAvgPool2D(Layer):
     def reach(self, before: Reach) -> Reach:
         """Everything."""
         return replace(before, whole=True)
+
+
+class Residual(CoupledLayer):
+    """Layers with a shortcut around them: they only learn what is to be added to their input.
+
+    y = f(F(x) + S(x)),  F the layers one after the other, S the shortcut
+
+    S is x itself where F keeps its shape; else a projection, a 1 x 1 convolution without bias whose
+    stride is what F shrinks the image by.
+
+    Parameters
+    ----------
+    layers : the layers of F, in order.  The last one usually has no activation of its own.
+    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    optimizer, l2 : for the block's layers that have none of their own.
+    name : how summaries and errors call it.
+
+    Input (channels, height, width), output that of F.
+    Parameters: those of its layers, such as "conv1.weights", and "shortcut.weights".
+    Keeps what its layers keep, and y.
+    Raises ValueError where no stride leads from the input's size to F's, TypeError for what is no
+    layer.
+    Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
+
+    >>> from CNN import CNN
+    >>> block = Residual(Conv2D(8, stride=2), Conv2D(8, activation=None))
+    >>> CNN(block).build((3, 16, 16)).output_shape, sorted(block.parameters)[-1]
+    ((8, 8, 8), 'shortcut.weights')
+    """
+
+    stem = "residual"
+
+    def __init__(
+        self,
+        *layers: Layer,
+        activation: str | Activation | None = "leaky_relu",
+        optimizer: Any = None,
+        l2: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer, l2=l2)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Residual: expected layers such as Conv2D(8), got {layer!r}")
+        if not layers:
+            raise ValueError("Residual: expected at least one layer, got none")
+        self.layers = list(layers)
+        self.activation = activation_named(activation)
+        self.shortcut: Conv2D | None = None
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.expects_volume(input_shape)
+        self.activation.use(setup.kernels)
+        give_names(self.layers)
+        if any("." in layer.name for layer in self.layers):
+            raise ValueError(f"{self.label}: names of layers inside a block may have no dot")
+        shape = input_shape
+        for number, layer in enumerate(self.layers):
+            layer.number = (self.number + 1) * NUMBERS_IN_BLOCK + number
+            shape = layer.build(shape, setup)
+        self.shortcut = None if shape == input_shape else self._projection(input_shape, shape)
+        if self.shortcut is not None and self.shortcut.build(input_shape, setup) != shape:
+            raise ValueError(
+                f"{self.label}: its layers make {shape} of {input_shape}, but a strided shortcut "
+                f"makes {self.shortcut.output_shape}; use strides and padding='same' inside"
+            )
+        self.parameters = Inner(self._named(), "parameters")
+        self.buffers = Inner(self._named(), "buffers")
+        return shape
+
+    def _projection(self, before: Shape, after: Shape) -> Conv2D:
+        """A 1 x 1 convolution that makes F's output shape of its input's."""
+        if len(after) != 3:
+            raise ValueError(
+                f"{self.label}: its layers give {after}, expected (channels, height, width); "
+                "put Dense and Flatten behind the block"
+            )
+        strides = [-(-n // m) for n, m in zip(before[1:], after[1:], strict=True)]
+        return Conv2D(
+            after[0], 1, stride=(strides[0], strides[1]), activation=None, bias=False,
+            name="shortcut",
+        )  # fmt: skip
+
+    def _named(self) -> dict[str, Layer]:
+        """Every layer of the block by its name, the shortcut last."""
+        return {layer.name: layer for layer in [*self.layers, self.shortcut] if layer is not None}
+
+    def settings_of(self, name: str) -> tuple[Any, float | None]:
+        """The optimizer and L2 factor of the layer that owns a parameter, else the block's."""
+        layer = self._named()[name.split(".")[0]]
+        return layer.optimizer or self.optimizer, self.l2 if layer.l2 is None else layer.l2
+
+    def forward_program(self, x: Array, run: Pass) -> Coupled:
+        """y = f(F(x) + S(x))."""
+        y, memories = yield from forward_chain(self.layers, x, run)
+        straight = x if self.shortcut is None else self.shortcut.forward(x, run)[0]
+        y = self.activation.apply(y + straight)
+        return y, (x, y, memories)
+
+    def backward_program(self, dy: Array, memory: Any) -> Coupled:
+        """dz = dy f'(z); dx is what F and S hand back, added up."""
+        x, y, memories = memory
+        dz = self.activation.gradient(dy, y)
+        dx, gradients = yield from backward_chain(self.layers, dz, memories)
+        if self.shortcut is None:
+            dx = dx + dz
+        else:
+            straight, own = self.shortcut.backward(dz, (x, dz))
+            dx, gradients = dx + straight, [*gradients, own]
+        owners = zip(self._named(), gradients, strict=True)
+        return dx, {f"{name}.{key}": value for name, own in owners for key, value in own.items()}
+
+    def after_step(self, memory: Any) -> None:
+        """Hand each coupled layer its memory (running statistics live there)."""
+        for layer, own in zip(self.layers, memory[2], strict=True):
+            if isinstance(layer, CoupledLayer):
+                layer.after_step(own)
+
+    def fresh(self) -> Layer:
+        """A copy with copies of its layers."""
+        twin: Any = super().fresh()
+        twin.layers = [layer.fresh() for layer in self.layers]
+        return twin
+
+    def describe(self) -> str:
+        """What is inside, and whether the shortcut is a projection."""
+        inside = " + ".join(type(layer).__name__ for layer in self.layers)
+        return f"{inside}{', projected' if self.shortcut is not None else ''}"
+
+    def multiply_adds(self) -> int:
+        """Those of its layers and of the shortcut."""
+        return sum(layer.multiply_adds() for layer in self._named().values())
+
+    def reach(self, before: Reach) -> Reach:
+        """That of its layers."""
+        for layer in self.layers:
+            before = layer.reach(before)
+        return before
+
+
+class Inner(MutableMapping[str, Array]):
+    """The arrays of some layers as one mapping, "layer.array": what is set here is set there."""
+
+    def __init__(self, layers: dict[str, Layer], kind: str) -> None:
+        self._arrays = {name: getattr(layer, kind) for name, layer in layers.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        layer, _, key = name.partition(".")
+        return self._arrays[layer][key]
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        layer, _, key = name.partition(".")
+        self._arrays[layer][key] = array
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("the arrays of a layer inside a block cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        for layer, arrays in self._arrays.items():
+            for key in arrays:
+                yield f"{layer}.{key}"
+
+    def __len__(self) -> int:
+        return sum(map(len, self._arrays.values()))

@@ -52,6 +52,38 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
         yield order[start : start + size]
 
 
+class Average:
+    """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
+
+    After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
+    that the first weights are soon forgotten.
+
+    >>> weights = np.array([0.0])
+    >>> average = Average(0.5, weights)
+    >>> for weights[0] in (11.0, 2.0):
+    ...     average.add()
+    >>> average.swap()
+    >>> weights.round(3).tolist()
+    [3.333]
+    """
+
+    def __init__(self, decay: float, weights: Array) -> None:
+        self.decay, self.weights, self.mean = decay, weights, weights.copy()
+        self.steps = 0
+
+    def add(self) -> None:
+        """The weights after another step."""
+        self.steps += 1
+        keep = min(self.decay, self.steps / (self.steps + 10))
+        self.mean *= self.mean.dtype.type(keep)
+        self.mean += self.mean.dtype.type(1 - keep) * self.weights
+
+    def swap(self) -> None:
+        """The mean in the weights' place and the weights in the mean's."""
+        last = self.weights.copy()
+        self.weights[...], self.mean = self.mean, last
+
+
 class Course:
     """Trains `network` on `data`, validates on `checks` after each epoch, remembers the best.
 
@@ -70,6 +102,7 @@ class Course:
         augment: Augment | None = None,
         shuffle: bool = True,
         patience: int | None = None,
+        average: float = 0.0,
         after_step: AfterStep | None = None,
         progress: bool = True,
         history: History | None = None,
@@ -80,6 +113,7 @@ class Course:
         self.augment, self.shuffle, self.patience = augment, shuffle, patience
         self.after_step, self.progress = after_step, progress
         self.history = history or History()
+        self.average = Average(average, parameters.values) if average else None
         self.per_epoch = math.ceil(len(data) / batch_size)
         self._waited = 0
         self._best_rank: tuple[float, float] | None = None
@@ -98,6 +132,8 @@ class Course:
         finally:
             if self._best:
                 self.parameters.restore(self._best)
+            elif self.average is not None:
+                self.average.swap()
         if self.progress and epoch + 1 < self.epochs:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
         return self.history
@@ -123,6 +159,8 @@ class Course:
                 step_loss, step_right = self.network.train_step(
                     self.data, indices, moment, self.augment
                 )
+                if self.average is not None:
+                    self.average.add()
                 seen, loss, right = seen + len(indices), loss + step_loss, right + step_right
                 running.add(len(indices), step_loss, step_right)
                 if bar.update(len(indices)):
@@ -160,6 +198,8 @@ class Course:
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Validation loss and accuracy; keeps the weights if no epoch was better."""
+        if self.average is not None:
+            self.average.swap()
         result = self.network.evaluate(self.checks)
         rank = (result.accuracy, -result.loss)
         if self._best_rank is None or rank > self._best_rank:
@@ -167,6 +207,8 @@ class Course:
             self.history.best_epoch, self._waited = epoch + 1, 0
         else:
             self._waited += 1
+        if self.average is not None:
+            self.average.swap()
         return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
 
     def _line(self, record: dict[str, Any]) -> str:

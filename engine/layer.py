@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import copy
+from collections.abc import Generator, MutableMapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -96,8 +97,9 @@ class Layer:
         self.l2 = l2  # None: the network's
         self.number = 0  # the place in the network; keys this layer's random numbers
         self.needs_input_gradient = True  # the network's first layer can do without
-        self.parameters: dict[str, Array] = {}
-        self.buffers: dict[str, Array] = {}  # state that training fills but no gradient moves
+        self.parameters: MutableMapping[str, Array] = {}
+        # state that training fills but no gradient moves
+        self.buffers: MutableMapping[str, Array] = {}
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
         self.kernels: Any = None
@@ -131,6 +133,18 @@ class Layer:
     def reach(self, before: Reach) -> Reach:
         """The receptive field behind this layer, given the one before it."""
         return before
+
+    def settings_of(self, name: str) -> tuple[Any, float | None]:
+        """The optimizer and L2 factor of one of its parameters; None: the network's."""
+        return self.optimizer, self.l2
+
+    def fresh(self) -> Layer:
+        """A copy to build anew, which shares nothing that a build or a pass changes."""
+        twin = copy.copy(self)
+        carried = getattr(self, "activation", None)
+        if carried is not None:
+            twin.__dict__["activation"] = copy.copy(carried)
+        return twin
 
     def after_step(self, memory: Any) -> None:
         """Called once a training step with one shard's memory (running statistics live here)."""
@@ -176,6 +190,18 @@ class CoupledLayer(Layer):
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """The pass of a batch that is one shard."""
         return alone(self.backward_program(dy, memory))
+
+
+def give_names(layers: list[Layer]) -> None:
+    """Names such as conv1, conv2 for layers without one; ValueError where two are called alike."""
+    counts: dict[str, int] = {}
+    for layer in layers:
+        counts[layer.stem] = counts.get(layer.stem, 0) + 1
+        layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
+    names = [layer.name for layer in layers]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ValueError(f"two layers are called {double[0]!r}; give each its own name")
 
 
 def alone(program: Coupled) -> Any:

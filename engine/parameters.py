@@ -56,9 +56,10 @@ class Parameters:
             view = self.values[where].reshape(layer.parameters[name].shape)
             view[...] = layer.parameters[name]
             layer.parameters[name] = view
-            if name == "weights":
-                decay[where] = l2 if layer.l2 is None else layer.l2
-            self._place(layer.optimizer or default, where)
+            optimizer, own_l2 = layer.settings_of(name)
+            if name.endswith("weights"):
+                decay[where] = l2 if own_l2 is None else own_l2
+            self._place(optimizer or default, where)
             start += size
         if decay.any():
             self.l2 = decay

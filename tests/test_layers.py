@@ -15,7 +15,7 @@ from engine.activations import ACTIVATIONS, Activation
 from engine.kernels import DIALECTS, choose
 from engine.layer import CoupledLayer, Layer, Pass, Reach, Setup
 from engine.shapes import Shape
-from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from MLP import (
     BatchNorm,
     Dense,
@@ -56,6 +56,9 @@ CASES: list[tuple[Callable[[], Layer], Shape]] = [
     (lambda: Dropout(0.0), (6,)),
     (lambda: BatchNorm(), (3, 4, 5)),
     (lambda: BatchNorm(momentum=0.5, epsilon=1e-2), (6,)),
+    (lambda: Residual(Conv2D(3, 3), Dropout(0.3), Conv2D(3, 3, activation=None)), (3, 4, 5)),
+    (lambda: Residual(Conv2D(4, 3, stride=2), BatchNorm(), Conv2D(4, 3)), (3, 5, 6)),
+    (lambda: Residual(Residual(Conv2D(2, 3)), BatchNorm(), activation="tanh"), (1, 4, 3)),
     (lambda: LeakyReLU(0.1), (3, 4, 5)),
     (lambda: ReLU(), (6,)),
     (lambda: Sigmoid(), (3, 4, 5)),

@@ -223,7 +223,7 @@ def toy(count=50, normalise="centre", channels=1, size=(8, 9)):
 
 def layer_by_layer(network, shape):
     """The same network, kept from tapes."""
-    network.build(shape)._replayable = False
+    network.build(shape).replays = False
     return network
 
 
@@ -430,7 +430,7 @@ EAGER = {
 def test_what_may_do_more_than_call_kernels_is_not_replayed(name):
     network = EAGER[name]()
     steps(network, toy(), (16, 16))
-    assert not network._replayable
+    assert not network.replays
     assert not is_from_tape(network)
 
 
@@ -454,7 +454,7 @@ def test_usual_networks_are_replayed():
     """So that the test above cannot pass because nothing ever is."""
     for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
         network = net().build((1, 8, 9))
-        assert network._replayable
+        assert network.replays
 
 
 def test_a_large_shard_is_not_recorded(monkeypatch):
@@ -600,7 +600,7 @@ def test_use_from_a_tape_is_layer_by_layer_to_the_last_bit(net, images):
     if images == "backwards":  # not in C order: no kernel fetches them
         data = Dataset(data.images[:, :, ::-1], data.labels, data.classes, data.scaling)
     taped, plain = net(threads=2), net(threads=1)
-    plain.build(data.shape)._layers_replay = False
+    plain.build(data.shape).replays_use = False
     for _ in range(2):
         assert taped.scores(data).tobytes() == plain.scores(data).tobytes()
         for network in (taped, plain):
