@@ -7,13 +7,14 @@ The yardstick is NumPy's product of two float32 matrices of 1,024 x 1,024, on on
 measured in the same rounds.  Beside it, in GFLOP/s (2 for each multiply-add of a direct
 convolution, however it is computed, so that a cleverer algorithm may pass 100 %):
 
-- each convolution and dense layer by itself, its kernels called on one shard of 64 images: on one
-  thread, then on all cores at once, each thread with a shard of its own (there the shortest ones
-  also wait for Python's lock, as they do in training);
-- a whole training step of 128 images on all threads, with everything that is no product (pooling,
-  activations, loss, optimizer, Python) counted as time and not as work.
+- each convolution and dense layer by itself, its kernels called on one shard as training cuts it:
+  on one thread, then on all cores at once, each thread with a shard of its own (there the shortest
+  ones also wait for Python's lock, as they do in training);
+- a whole training step of 128 images on one thread and on all, with everything that is no product
+  (pooling, activations, loss, optimizer, Python) counted as time and not as work.
 
-Per cent are medians of the rounds' own ratios.
+The milliseconds are those of one core for 128 images: a profile of the step.  Per cent, and how
+much faster all threads are than one, are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ from CNN import CNN
 from engine.kernels import DEFAULT, DIALECTS
 from engine.layer import Layer
 from engine.machine import machine
+from engine.parallel import shard_slices
 from Filters import Conv2D
 from MLP import Dense
 
-SIDE, SHARD, BATCH = 1024, 64, 128
+SIDE, BATCH = 1024, 128
 FORWARD, INPUT, WEIGHT = "forward", "input gradient", "weight gradient"
 STEP = "training step"
 ONE, ALL = "one core", "all cores"
@@ -129,8 +131,9 @@ def kernel_rate(ours: CNN, steps: Sequence[Step], gigaflops: float, seconds: flo
         return rate_together(steps, gigaflops, seconds)
 
 
-def step_rate(ours: CNN, seconds: float) -> float:
+def step_rate(ours: CNN, threads: int, seconds: float) -> float:
     """GFLOP/s of whole training steps."""
+    ours.workers.threads = threads
     data = random_images(BATCH)
     with ours.workers.ready():
         ours.train_step(data)
@@ -140,19 +143,26 @@ def step_rate(ours: CNN, seconds: float) -> float:
 def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[], float]]:
     """Everything that is timed for a network, by name; alternated with the matrix product."""
     found: dict[str, Callable[[], float]] = {}
+    samples = shard_of(ours)
     for where, threads in ((ONE, 1), (ALL, cores)):
         found[f"{where}: product"] = partial(product_rate, threads, seconds)
         for layer in ours.layers:
             if not isinstance(layer, Conv2D | Dense):
                 continue
-            shards = [layer_calls(layer, SHARD) for _ in range(threads)]
-            gigaflops = layer_flops(layer, SHARD) / 1e9
+            shards = [layer_calls(layer, samples) for _ in range(threads)]
+            gigaflops = layer_flops(layer, samples) / 1e9
             for name in products(layer):
                 calls = [shard[name] for shard in shards]
                 key = f"{where}: {layer.name} {name}"
                 found[key] = partial(kernel_rate, ours, calls, gigaflops, seconds)
-    found[f"{ALL}: {STEP}"] = partial(step_rate, ours, 2 * seconds)
+        found[f"{where}: {STEP}"] = partial(step_rate, ours, threads, 2 * seconds)
     return found
+
+
+def shard_of(ours: CNN) -> int:
+    """Images in one shard of a batch of 128."""
+    cut = shard_slices(BATCH, ours.sample_bytes, ours.kernels.SHARING)[0]
+    return cut.stop - cut.start
 
 
 # --- telling ---------------------------------------------------------------------------------
@@ -163,28 +173,29 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
     one, every = (statistics.median(found[f"{where}: product"]) for where in (ONE, ALL))
     lines = [
         f"{title}: the product gives {one:.0f} GFLOP/s on one core, {every:.0f} on {cores}",
-        f"{'':<34}{'one core':>20}{f'{cores} cores':>24}",
-        f"{'':<34}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>14}{'product':>10}",
+        f"{'':<30}{'one core':>28}{f'{cores} cores':>22}",
+        f"{'':<30}{'ms':>8}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>12}{'product':>10}",
     ]
     for layer in ours.layers:
         if isinstance(layer, Conv2D | Dense):
             for name in products(layer):
                 words = f"{layer.name:<14}{name}"
-                lines.append(_line(words, f"{layer.name} {name}", found))
-    lines.append(_line(f"{STEP} of {BATCH}, all threads", STEP, found))
+                flops = layer_flops(layer, BATCH)
+                lines.append(_line(words, f"{layer.name} {name}", flops, found))
+    lines.append(_line(f"{STEP} of {BATCH}", STEP, step_flops(ours, BATCH), found))
+    faster = ratios(found[f"{ALL}: {STEP}"], found[f"{ONE}: {STEP}"])
+    lines.append(f"{cores} threads against one: {statistics.median(faster):.2f} times the speed")
     return "\n".join(lines)
 
 
-def _line(words: str, key: str, found: Mapping[str, Sequence[float]]) -> str:
+def _line(words: str, key: str, flops: int, found: Mapping[str, Sequence[float]]) -> str:
     cells = []
-    for where, width in ((ONE, 10), (ALL, 14)):
-        speeds = found.get(f"{where}: {key}")
-        if speeds is None:
-            cells.append(" " * (width + 10))
-            continue
+    for where, width in ((ONE, 10), (ALL, 12)):
+        speeds = found[f"{where}: {key}"]
         share = statistics.median(ratios(speeds, found[f"{where}: product"]))
         cells.append(f"{statistics.median(speeds):{width}.1f}{share:10.0%}")
-    return f"{words:<34}" + "".join(cells)
+    milliseconds = flops / statistics.median(found[f"{ONE}: {key}"]) / 1e6
+    return f"{words:<30}{milliseconds:8.2f}" + "".join(cells)
 
 
 def main() -> None:

@@ -380,7 +380,8 @@ def threads() -> Figure:
 
 # --- tapes -----------------------------------------------------------------------------------
 
-BY_LAYERS, FROM_TAPE = 3_100, 9_000  # steps per second of one image, system D's network
+# Steps per second of one image, system D's network: python -m benchmarks.tape
+BY_LAYERS, FROM_TAPE = 1e6 / 202, 1e6 / 84
 
 
 def tape() -> Figure:

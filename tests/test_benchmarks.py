@@ -156,8 +156,9 @@ def test_the_rooflines_table_gives_a_line_to_every_product():
     ours = network("D")
     found = {key: [10.0, 20.0] for key in roofline.contestants(ours, cores=2, seconds=0)}
     lines = roofline.table("D, compiled", ours, found, cores=2).splitlines()
-    assert len(lines) == 3 + (2 + 3 + 3 + 3) + 1
-    assert all(line.rstrip().endswith("100%") for line in lines[3:])
+    assert len(lines) == 3 + (2 + 3 + 3 + 3) + 2  # the step, and what threads gain
+    assert all(line.rstrip().endswith("100%") for line in lines[3:-1])
+    assert lines[-1] == "2 threads against one: 1.00 times the speed"
     assert max(map(len, lines)) <= 100
 
 
