@@ -1,5 +1,7 @@
 # make run    train the network in main.py (arguments: make run ARGS="--epochs 3")
 # make test   lint, type-check and run every test, offline
+# make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
+# make table  write the README's table from results/
 # make clean  remove the environment and the caches; results stay
 
 # The first of these that is Python 3.11 or newer; name another with make PYTHON=...
@@ -8,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test format clean
+.PHONY: run test results table format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -18,6 +20,13 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q $(ARGS)
+
+results: .venv/run.stamp
+	$(BIN)/python -m examples $(ARGS)
+	$(BIN)/python -m examples.table
+
+table: .venv/run.stamp
+	$(BIN)/python -m examples.table
 
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
