@@ -267,7 +267,7 @@ class BatchNorm(CoupledLayer):
 
     def forward_program(self, x: Array, run: Pass) -> Coupled:
         """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
-        rows = x.reshape(x.shape[0], -1)  # (channels, everything else)
+        rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
         if run.training:
             count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
@@ -276,32 +276,29 @@ class BatchNorm(CoupledLayer):
                     "perhaps the last of the epoch, with no height and width); choose a "
                     "batch_size of at least 2 that leaves no single image over"
                 )
-            mean = (yield rows.sum(axis=1)) / count
+            mean = (yield self.kernels.bias_gradient(rows)) / count
             centred = rows - mean[:, None]
-            variance = (yield np.einsum("ci,ci->c", centred, centred)) / count
+            variance = (yield self.kernels.row_products(centred, centred)) / count
         else:
             count, mean = 0, self.buffers["running_mean"]
             variance = self.buffers["running_variance"]
             centred = rows - mean[:, None]
         inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
-        centred *= inverse[:, None]
-        y = centred * self.parameters["scale"][:, None]
-        y += self.parameters["shift"][:, None]
+        scale, shift = self.parameters["scale"], self.parameters["shift"]
+        y = self.kernels.normalise_(centred, inverse, scale, shift)
         return y.reshape(x.shape), (centred, inverse, mean, variance, count)
 
     def backward_program(self, dy: Array, memory: Any) -> Coupled:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
         xhat, inverse, _, _, count = memory
-        rows = dy.reshape(dy.shape[0], -1)
-        factor = (self.parameters["scale"] * inverse)[:, None]
-        shift, scale = rows.sum(axis=1), np.einsum("ci,ci->c", rows, xhat)
+        rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
+        factor = self.parameters["scale"] * inverse
+        shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
         gradients = {"scale": scale, "shift": shift}
         if not count:  # running statistics do not depend on x
-            return (rows * factor).reshape(dy.shape), gradients
-        total = (yield np.stack([shift, scale])) / count
-        dx = rows - total[0][:, None]
-        dx -= xhat * total[1][:, None]
-        dx *= factor
+            return (rows * factor[:, None]).reshape(dy.shape), gradients
+        mean, product = (yield np.stack([shift, scale])) / count
+        dx = self.kernels.normalise_gradient(rows, xhat, mean, product, factor)
         return dx.reshape(dy.shape), gradients
 
     def after_step(self, memory: Any) -> None:

@@ -458,3 +458,33 @@ def test_drop_compares_and_scales(kernels, dtype=np.float32):
     assert y.dtype == dtype
     assert kernels.drop(x, bits, 65535).tolist() == [0, 0, 0, 0, 5 * 65536]
     assert np.isnan(kernels.drop(np.array([np.nan], dtype), bits[:1], 1)).all()  # not hidden
+
+
+def rows_of(random, *shape):
+    return random.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 64, 100])
+def test_row_products(kernels, length):
+    """Whole vectors and what is left over; in float64 by hand."""
+    random = np.random.default_rng(length)
+    a, b = rows_of(random, 3, length), rows_of(random, 3, length)
+    expected = [sum(float(x) * float(y) for x, y in zip(a[c], b[c], strict=True)) for c in range(3)]
+    found = kernels.row_products(a, b)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_normalise_and_its_gradient(kernels):
+    random = np.random.default_rng(3)
+    rows, dy = rows_of(random, 3, 37), rows_of(random, 3, 37)
+    inverse, scale, shift, product = (rows_of(random, 3) for _ in range(4))
+    xhat = rows.copy()
+    y = kernels.normalise_(xhat, inverse, scale, shift)
+    by_hand = rows.astype(np.float64) * inverse[:, None]
+    np.testing.assert_allclose(xhat, by_hand, rtol=1e-6)
+    np.testing.assert_allclose(y, by_hand * scale[:, None] + shift[:, None], rtol=1e-5, atol=1e-6)
+    dx = kernels.normalise_gradient(dy, xhat, shift, product, scale)
+    expected = (dy - shift[:, None] - by_hand * product[:, None]) * scale[:, None]
+    np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-5)
+    assert y.dtype == dx.dtype == np.float32

@@ -254,7 +254,7 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
     """Two normalisations in a row: outputs, running averages and all gradients agree."""
     random = np.random.default_rng(8)
     x, dy = 2 + 3 * random.standard_normal((2, *shape, 12))
-    setup = Setup(random, np.dtype(np.float64), None)
+    setup = Setup(random, np.dtype(np.float64), choose())
     layers = [BatchNorm(name="one"), BatchNorm(name="two", epsilon=0.5)]
     for layer in layers:
         layer.build(shape, setup)

@@ -386,6 +386,30 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     return y
 
 
+# --- normalisation: rows (channels, everything else) -------------------------------------------
+
+
+def row_products(a: Array, b: Array) -> Array:
+    """s[c] = sum over k of a[c, k] b[c, k]."""
+    return np.einsum("ci,ci->c", a, b)
+
+
+def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
+    """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
+    rows *= inverse[:, None]
+    y = rows * scale[:, None]
+    y += shift[:, None]
+    return y
+
+
+def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
+    """dx = factor (dy - mean - xhat product), channel by channel."""
+    dx = dy - mean[:, None]
+    dx -= xhat * product[:, None]
+    dx *= factor[:, None]
+    return dx
+
+
 # --- optimizer updates: in place on flat vectors; the gradient g is used up as scratch ---------
 
 

@@ -20,6 +20,7 @@ from engine.kernels.compiled.fully_connected import (
     dense,
     dense_input_gradient,
     dense_weight_gradient,
+    row_products,
 )
 from engine.kernels.compiled.pointwise import (
     adadelta_,
@@ -27,6 +28,8 @@ from engine.kernels.compiled.pointwise import (
     drop,
     leaky_relu_,
     leaky_relu_gradient,
+    normalise_,
+    normalise_gradient,
     rmsprop_,
     sgd_,
     sigmoid_,
@@ -56,6 +59,7 @@ __all__ = [
     "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
     "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "dense", "dense_input_gradient",
     "dense_weight_gradient", "drop", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
-    "max_pool_gradient", "rmsprop_", "sgd_", "sigmoid_", "sigmoid_gradient", "softmax_",
+    "max_pool_gradient", "normalise_", "normalise_gradient", "rmsprop_", "row_products", "sgd_",
+    "sigmoid_", "sigmoid_gradient", "softmax_",
     "softmax_gradient", "tanh_", "tanh_gradient",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import flat, vector_lanes, zeros
 from engine.kernels.compiled.vectors import (
+    inner,
     lanes,
     leaky,
     outer,
@@ -165,6 +166,28 @@ def bias_gradient(dy: Array, out: Array | None = None) -> Array:
         call(np.copyto, sums, dy.reshape(-1))
         return sums
     call(_row_sums, flat(dy), len(dy), dy.size // len(dy), _one_and_zero(dy.dtype), sums)
+    return sums
+
+
+@compiled
+def _row_products(a, b, count, length, zero, sums):
+    """sums[r] = the product of row r of a with row r of b."""
+    width = lanes(a)
+    for r in range(count):
+        at, end = r * length, (r + 1) * length
+        block = started(zero, 0, 1, 1)
+        while at + width <= end:
+            block = inner(block, a, (at,), b, (at,), None)
+            at += width
+        if at < end:
+            block = inner(block, a, (at,), b, (at,), end - at)
+        sums[r] = total(block)
+
+
+def row_products(a: Array, b: Array) -> Array:
+    """s[c] = sum over k of a[c, k] b[c, k]."""
+    sums = np.empty(len(a), a.dtype)
+    call(_row_products, flat(a), flat(b), len(a), a.size // len(a), zeros(1, a.dtype), sums)
     return sums
 
 

@@ -81,6 +81,46 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     return y
 
 
+# --- normalisation: rows (channels, everything else) -------------------------------------------
+
+
+@compiled
+def _normalise(rows, inverse, scale, shift, y):
+    length = len(rows) // len(inverse)
+    for c in range(len(inverse)):
+        i, s, t = inverse[c], scale[c], shift[c]
+        xhat, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+        for k in range(length):
+            h = xhat[k] * i
+            xhat[k] = h
+            out[k] = h * s + t
+
+
+def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
+    """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
+    y = np.empty(rows.shape, rows.dtype)
+    call(_normalise, rows.reshape(-1), inverse, scale, shift, y.reshape(-1))
+    return y
+
+
+@compiled
+def _normalise_gradient(dy, xhat, mean, product, factor, dx):
+    length = len(dy) // len(mean)
+    for c in range(len(mean)):
+        m, p, f = mean[c], product[c], factor[c]
+        given, h = dy[c * length : (c + 1) * length], xhat[c * length : (c + 1) * length]
+        out = dx[c * length : (c + 1) * length]
+        for k in range(length):
+            out[k] = (given[k] - m - h[k] * p) * f
+
+
+def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
+    """dx = factor (dy - mean - xhat product), channel by channel."""
+    dx = np.empty(dy.shape, dy.dtype)
+    call(_normalise_gradient, flat(dy), flat(xhat), mean, product, factor, dx.reshape(-1))
+    return dx
+
+
 # --- optimizer updates: in place on flat vectors -----------------------------------------------
 
 
