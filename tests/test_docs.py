@@ -44,6 +44,8 @@ EXPECTED = {
     "softmax_ leaky_relu_gradient sigmoid_gradient tanh_gradient softmax_gradient",
     "Dropout": "Dropout Pass.draw drop",
     "Batch normalisation": "BatchNorm.forward_program BatchNorm.backward_program CoupledLayer",
+    "Residual blocks": "Residual Residual.backward_program",
+    "The running mean of the weights": "Average",
     "Initialisers": "draw_weights",
     "Losses": "MSE CrossEntropy one_hot Loss.targets",
     "L2 and weight decay": "Parameters.penalty AdamW",
