@@ -1,0 +1,13 @@
+"""One short script for each published system reproduced here; `python -m examples` runs all.
+
+    a_lab                the lab course's network and all that its task asks for
+    b_keras_pipeline     the Keras pipeline, on its own 625 images and on all of MNIST
+    c_two_convolutions   two convolutions and a softmax, image by image
+    c_resnet             the residual network that system C wishes for
+    d_batch_of_one       sigmoids and squared error, one epoch of single images
+    e_fashion_cnn        the large network on clothes
+    e_mlps               the six networks without convolutions
+    records              how far small networks go: fast, small, and best
+
+`table` writes the README's table from what they left in results/.
+"""

@@ -1,0 +1,60 @@
+"""What system C wishes for: a small residual network, on all of MNIST.
+
+    python -m examples.c_resnet
+
+A block learns only what is to be added to its input, so the gradient has a straight way back (He et
+al. 2016).  The first block keeps its shape and adds the input itself; the other two halve the image
+and double the channels, so that their shortcuts are 1 x 1 convolutions with a stride of two.
+"""
+
+import time
+
+from CNN import CNN
+from examples.common import Claim, finish, folder_of, images, parse
+from Filters import Conv2D, GlobalAvgPool2D, Residual
+from MLP import Adam, BatchNorm, Dense, OneCycle, ReLU
+
+CLAIM = Claim("c-resnet", "C", "a small residual network, 5 epochs", None, 99.0)
+
+
+def block(filters: int, stride: int = 1) -> Residual:
+    """Two convolutions, each normalised, around which the input goes."""
+    return Residual(
+        Conv2D(filters, 3, stride=stride, activation=None, bias=False), BatchNorm(), ReLU(),
+        Conv2D(filters, 3, activation=None, bias=False), BatchNorm(),
+        activation="relu",
+    )  # fmt: skip
+
+
+def network(seed: int = 0, **settings) -> CNN:
+    """Three blocks of 16, 32 and 64 filters."""
+    return CNN(
+        Conv2D(16, 3, activation="relu"),  # 28 x 28
+        block(16),
+        block(32, stride=2),  # -> 14 x 14
+        block(64, stride=2),  # -> 7 x 7
+        GlobalAvgPool2D(),  # -> 64 numbers
+        Dense(10, "softmax"),
+        loss="cross_entropy",
+        optimizer=Adam(OneCycle(0.01)),
+        seed=seed,
+        **settings,
+    )
+
+
+def main(arguments=None) -> dict[str, float]:
+    """Returns the test accuracy in per cent."""
+    options = parse(__doc__, arguments)
+    results = folder_of(CLAIM, options)
+    if results is None:
+        return {}
+    data, begun = images("mnist", options, normalise="standard"), time.perf_counter()
+    model = network(threads=options.threads)
+    epochs = 3 if options.quick else 5
+    model.fit(data.train, data.validation, epochs=epochs, batch_size=128)
+    recipe = {"epochs": epochs, "batch_size": 128}
+    return {CLAIM.name: finish(CLAIM, model, data, recipe, results, begun)}
+
+
+if __name__ == "__main__":
+    main()

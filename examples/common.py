@@ -1,0 +1,138 @@
+"""What the examples share: the command line, a folder that tells when it is done, a table line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from CNN import CNN
+from Datasets import Digits, Splits, from_arrays, load
+from engine.machine import machine
+from experiment import report
+from insight.results import Results
+
+RESULTS = Path(__file__).parent.parent / "results"
+DONE = "result.json"  # written last: where it is, the run is over
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A line of the table: what a published system reports, and what ours is to reach.
+
+    name     the folder under results/
+    system   the letter of the system
+    what     the network and its training in a few words
+    reports  what they report, in per cent, or None; `note` says it in words where it is no accuracy
+    target   what ours is to reach, in per cent, or None
+    part     which images count: "test" or "validation"
+    seconds  their time in words
+    """
+
+    name: str
+    system: str
+    what: str
+    reports: float | None
+    target: float | None
+    part: str = "test"
+    seconds: str = ""
+    note: str = ""
+
+
+def parse(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What every example can be told."""
+    lines = (description or "").split("\n")
+    parser = argparse.ArgumentParser(description=lines[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute's version on small digits, not kept"
+    )
+    parser.add_argument("--again", action="store_true", help="run also what is done already")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where the data set is")
+    parser.add_argument("--threads", type=int, help="how many; all cores otherwise")
+    parser.add_argument("--output", type=Path, default=RESULTS, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def images(name: str, options: argparse.Namespace, **settings: Any) -> Splits:
+    """A data set; in a quick run scikit-learn's digits, enlarged from 8 x 8 to 28 x 28 pixels."""
+    if not options.quick:
+        return load(name, folder=options.data_dir, **settings)
+    small = Digits()
+    parts = [small.train, small.validation, small.test]
+    pixels = np.concatenate([part.images for part in parts]).repeat(3, axis=2).repeat(3, axis=3)
+    return from_arrays(
+        np.pad(pixels, ((0, 0), (0, 0), (2, 2), (2, 2))),
+        np.concatenate([part.labels for part in parts]),
+        sizes=tuple(len(part) for part in parts),
+        normalise=settings.get("normalise", "centre"),
+        pixel_range=(0, 16),
+        name="Digits, enlarged",
+    )
+
+
+def folder_of(claim: Claim, options: argparse.Namespace) -> Results | None:
+    """Where this run writes; None where it is done already."""
+    base = options.output / "quick" if options.quick else options.output
+    path = base / claim.name
+    if (path / DONE).exists() and not (options.again or options.quick):
+        print(f"{claim.name}: done already ({path}); --again repeats it")
+        return None
+    path.mkdir(parents=True, exist_ok=True)
+    (path / DONE).unlink(missing_ok=True)
+    print(f"\n=== {claim.name}: {claim.what} ===\n", flush=True)
+    return Results(path)
+
+
+def seeds(options: argparse.Namespace) -> list[int]:
+    """Of runs whose figure is a mean; the last one, 0, is the one that is shown in pictures."""
+    return [0] if options.quick else [4, 3, 2, 1, 0]
+
+
+def finish(
+    claim: Claim,
+    network: CNN,
+    data: Splits,
+    recipe: Mapping[str, Any],
+    results: Results,
+    begun: float,
+    accuracies: Sequence[float] = (),
+    **more: Any,
+) -> float:
+    """Write pictures, report and the table's line; returns the accuracy that counts (per cent).
+
+    accuracies : those of several seeds, in per cent, whose mean counts; else it is the network's.
+    """
+    scores = report(network, data, {**recipe, "seed": network.seed}, results, begun)
+    accuracy = 100 * scores.metrics.accuracy
+    if accuracies:
+        accuracy = statistics.mean(accuracies)
+        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+        more |= {"spread": spread, "of_each_seed": list(accuracies)}
+    write_line(claim, results, accuracy, network.history.seconds, network.parameter_count, **more)
+    return accuracy
+
+
+def write_line(
+    claim: Claim, results: Results, accuracy: float, seconds: float, parameters: int, **more: Any
+) -> None:
+    """The file that ends a run and from which the table is made."""
+    line = {
+        **asdict(claim), "ours": accuracy, "our_seconds": seconds, "parameters": parameters,
+        "machine": machine(), "date": time.strftime("%Y-%m-%d"), **more,
+    }  # fmt: skip
+    results.write_json(Path(DONE).stem, line)
+    compared = "" if claim.reports is None else f", they report {claim.reports:.2f} %"
+    print(f"{claim.name}: {accuracy:.2f} % {claim.part}{compared}; {seconds:.1f} s of training")
+
+
+def lines(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """All lines that runs have left, in the order of systems and names."""
+    found = [json.loads(path.read_text("utf-8")) for path in folder.glob(f"*/{DONE}")]
+    return sorted(found, key=lambda line: (line["system"], line["name"]))

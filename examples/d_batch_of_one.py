@@ -1,0 +1,87 @@
+"""System D: sigmoids and squared error, 50,000 images one at a time, once.
+
+    python -m examples.d_batch_of_one
+
+Published: sentomarco, "Convolutional Neural Network from scratch", the default of main.py there.
+Recipe: each image scaled by itself, batches of one image, one epoch in file order; dense layers
+with Adam at 0.01 (or SGD at 0.5), convolutions with SGD at 0.01 that decays.  It reports 90.5 % of
+the test images (91.06 on its page; with SGD 89.2) after 55 minutes.
+
+Ours has the very same network: 10,918 parameters.  Every step counts when each image is seen once,
+so the first weights are scaled for images of variance 1: filters halved, lest the sigmoids start
+saturated; dense layers twice and four times as large, as the sigmoid's slope of 1/4 wants (Glorot
+and Bengio 2010); and the outputs begin at the share of a class, 1/10, instead of 1/2.  After one
+epoch single runs lie some tenths of a per cent apart, so the figure is the mean of five seeds.
+"""
+
+import math
+import time
+
+from CNN import CNN
+from engine.optimizers import Optimizer
+from examples.common import Claim, finish, folder_of, images, parse, seeds
+from Filters import Conv2D, MaxPool2D
+from MLP import SGD, Adam, Dense, OneCycle
+
+SCALES = (0.5, 0.5, 2, 4)  # of the first weights
+CLAIMS = {
+    "d-adam": Claim("d-adam", "D", "dense layers with Adam, batch 1, 1 epoch", 91.06, 97.0,
+                    seconds="55 min"),
+    "d-sgd": Claim("d-sgd", "D", "dense layers with SGD, batch 1, 1 epoch", 89.20, 95.0),
+}  # fmt: skip
+
+
+def optimizers(name: str) -> tuple[Optimizer, Optimizer]:
+    """One for the filters, one for the dense layers; rates chosen on validation images."""
+    if name == "d-adam":
+        return Adam(OneCycle(0.0015, warm=0.02)), Adam(OneCycle(0.0025, warm=0.02))
+    return SGD(OneCycle(0.05, warm=0.02)), SGD(OneCycle(0.5, warm=0.02))
+
+
+def network(name: str = "d-adam", seed: int = 0, **settings) -> CNN:
+    """The network, built for MNIST, its first weights scaled."""
+    filters, dense = optimizers(name)
+    made = CNN(
+        Conv2D(8, 3, optimizer=filters),  # 28 x 28, padded, leaky ReLU
+        MaxPool2D(2),  # -> 14
+        Conv2D(2, 3, optimizer=filters),
+        MaxPool2D(2),  # -> 7
+        Dense(98),  # 98 -> 98, sigmoid
+        Dense(10),  # sigmoid
+        loss="mse",
+        optimizer=dense,
+        seed=seed,
+        **settings,
+    ).build((1, 28, 28))
+    learning = [layer for layer in made.layers if layer.parameters]
+    for layer, factor in zip(learning, SCALES, strict=True):
+        layer.parameters["weights"] *= factor
+    learning[-1].parameters["bias"][...] = math.log(1 / 9)  # sigmoid of it is 1/10
+    return made
+
+
+def main(arguments=None) -> dict[str, float]:
+    """A sanity check, then both ways to train; returns the test accuracy of each in per cent."""
+    options, found = parse(__doc__, arguments), {}
+    for name, claim in CLAIMS.items():
+        results = folder_of(claim, options)
+        if results is None:
+            continue
+        data, begun = images("mnist", options, normalise="per-image"), time.perf_counter()
+        epochs, shows, tested = (10, 1.0, []) if options.quick else (1, 0.25, [])
+        for seed in seeds(options):
+            model = network(name, seed, threads=options.threads)
+            if seed == 0:
+                model.sanity_check(data.train, images=30, epochs=100)
+            model.fit(
+                data.train, data.validation, epochs=epochs, batch_size=1,
+                preview=None if seed else shows, preview_folder=results.path / "previews",
+            )  # fmt: skip
+            tested.append(100 * model.evaluate(data.test).accuracy)
+        recipe = {"epochs": epochs, "batch_size": 1}
+        found[name] = finish(claim, model, data, recipe, results, begun, tested)
+    return found
+
+
+if __name__ == "__main__":
+    main()

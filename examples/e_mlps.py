@@ -1,0 +1,65 @@
+"""System E without convolutions: 784-128-64-10 on MNIST and on Fashion-MNIST, three ways each.
+
+    python -m examples.e_mlps
+
+Published: devvrath123/neuralnetworksfromscratch.  Recipe: 100 epochs, batches of 64, SGD with
+momentum 0.9; plain (rate 0.001), with dropout of 0.2 (rate 0.01, decaying by 0.0005 an epoch), and
+with dropout and an L2 penalty of 0.001 (which that code divides by the size of the batch).
+"""
+
+import time
+
+from CNN import CNN
+from examples.common import Claim, finish, folder_of, images, parse
+from MLP import SGD, Dense, Dropout, InverseTime
+
+THEIRS = {  # test accuracy in per cent
+    ("mnist", "plain"): 97.67,
+    ("mnist", "dropout"): 98.22,
+    ("mnist", "dropout-l2"): 98.21,
+    ("fashion-mnist", "plain"): 89.21,
+    ("fashion-mnist", "dropout"): 90.07,
+    ("fashion-mnist", "dropout-l2"): 90.18,
+}
+
+
+def network(kind: str = "plain", seed: int = 0, **settings) -> CNN:
+    """109,386 parameters."""
+    rate = 0.001 if kind == "plain" else InverseTime(0.01, 0.0005)
+    return CNN(
+        Dense(128, "leaky_relu", initialiser="he_normal"),
+        *([] if kind == "plain" else [Dropout(0.2)]),
+        Dense(64, "leaky_relu", initialiser="he_normal"),
+        *([] if kind == "plain" else [Dropout(0.2)]),
+        Dense(10, "softmax", initialiser="he_normal"),
+        loss="cross_entropy",
+        optimizer=SGD(rate, momentum=0.9),
+        l2=0.001 / 64 if kind == "dropout-l2" else 0.0,
+        seed=seed,
+        **settings,
+    )
+
+
+def main(arguments=None) -> dict[str, float]:
+    """All six; returns the test accuracy of each in per cent."""
+    options, found = parse(__doc__, arguments), {}
+    for (name, kind), theirs in THEIRS.items():
+        words = {"plain": "plain", "dropout": "dropout", "dropout-l2": "dropout and L2"}[kind]
+        claim = Claim(
+            f"e-mlp-{name}-{kind}", "E", f"MLP on {name}, {words}, 100 epochs", theirs, theirs
+        )
+        results = folder_of(claim, options)
+        if results is None:
+            continue
+        data = images(name, options, sizes=(55_000, 5_000, 10_000), normalise="standard")
+        begun = time.perf_counter()
+        model = network(kind, threads=options.threads)
+        epochs = 20 if options.quick else 100
+        model.fit(data.train, data.validation, epochs=epochs, batch_size=64)
+        recipe = {"epochs": epochs, "batch_size": 64, "kind": kind}
+        found[claim.name] = finish(claim, model, data, recipe, results, begun)
+    return found
+
+
+if __name__ == "__main__":
+    main()

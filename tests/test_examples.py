@@ -1,0 +1,160 @@
+"""The examples in their quick form, and the README's table of results."""
+
+import json
+
+import pytest
+
+from examples import (
+    a_lab,
+    b_keras_pipeline,
+    c_resnet,
+    c_two_convolutions,
+    d_batch_of_one,
+    e_fashion_cnn,
+    e_mlps,
+    records,
+    table,
+)
+from examples.common import DONE, RESULTS, Claim, lines, write_line
+from insight.results import Results
+
+# What each reaches on the small digits must stay above this, in per cent; by chance it is 10.
+FLOORS = [
+    (a_lab, {"a-lab-70-30": 80, "a-lab-standard": 80}),
+    (b_keras_pipeline, {"b-pipeline-625": 70, "b-pipeline-mnist": 90}),
+    (c_two_convolutions, {"c-two-convolutions": 70}),
+    (c_resnet, {"c-resnet": 90}),
+    (d_batch_of_one, {"d-adam": 80, "d-sgd": 70}),
+    (e_fashion_cnn, {"e-fashion-cnn": 85}),
+    (
+        e_mlps,
+        {
+            f"e-mlp-{name}-{kind}": 85
+            for name in ("mnist", "fashion-mnist")
+            for kind in ("plain", "dropout", "dropout-l2")
+        },
+    ),
+    (records, {"record-fast": 90, "record-small": 90, "record-best": 90}),
+]
+
+
+@pytest.mark.parametrize(
+    ("example", "floors"), FLOORS, ids=[example.__name__ for example, _ in FLOORS]
+)
+def test_quick_form(example, floors, tmp_path, capsys):
+    """It learns, leaves its report and its line, and writes nowhere else."""
+    found = example.main(["--quick", "--output", str(tmp_path)])
+    assert list(found) == list(floors)
+    for name, floor in floors.items():
+        assert found[name] > floor, name
+        folder = tmp_path / "quick" / name
+        line = json.loads((folder / DONE).read_text("utf-8"))
+        assert line["ours"] == pytest.approx(found[name])
+        assert line["our_seconds"] > 0
+        for file in ("report.html", "metrics.json", "settings.json", "history.json"):
+            assert (folder / file).stat().st_size > 100
+        assert len(list(folder.glob("*.png"))) >= 9
+    assert [path.name for path in tmp_path.iterdir()] == ["quick"]
+
+
+def test_networks_have_the_published_sizes():
+    """Parameters as SYSTEM A to E have them; the small record stays under its limit."""
+    sizes = {
+        a_lab.network: 2_834,
+        b_keras_pipeline.network: 1_199_882,
+        d_batch_of_one.network: 10_918,
+        e_fashion_cnn.network: 1_736_714,
+        e_mlps.network: 109_386,
+    }
+    for make, count in sizes.items():
+        given = ["sgd"] if make is b_keras_pipeline.network else []
+        assert make(*given).build((1, 28, 28)).parameter_count == count
+    small = records.network("small", 0.1).build((1, 28, 28))
+    assert small.parameter_count < 20_000
+
+
+# --- done or not -----------------------------------------------------------------------------
+
+LINE = {
+    "reports": 90.0, "target": 95.0, "part": "test", "seconds": "", "note": "",
+    "ours": 96.0, "our_seconds": 12.34, "parameters": 10, "date": "2026-01-01",
+    "machine": {"processor": "Some CPU", "cores": 2},
+}  # fmt: skip
+
+
+def test_what_is_done_is_not_run_again(tmp_path, capsys, monkeypatch):
+    claim = Claim("c-resnet", "C", "a network", None, 99.0)
+    (tmp_path / "c-resnet").mkdir()
+    write_line(claim, Results(tmp_path / "c-resnet"), 99.1, 3.0, 10)
+    monkeypatch.setattr(c_resnet, "network", lambda **_: pytest.fail("it ran again"))
+    assert c_resnet.main(["--output", str(tmp_path)]) == {}
+    assert "done already" in capsys.readouterr().out
+
+
+def test_a_run_that_stops_halfway_is_not_done(tmp_path, monkeypatch):
+    """The old line must not stand for the new, broken run."""
+    (tmp_path / "c-resnet").mkdir()
+    (tmp_path / "c-resnet" / DONE).write_text("{}")
+
+    def stops(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(c_resnet, "network", stops)
+    monkeypatch.setattr(c_resnet, "images", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        c_resnet.main(["--again", "--output", str(tmp_path)])
+    assert not (tmp_path / "c-resnet" / DONE).exists()
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+NAMES = ("first", "second", "third")
+
+
+def put_line(folder, name, **changes):
+    (folder / name).mkdir()
+    line = LINE | {"name": name, "system": "A", "what": name.title()} | changes
+    (folder / name / DONE).write_text(json.dumps(line), "utf-8")
+
+
+def test_the_table_has_a_line_for_each_result_and_none_besides(tmp_path):
+    put_line(tmp_path, "second", system="B", ours=94.5, reports=None, our_seconds=75)
+    put_line(tmp_path, "first", note="8 of 10", seconds="55 min", spread=0.123)
+    put_line(tmp_path, "third", system="B", part="validation", target=None, remark="9 of 10;")
+    (tmp_path / "not-yet").mkdir()
+    text = table.table(lines(tmp_path)).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text[:5]]
+    assert cells[0] == list(table.HEADS)
+    first, second, third = (f"[{n.title()}](results/{n})" for n in NAMES)
+    assert cells[2:] == [
+        ["A", first, "8 of 10", "**96.00 %** ± 0.12", "55 min", "12.3 s"],
+        ["B", second, "", "**94.50 %**, 0.50 short of 95", "", "1 min 15 s"],
+        ["B", third, "90.00 %", "9 of 10; **96.00 %** (validation)", "", "12.3 s"],
+    ]
+    assert text[-1] == "Measured on Some CPU, 2 cores."
+    assert len(text) == 7
+
+
+def test_the_table_goes_between_its_marks():
+    text = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
+    new = table.put(text, "new\n")
+    assert new == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    assert table.put(new, "new\n") == new
+    with pytest.raises(ValueError, match="to put the table between"):
+        table.put("no marks", "new\n")
+
+
+def test_the_readme_says_what_results_say():
+    """The committed table is that of the committed results."""
+    found = lines(RESULTS)
+    assert found
+    readme = table.README.read_text("utf-8")
+    assert table.put(readme, table.table(found)) == readme
+
+
+def test_committed_results_are_small():
+    for line in lines(RESULTS):
+        for path in (RESULTS / line["name"]).rglob("*"):
+            limit = 200_000 if path.suffix == ".png" else 3_000_000
+            assert path.is_dir() or path.stat().st_size < limit, path
