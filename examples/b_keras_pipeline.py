@@ -64,15 +64,16 @@ def small(options) -> float | None:
 
 
 def full(options) -> float | None:
-    """The Keras original's training, on everything."""
+    """The Keras original's training, on everything; the running mean of the weights is ours."""
     results = folder_of(FULL, options)
     if results is None:
         return None
-    data, begun = images("mnist", options), time.perf_counter()
+    data, begun = images("mnist", options, sizes=(57_500, 2_500, 10_000)), time.perf_counter()
     model = network(Adadelta(1.0), dropout=True, threads=options.threads)
     epochs = 4 if options.quick else 12
-    model.fit(data.train, data.validation, epochs=epochs, batch_size=128)
-    recipe = {"epochs": epochs, "batch_size": 128}
+    average = 0.9 if options.quick else 0.999
+    model.fit(data.train, data.validation, epochs=epochs, batch_size=128, average=average)
+    recipe = {"epochs": epochs, "batch_size": 128, "average": average}
     return finish(FULL, model, data, recipe, results, begun)
 
 

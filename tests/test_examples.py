@@ -21,9 +21,9 @@ from insight.results import Results
 # What each reaches on the small digits must stay above this, in per cent; by chance it is 10.
 FLOORS = [
     (a_lab, {"a-lab-70-30": 80, "a-lab-standard": 80}),
-    (b_keras_pipeline, {"b-pipeline-625": 70, "b-pipeline-mnist": 90}),
+    (b_keras_pipeline, {"b-pipeline-625": 70, "b-pipeline-mnist": 85}),
     (c_two_convolutions, {"c-two-convolutions": 70}),
-    (c_resnet, {"c-resnet": 90}),
+    (c_resnet, {"c-resnet": 85}),
     (d_batch_of_one, {"d-adam": 80, "d-sgd": 70}),
     (e_fashion_cnn, {"e-fashion-cnn": 85}),
     (
