@@ -155,7 +155,7 @@ def test_patience_stops_a_run_that_gets_no_better(digits):
 class TestControlC:
     @pytest.fixture(autouse=True)
     def listening(self):
-        """A program started in the background ignores Ctrl-C from the first, and so would a test."""
+        """A program started in the background ignores Ctrl-C, and so would a test."""
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
         signal.signal(signal.SIGINT, before)
