@@ -100,12 +100,14 @@ def test_a_sanity_check_leaves_the_block_alone(capsys):
     network = CNN(Residual(Conv2D(3), BatchNorm()), MaxPool2D(2), Dense(2), seed=1).build((3, 6, 6))
     before = copy.deepcopy(network.parameters.snapshot())
     data = np.random.default_rng(0).random((20, 3, 6, 6), np.float32), np.arange(20) % 2
+    scores = network.scores(data[0])
     network.sanity_check(data, images=20, epochs=2, quiet=True)
     for one, two in zip(network.parameters.snapshot(), before, strict=True):
         assert np.array_equal(one, two)
     network.gradient_check(data, quiet=True)
-    block = network.layers[0]
-    assert block.parameters["conv1.weights"].base is network.parameters.values
+    assert np.array_equal(network.scores(data[0]), scores)
+    inner = network.layers[0].layers[0]
+    assert inner.parameters["weights"].base is network.parameters.values
 
 
 def test_the_summary_shows_what_is_inside(capsys):
