@@ -48,8 +48,9 @@ class Claim:
 
 def parse(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What every example can be told."""
-    lines = (description or "").split("\n")
-    parser = argparse.ArgumentParser(description=lines[0])
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--quick", action="store_true", help="a minute's version on small digits, not kept"
     )
