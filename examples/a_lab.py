@@ -49,10 +49,8 @@ def main(arguments=None) -> dict[str, float]:
         results = folder_of(claim, options)
         if results is None:
             continue
-        data, begun = (
-            images("mnist", options, sizes=sizes, normalise="standard"),
-            time.perf_counter(),
-        )
+        data = images("mnist", options, sizes=sizes, normalise="standard")
+        begun = time.perf_counter()
         model = network(threads=options.threads)
         epochs = 20 if options.quick else 3
         model.fit(data.train, data.validation, epochs=epochs, batch_size=1)

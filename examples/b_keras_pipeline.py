@@ -64,7 +64,10 @@ def small(options) -> float | None:
 
 
 def full(options) -> float | None:
-    """The Keras original's training, on everything; the running mean of the weights is ours."""
+    """The Keras original's training, on everything; the running mean of the weights is ours.
+
+    It came, with 7,500 more images to train on, after a first run that reached 99.13 %.
+    """
     results = folder_of(FULL, options)
     if results is None:
         return None

@@ -7,8 +7,8 @@ momentum 0.9; plain (rate 0.001), with dropout of 0.2 (rate 0.01, decaying by 0.
 with dropout and an L2 penalty of 0.001 (which that code divides by the size of the batch).
 
 Ours keeps a running mean of the weights, and where there is no dropout a rate that rises and falls
-once: with the published rates alone validation accuracy was half a per cent lower.  Mirrored and
-shifted images, tried too, did not help so small a network.
+once: on Fashion-MNIST's validation images that gave 0.4 to 1.0 per cent more than the published
+rates alone.  Mirrored and shifted images, tried there too, did not help so small a network.
 """
 
 import time

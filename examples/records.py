@@ -5,8 +5,9 @@
     python -m examples.records small      # under 20,000 parameters
     python -m examples.records best       # one network, 99.6 % and above
 
-Everything was chosen on validation images.  The table has the mean of five seeds, 0 to 4; the
-pictures in the folder are those of seed 0.  What each trick gives is told apart in the output:
+The settings are first choices, not yet compared with others; the epoch whose weights count is
+chosen on validation images.  The table has the mean of five seeds, 0 to 4; the pictures in the
+folder are those of seed 0.  What each trick gives is told apart in the output:
 augmentation, batch normalisation and the one-cycle rate are part of the training; the running mean
 of the weights is what `fit` returns; test-time augmentation (the mean of the class scores over
 shifted copies of an image) is a second figure beside the first.
