@@ -1,5 +1,6 @@
 # make run    train the network in main.py (arguments: make run ARGS="--epochs 3")
 # make test   lint, type-check and run every test, offline
+# make trust  the long forms of the tests of trust; their figures go to results/trust.json
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
 # make table  write the README's table from results/
 # make clean  remove the environment and the caches; results stay
@@ -9,8 +10,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 BIN := .venv/bin
+# the tests that have a long form
+TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
-.PHONY: run test results table format clean
+.PHONY: run test trust results table format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -20,6 +23,9 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q $(ARGS)
+
+trust: .venv/test.stamp
+	$(BIN)/python -m pytest -q --trust $(TRUSTED) $(ARGS)
 
 results: .venv/run.stamp
 	$(BIN)/python -m examples $(ARGS)

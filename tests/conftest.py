@@ -1,14 +1,62 @@
 """What several test files share."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.kernels import DIALECTS, choose
+from engine.machine import machine
+from insight.results import write_atomically
 
 collect_ignore = ["make_pytorch_numbers.py"]  # needs PyTorch, which the tests do without
+TRUST = Path(__file__).parent.parent / "results" / "trust.json"
+FIGURES = pytest.StashKey()
+
+
+class Trust:
+    """How far a test of trust goes, and where its figures are kept."""
+
+    def __init__(self, long, figures):
+        self.long, self._figures = long, figures
+
+    def cases(self, short, long):
+        """How many to try: `long` under `make trust`, else `short`."""
+        return long if self.long else short
+
+    def record(self, what, **figures):
+        """Figures for results/trust.json, such as record("kills", survived=20, of=20)."""
+        self._figures.setdefault(what, {}).update(figures)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--trust", action="store_true",
+        help="the long forms of the tests of trust; their figures go to results/trust.json",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    config.stash[FIGURES] = {}
+
+
+@pytest.fixture(scope="session")
+def trust(request):
+    """See `Trust`."""
+    return Trust(request.config.getoption("--trust"), request.config.stash[FIGURES])
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Under --trust, and only if every test passed, the figures replace those of their name."""
+    figures = session.config.stash[FIGURES]
+    if not session.config.getoption("--trust") or exitstatus or not figures:
+        return
+    before = json.loads(TRUST.read_text("utf-8")) if TRUST.exists() else {}
+    now = {"machine": machine(), "date": time.strftime("%Y-%m-%d")}
+    merged = before | {name: {**own, **now} for name, own in figures.items()}
+    write_atomically(TRUST, (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode())
 
 
 @pytest.fixture(params=list(DIALECTS))
