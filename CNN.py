@@ -6,30 +6,35 @@ last.  A data set is anything from `Datasets`, or a pair (images, labels).
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+import Filters
+import MLP
 from Datasets import Dataset, Scaling
+from engine import arrays_file, checkpoints, model_file
 from engine.activations import Identity, Sigmoid, Softmax
 from engine.course import Course, batches
 from engine.errors import Diverged, require_count, require_positive, require_share
 from engine.gradient_check import GradientReport, check_layers
 from engine.history import History
 from engine.interrupt import Interruption
-from engine.kernels import choose
+from engine.kernels import DIALECTS, choose
 from engine.layer import (
     Array,
     Coupled,
     Layer,
     Pass,
+    Room,
     Setup,
     alone,
     backward_chain,
@@ -37,7 +42,7 @@ from engine.layer import (
     give_names,
     says,
 )
-from engine.losses import Loss, loss_named
+from engine.losses import LOSSES, Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
 from engine.parallel import Workers, shard_slices, use_slices
 from engine.parameters import Parameters
@@ -58,11 +63,16 @@ from engine.step import (
     train_shard,
 )
 from engine.summary import summary_table
-from Filters import join_pools
-from insight.results import save
+from insight.results import save, write_atomically
 from sources.given import as_dataset, as_images, check_finite
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
+AnyPath = str | os.PathLike[str]
+# What a model file may name.
+KINDS = [
+    *(getattr(module, name) for module in (Filters, MLP) for name in module.__all__),
+    *LOSSES.values(),
+]
 Shard = tuple[Array, Pass]  # which images of the data, and what layers may know of the pass
 
 
@@ -133,7 +143,7 @@ class CNN:
         self.scaling: Scaling | None = None
         self.history = History()
         self.input_shape: Shape = ()
-        self._steps_done = 0
+        self.steps_done = 0
         for layer in layers:
             self.add(layer)
 
@@ -154,9 +164,10 @@ class CNN:
         self.layers.append(layer)
         return self
 
-    def build(self, input_shape: Shape) -> CNN:
+    def build(self, input_shape: Shape, room: Room | None = None) -> CNN:
         """Create the parameters for images of (channels, height, width); once is enough.
 
+        `room`: for weights that come from a file; they are 0 until it fills them.
         Raises ValueError where a layer does not fit the output of the one before it.
         """
         shape = tuple(input_shape)
@@ -176,8 +187,8 @@ class CNN:
         self.input_shape = shape
         for number, layer in enumerate(self.layers):
             layer.number = number
-            rng = np.random.default_rng([self.seed, number])
-            shape = layer.build(shape, Setup(rng, self.dtype, self.kernels))
+            rng = None if room else np.random.default_rng([self.seed, number])
+            shape = layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
         for layer in self.layers:  # up to the first one that learns, nobody needs dx
             layer.needs_input_gradient = False
             if layer.parameters:
@@ -187,7 +198,7 @@ class CNN:
         # of the largest array for one sample: shards are cut by it
         self.sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
         self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
-        self._steps = join_pools(self.layers)
+        self._steps = Filters.join_pools(self.layers)
         self.parameters = Parameters(self._steps, self.optimizer, self.l2, self.dtype)
         self.replays_use = replayable(self._steps)
         self.replays = self.replays_use and says(self.loss, "kernel")
@@ -253,7 +264,7 @@ class CNN:
         `training` turns dropout and batch statistics on.
         """
         x = self._checked_images(images)
-        run = Pass(training, self.seed, self._steps_done, 0, len(x))
+        run = Pass(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
             y, memories = alone(forward_chain(self.layers, to_batch_last(x), run))
         return to_batch_first(y), memories
@@ -282,7 +293,11 @@ class CNN:
         patience: int | None = None,
         average: float = 0.0,
         preview: float | None = None,
-        preview_folder: str | os.PathLike[str] = "results/preview",
+        preview_folder: AnyPath = "results/preview",
+        checkpoint: AnyPath | None = None,
+        checkpoint_every: int | None = None,
+        resume: AnyPath | None = None,
+        allow_changes: bool = False,
         progress: bool = True,
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
@@ -300,6 +315,12 @@ class CNN:
             that keeps this share of itself in every step (0.999: about the last 1,000 steps).
         preview : every such share of an epoch (0.25: four times) a picture of the feature maps
             and class scores is written to `preview_folder`.
+        checkpoint : a file for all that it takes to go on: written after every epoch, after every
+            `checkpoint_every` steps, and at Ctrl-C; always whole, whatever happens meanwhile.
+        resume : such a file, to go on from: the end is the same, bit for bit, as without a stop.
+            `checkpoint` is the same file unless told otherwise.
+        allow_changes : go on with another optimizer setting, number of epochs or the like than the
+            run was begun with; what changed is recorded in `history.changes`.
         progress : whether a bar and a line for each epoch are printed.
 
         Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with the step
@@ -316,6 +337,10 @@ class CNN:
             if checks is None:
                 raise ValueError("patience needs validation data to judge by; pass validation=...")
         require_share("average", average)
+        if checkpoint_every is not None:
+            require_count("checkpoint_every", checkpoint_every)
+            if checkpoint is None and resume is None:
+                raise ValueError("checkpoint_every needs a file; pass checkpoint=...")
         if preview is not None:
             require_positive("preview", preview)
             require_share("preview", preview, closed=True)
@@ -328,15 +353,37 @@ class CNN:
             if part is not None and part.images.dtype != np.uint8:
                 check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
-        self.history = History()
-        show = _Preview(self, checks or data, preview, preview_folder) if preview else None
         course = Course(
             self, self._built(), data, checks, epochs, batch_size, augment=augment,
-            shuffle=shuffle, patience=patience, average=average, after_step=show, progress=progress,
-            history=self.history,
+            shuffle=shuffle, patience=patience, average=average, keep_every=checkpoint_every,
+            progress=progress,
         )  # fmt: skip
+        if checkpoint is not None or resume is not None:
+            self._keep_checkpoints(course, checkpoint, resume, allow_changes)
+        if preview:
+            done = course.at.epoch + course.at.seen / len(data)
+            course.after_step = _Preview(self, checks or data, preview, preview_folder, done)
+        self.history = course.history
         with self.workers.ready(), Interruption() as interruption:
             return course.run(interruption)
+
+    def _keep_checkpoints(
+        self, course: Course, target: AnyPath | None, resume: AnyPath | None, allow_changes: bool
+    ) -> None:
+        """Have a course write checkpoints to `target`, and be where `resume` was left."""
+        record = model_file.contents_of(self).records["network"]
+        decided = checkpoints.decisions(course, record, self._dialect())
+        if resume is not None:
+            saved = arrays_file.read(resume)
+            checkpoints.go_on(course, saved, decided, allow_changes, str(resume))
+            self.steps_done = saved.records["network"]["steps_done"]
+        path = Path(target if target is not None else resume or "")
+
+        def keep(course: Course) -> None:
+            whole = checkpoints.contents(course, model_file.contents_of(self), decided)
+            write_atomically(path, arrays_file.encode(whole))
+
+        course.keep = keep
 
     def train_step(
         self,
@@ -353,11 +400,11 @@ class CNN:
         source = self._as_data(data)
         parameters = self.build(source.shape)._built()
         where = np.arange(len(source)) if indices is None else _places(indices)
-        moment = moment or Moment(self._steps_done, self._steps_done + 1)
+        moment = moment or Moment(self.steps_done, self.steps_done + 1)
         cuts = shard_slices(len(where), self.sample_bytes, self.kernels.SHARING)
         work = self._multiply_adds * len(where) // len(cuts)
         shards = [
-            (where[cut], Pass(True, self.seed, self._steps_done, shard, len(where)))
+            (where[cut], Pass(True, self.seed, self.steps_done, shard, len(where)))
             for shard, cut in enumerate(cuts)
         ]
         small = work < self.kernels.SHARING.least_work
@@ -377,7 +424,7 @@ class CNN:
             parameters.update([part.gradient for part in parts], moment, self.kernels, self.workers)
         for layer, memory in parts[0].coupled:
             layer.after_step(memory)
-        self._steps_done += 1
+        self.steps_done += 1
         return loss, sum(part.correct for part in parts)
 
     def _shard(self, data: Dataset, shard: Shard, augment: Augment | None) -> Coupled:
@@ -404,7 +451,7 @@ class CNN:
 
     def _diverged(self, data: Dataset, indices: Array) -> Diverged:
         """The error for a loss that is not finite: which layer it first shows in, and advice."""
-        step = self._steps_done + 1
+        step = self.steps_done + 1
         x, _ = data.batch(indices, self.dtype)
         where = "the images" if not np.isfinite(x).all() else "the loss"
         y = to_batch_last(x)
@@ -614,11 +661,96 @@ class CNN:
 
     def _twin(self, dtype: Any) -> CNN:
         """An unbuilt network of the same layers and settings."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
         twin.dtype, twin.parameters, twin.history = np.dtype(dtype), None, History()
-        twin._steps_done = 0
+        twin.steps_done = 0
         twin.layers = [layer.fresh() for layer in self.layers]
         return twin
+
+    # --- files -------------------------------------------------------------------------------
+
+    def save(self, path: AnyPath) -> Path:
+        """Write the network to a safetensors file: weights, layers, settings, scaling, class names.
+
+        `CNN.load` makes the same network of it, which predicts on raw images by itself.  The
+        weights have PyTorch's names and layout, such as conv1.weight (out, in, kh, kw).  The file
+        is written whole or not at all.  Raises ValueError for a network that is not built yet,
+        TypeError for a layer that does not keep its arguments, OSError where it cannot be written.
+        """
+        self._built()
+        return write_atomically(path, arrays_file.encode(model_file.contents_of(self)))
+
+    @classmethod
+    def load(
+        cls,
+        path: AnyPath,
+        *,
+        threads: int | None = None,
+        kernels: str | None = None,
+        own: tuple[type, ...] = (),
+    ) -> CNN:
+        """The network that `save` wrote; of a checkpoint, with the weights of its last step.
+
+        own : classes of your own (layers, losses) that the network is made of.  The file only
+            names classes; nothing in it is ever executed.
+        threads, kernels : as for a new network: the machine's business, not the model's.
+
+        Raises ValueError, naming the file, for anything that is not such a file whole, and OSError
+        where it cannot be read.
+
+        >>> import tempfile
+        >>> network = CNN(MLP.Dense(3)).build((1, 4, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     twin = CNN.load(network.save(f"{folder}/model.safetensors"))
+        >>> images = np.zeros((2, 1, 4, 4), np.uint8)
+        >>> bool((twin.predict_proba(images) == network.predict_proba(images)).all())
+        True
+        """
+        saved = arrays_file.read(path)
+        if "network" not in saved.records:
+            raise ValueError(
+                f"{path}: holds arrays but no network; make one of the same layers, build it, and "
+                "call load_weights"
+            )
+        make = partial(cls, threads=threads, kernels=kernels)
+        return model_file.network_of(saved, str(path), _named([*KINDS, *own]), make)
+
+    def load_weights(self, path: AnyPath, names: Mapping[str, str] | None = None) -> CNN:
+        """Take the weights of a safetensors file, such as a PyTorch model's `state_dict()`.
+
+        names : {layer's name here: module's name there} where they differ.  Without it the names
+            must be the same, or numbers as in PyTorch's `Sequential`, in the order of the layers.
+
+        Raises ValueError where names or shapes do not fit; the network is then as before.
+        """
+        self._built()
+        where = str(path)
+        arrays = model_file.own_arrays(arrays_file.read(path))
+        if names:
+            arrays = model_file.renamed(arrays, names, where)
+        elif arrays.keys().isdisjoint(model_file.arrays_of(self.layers)):
+            arrays = model_file.in_order(self.layers, arrays, where)
+        model_file.fill(self.layers, arrays, where)
+        return self
+
+    def _dialect(self) -> str:
+        """The name that `kernels` was chosen by."""
+        return next(name for name, module in DIALECTS.items() if module == self.kernels.__name__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy.deepcopy` and for those who keep a network in an object of theirs.
+
+        Copied as a file would hold it, with the optimizers' state.
+        """
+        contents = model_file.contents_of(self)
+        if self.parameters is not None:
+            arrays, steps = checkpoints.optimizer_state(self.parameters)
+            contents.arrays |= arrays
+            contents.records["optimizer_steps"] = steps
+        own = tuple(kind for kind in map(type, [*self.layers, self.loss]) if kind not in KINDS)
+        settings = {"threads": self.workers.threads, "kernels": self._dialect()}
+        return _revive, (type(self), arrays_file.encode(contents), settings, own, self.history)
 
     # --- data --------------------------------------------------------------------------------
 
@@ -655,14 +787,33 @@ class CNN:
             )
 
 
+def _revive(
+    kind: type[CNN], data: bytes, settings: dict[str, Any], own: tuple[type, ...], history: History
+) -> CNN:
+    """The network that `__reduce__` took apart."""
+    saved = arrays_file.decode(data, "a copied network")
+    make = partial(kind, **settings)
+    network = model_file.network_of(saved, "a copied network", _named([*KINDS, *own]), make)
+    if network.parameters is not None:
+        steps = saved.records["optimizer_steps"]
+        checkpoints.restore_optimizer(network.parameters, saved.arrays, steps, "a copied network")
+    network.history = history
+    return network
+
+
+def _named(kinds: Iterable[type]) -> dict[str, type]:
+    return {kind.__name__: kind for kind in kinds}
+
+
 class _Preview:
     """Pictures of one image's feature maps, every so often during training."""
 
     def __init__(
-        self, network: CNN, data: Dataset, share: float, folder: str | os.PathLike[str]
+        self, network: CNN, data: Dataset, share: float, folder: AnyPath, done: float
     ) -> None:
+        """`done`: epochs that lie behind a run that is resumed."""
         self.network, self.image, self.share, self.folder = network, data.take(1), share, folder
-        self._shown = 0
+        self._shown = int(done / share + 1e-9)
         os.makedirs(folder, exist_ok=True)
 
     def __call__(self, epoch: int, seen: int, images: int) -> None:

@@ -134,6 +134,7 @@ class Conv2D(Sliding):
         self.window = self._resolve(input_shape)
         self.activation.use(setup.kernels)
         shape = (self.filters, input_shape[0], *self.kernel)
+        setup.claim(self.label, shape)
         self.parameters = {
             "weights": draw_weights(
                 self.initialiser, shape, self.activation, setup.rng, setup.dtype
@@ -341,6 +342,7 @@ class AvgPool2D(Pooling):
                 self.label, input_shape, self.kernel, self.stride, self.padding, self.dilation
             ).padding
             border = (asked[1], asked[3])  # what `ceil` adds behind it never counts
+        setup.claim(self.label, self.window.output)
         self.counts = window_counts((input_shape[1], input_shape[2]), self.window, border)
         return output
 

@@ -103,6 +103,7 @@ class Dense(Layer):
     def _build(self, input_shape: Shape, setup: Setup) -> Shape:
         self.activation.use(setup.kernels)
         shape = (self.units, math.prod(input_shape))
+        setup.claim(self.label, shape)
         self.parameters = {
             "weights": draw_weights(
                 self.initialiser, shape, self.activation, setup.rng, setup.dtype
@@ -255,6 +256,7 @@ class BatchNorm(CoupledLayer):
 
     def _build(self, input_shape: Shape, setup: Setup) -> Shape:
         channels = input_shape[0]
+        setup.claim(self.label, (4, channels))
         self.parameters = {
             "scale": np.ones(channels, setup.dtype),
             "shift": np.zeros(channels, setup.dtype),

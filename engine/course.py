@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +26,18 @@ from engine.schedules import Moment
 from engine.step import Augment
 
 AfterStep = Callable[[int, int, int], None]
+
+
+@dataclass
+class Position:
+    """Where a run stands: the epoch (from 0), its steps so far, and what they gave."""
+
+    epoch: int = 0
+    step: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    right: int = 0
+    seconds: float = 0.0
 
 
 class Trainable(Protocol):
@@ -88,6 +102,8 @@ class Course:
     """Trains `network` on `data`, validates on `checks` after each epoch, remembers the best.
 
     `after_step(epoch, images seen, images in all)` is called after every step, if given.
+    `keep(course)` is called with the course in a state to go on from: after every epoch, after
+    every `keep_every` steps, and when the run is interrupted.
     """
 
     def __init__(
@@ -104,93 +120,124 @@ class Course:
         patience: int | None = None,
         average: float = 0.0,
         after_step: AfterStep | None = None,
+        keep: Callable[[Course], None] | None = None,
+        keep_every: int | None = None,
         progress: bool = True,
-        history: History | None = None,
     ) -> None:
         self.network, self.parameters = network, parameters
         self.data, self.checks = data, checks
         self.epochs, self.batch_size = epochs, batch_size
         self.augment, self.shuffle, self.patience = augment, shuffle, patience
         self.after_step, self.progress = after_step, progress
-        self.history = history or History()
+        self.keep, self.keep_every = keep, keep_every
+        self.history = History()
         self.average = Average(average, parameters.values) if average else None
         self.per_epoch = math.ceil(len(data) / batch_size)
+        self.at = Position()
+        self._running = self._new_running()
         self._waited = 0
         self._best_rank: tuple[float, float] | None = None
         self._best: list[Array] = []
 
     def run(self, interruption: Interruption) -> History:
         """All epochs, or as many as there are reasons for; the best weights come back however."""
+        self.history.ended = self._reason_to_stop()
         try:
-            for epoch in range(self.epochs):
-                self._epoch(epoch, interruption)
-                self.history.ended = self._reason_to_stop(epoch, interruption)
-                if self.history.ended:
-                    break
-            else:
-                self.history.ended = f"all {self.epochs} epochs done"
+            while not self.history.ended:
+                self._epoch(interruption)
+                self.history.ended = self._reason_to_stop(interruption)
         finally:
             if self._best:
                 self.parameters.restore(self._best)
             elif self.average is not None:
                 self.average.swap()
-        if self.progress and epoch + 1 < self.epochs:
+        if self.progress and self.at.epoch < self.epochs:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
         return self.history
 
-    def _reason_to_stop(self, epoch: int, interruption: Interruption) -> str:
-        if interruption.asked:
-            return f"interrupted in epoch {epoch + 1}"
+    def _reason_to_stop(self, interruption: Interruption | None = None) -> str:
+        if interruption is not None and interruption.asked:
+            return f"interrupted in epoch {self.history.records[-1]['epoch']}"
+        if self.at.epoch >= self.epochs:
+            return f"all {self.epochs} epochs done"
         if self.patience is not None and self._waited >= self.patience:
             return f"no better epoch for {self.patience} epochs"
         return ""
 
-    def _epoch(self, epoch: int, interruption: Interruption) -> None:
-        """All batches once, then validation and a record."""
-        begun, seen, loss, right = time.perf_counter(), 0, 0.0, 0
-        count, running = len(self.data), Running(max(1000, 10 * self.batch_size))
+    def _new_running(self) -> Running:
+        return Running(max(1000, 10 * self.batch_size))
+
+    def _epoch(self, interruption: Interruption) -> None:
+        """The batches of an epoch that are not done yet, then validation and a record."""
+        at, count = self.at, len(self.data)
+        begun = time.perf_counter() - at.seconds
         note_every = max(1, self.per_epoch // 100)
-        order = batches(self.network.seed, epoch, count, self.batch_size, self.shuffle)
-        with self._bar(epoch) as bar:
-            for number, indices in enumerate(order):
-                moment = Moment(
-                    epoch * self.per_epoch + number, self.epochs * self.per_epoch, self.per_epoch
-                )
+        order = batches(self.network.seed, at.epoch, count, self.batch_size, self.shuffle)
+        with self._bar(at) as bar:
+            for indices in islice(order, at.step, None):
+                moment = self._moment()
                 step_loss, step_right = self.network.train_step(
                     self.data, indices, moment, self.augment
                 )
                 if self.average is not None:
                     self.average.add()
-                seen, loss, right = seen + len(indices), loss + step_loss, right + step_right
-                running.add(len(indices), step_loss, step_right)
+                at.step, at.seen = at.step + 1, at.seen + len(indices)
+                at.loss, at.right = at.loss + step_loss, at.right + step_right
+                self._running.add(len(indices), step_loss, step_right)
                 if bar.update(len(indices)):
-                    bar.set_postfix_str(f"loss {running.loss:.4f}, {running.accuracy:.1%} right")
-                if (number + 1) % note_every == 0 or seen == count:
-                    self.history.note(epoch * count + seen, running)
+                    words = f"loss {self._running.loss:.4f}, {self._running.accuracy:.1%} right"
+                    bar.set_postfix_str(words)
+                if at.step % note_every == 0 or at.seen == count:
+                    self.history.note(at.epoch * count + at.seen, self._running)
                 if self.after_step is not None:
-                    self.after_step(epoch, seen, count)
+                    self.after_step(at.epoch, at.seen, count)
+                if at.seen < count:
+                    at.seconds = time.perf_counter() - begun
+                    self._keep_within(interruption)
                 if interruption.asked:
                     break
+        self._record(begun, moment)
+        if at.seen == count:
+            self.at, self._running = Position(at.epoch + 1), self._new_running()
+            if self.keep is not None:
+                self.keep(self)
+
+    def _moment(self) -> Moment:
+        """Of the step that comes next."""
+        step = self.at.epoch * self.per_epoch + self.at.step
+        return Moment(step, self.epochs * self.per_epoch, self.per_epoch)
+
+    def _keep_within(self, interruption: Interruption) -> None:
+        """A checkpoint within an epoch, where one is due."""
+        done = self.at.epoch * self.per_epoch + self.at.step
+        due = self.keep_every is not None and done % self.keep_every == 0
+        if self.keep is not None and (due or interruption.asked):
+            self.keep(self)
+
+    def _record(self, begun: float, moment: Moment) -> None:
+        """Validate, and remember and print what the epoch gave."""
+        at = self.at
         trained = time.perf_counter() - begun
         record = {
-            "epoch": epoch + 1,
-            "images": seen,
-            "loss": loss / seen + self.parameters.penalty(),
-            "accuracy": right / seen,
+            "epoch": at.epoch + 1,
+            "images": at.seen,
+            "loss": at.loss / at.seen + self.parameters.penalty(),
+            "accuracy": at.right / at.seen,
             "learning_rate": self.network.optimizer.schedule.at(moment),
-            "images_per_second": seen / trained,
+            "images_per_second": at.seen / trained,
         }
         if self.checks is not None:
-            record |= self._validate(epoch)
+            record |= self._validate(at.epoch)
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
         if self.progress:
             print(self._line(record), flush=True)
 
-    def _bar(self, epoch: int) -> Any:
+    def _bar(self, at: Position) -> Any:
         """A progress bar; none where output goes to a file."""
         return tqdm(
-            total=len(self.data), desc=f"epoch {epoch + 1}/{self.epochs}", unit=" img",
+            total=len(self.data), initial=at.seen, desc=f"epoch {at.epoch + 1}/{self.epochs}",
+            unit=" img",
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",  # fits 60 columns
             unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
             disable=None if self.progress else True,
@@ -210,6 +257,41 @@ class Course:
         if self.average is not None:
             self.average.swap()
         return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+
+    # --- going on from a checkpoint ----------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What another course needs besides the network, to go on as this one: arrays, a record.
+
+        No generator has a state to keep: order, dropout and augmentation follow from the seed and
+        the number of the epoch or step.
+        """
+        arrays = {f"best/{k}": array for k, array in enumerate(self._best)}
+        if self.average is not None:
+            arrays["average/mean"] = self.average.mean
+        record = {
+            "position": asdict(self.at),
+            "running": self._running.to_json(),
+            "waited": self._waited,
+            "best_rank": self._best_rank,
+            "average_steps": self.average.steps if self.average else 0,
+            "history": self.history.to_json(),
+        }
+        return arrays, record
+
+    def go_on_from(self, arrays: Mapping[str, Array], record: Mapping[str, Any]) -> None:
+        """Be where another course was when it gave its `state`."""
+        self.at = Position(**record["position"])
+        self._running = Running.from_json(record["running"])
+        self._waited = record["waited"]
+        self._best_rank = tuple(record["best_rank"]) if record["best_rank"] else None
+        self._best = [
+            arrays[f"best/{k}"] for k in range(sum(n.startswith("best/") for n in arrays))
+        ]
+        self.history = History.from_json(record["history"])
+        if self.average is not None and "average/mean" in arrays:
+            self.average.mean[...] = arrays["average/mean"]
+            self.average.steps = record["average_steps"]
 
     def _line(self, record: dict[str, Any]) -> str:
         """An epoch in one line."""

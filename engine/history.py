@@ -12,6 +12,12 @@ class Running:
     """Loss and accuracy of the images of late: means over a window of steps.
 
     `window` is in images; `add` takes what one step gave.
+
+    >>> running = Running(4)
+    >>> for right in (0, 2, 1):
+    ...     running.add(2, 1.0, right)
+    >>> running.accuracy, Running.from_json(running.to_json()) == running
+    (0.75, True)
     """
 
     window: int = 1000
@@ -32,6 +38,21 @@ class Running:
             self._loss -= old[1]
             self._correct -= old[2]
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything in it, so that another one goes on with the same bits."""
+        return {
+            "window": self.window,
+            "steps": [list(step) for step in self._steps],
+            "loss": self._loss,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Running:
+        """The one that `to_json` described."""
+        steps = deque((int(n), float(loss), int(right)) for n, loss, right in record["steps"])
+        images, right = sum(step[0] for step in steps), sum(step[2] for step in steps)
+        return cls(int(record["window"]), steps, images, float(record["loss"]), right)
+
     @property
     def loss(self) -> float:
         """Mean loss of the window."""
@@ -50,13 +71,15 @@ class History:
     `records`: one dict for each epoch (epoch, loss, accuracy, validation_loss,
     validation_accuracy, learning_rate, seconds, images_per_second); `running`: about a hundred
     points an epoch (images, loss, accuracy); `ended` says in words why it stopped, `best_epoch`
-    whose weights the network now has (None: the last ones).
+    whose weights the network now has (None: the last ones); `changes` what a resumed run was told
+    to do otherwise (epoch, step, what, was, now).
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
     running: list[dict[str, float]] = field(default_factory=list)
     ended: str = ""
     best_epoch: int | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, images: int, running: Running) -> None:
         """Add a point to the running curves: after so many images of the whole run."""
@@ -74,4 +97,13 @@ class History:
             "best_epoch": self.best_epoch,
             "epochs": self.records,
             "running": self.running,
+            "changes": self.changes,
         }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> History:
+        """The one that `to_json` described."""
+        return cls(
+            record["epochs"], record["running"], record["ended"], record["best_epoch"],
+            record["changes"],
+        )  # fmt: skip

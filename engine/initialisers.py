@@ -23,7 +23,7 @@ def draw_weights(
     name: str,
     shape: tuple[int, ...],
     activation: Activation,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     dtype: np.dtype,
 ) -> np.ndarray:
     """Weights of `shape` (out, in) or (out, in, kh, kw).
@@ -31,7 +31,10 @@ def draw_weights(
     He: std = gain / sqrt(fan_in) (He et al. 2015).  Xavier: std = gain sqrt(2 / (fan_in +
     fan_out)) (Glorot and Bengio 2010).  A uniform law has the same std: bound = sqrt(3) std.
     "auto" is the normal law that suits the activation: He behind ReLU and its kin, else Xavier.
+    Without `rng` they are zeros, to be filled from a file.
     """
+    if rng is None:
+        return np.zeros(shape, dtype)
     field = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * field, shape[0] * field
     scheme, law = (activation.scheme, "normal") if name == "auto" else name.split("_")

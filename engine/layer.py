@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator, MutableMapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -52,13 +53,45 @@ class Pass:
         np.copyto(bits, words.view(np.uint16)[: bits.size].reshape(bits.shape))
 
 
+class Room:
+    """How many numbers a network from a file may ask memory for: those in the file, and some more.
+
+    A file of 1 kB that says "a layer of a thousand million units" is refused, not believed.
+
+    >>> Room(1000).claim("Dense", (10, 20))
+    """
+
+    ALLOWANCE = 16_000_000  # numbers: 64 MB of float32
+
+    def __init__(self, numbers: int) -> None:
+        self.left = numbers + self.ALLOWANCE
+
+    def claim(self, who: str, shape: Shape) -> None:
+        """Raise ValueError where no room for an array of this shape is left."""
+        self.left -= math.prod(shape)
+        if self.left < 0:
+            raise ValueError(
+                f"{who} asks for an array of {shape}, far more than the file holds; it is damaged "
+                "or was not made by this program"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a layer needs to come to life: random numbers, the dtype, and the kernels to call."""
+    """What a layer needs to come to life: random numbers, the dtype, and the kernels to call.
 
-    rng: np.random.Generator
+    Where the weights come from a file there are no random numbers, and memory is claimed first.
+    """
+
+    rng: np.random.Generator | None
     dtype: np.dtype
     kernels: ModuleType
+    room: Room | None = None
+
+    def claim(self, who: str, shape: Shape) -> None:
+        """Raise ValueError where a file asks for more memory than it can need."""
+        if self.room is not None:
+            self.room.claim(who, shape)
 
 
 @dataclass(frozen=True, slots=True)

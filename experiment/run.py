@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Builder = Callable[[Options], CNN]
+MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
 
 
@@ -63,14 +64,25 @@ def run(network: Builder, options: Options) -> Results | None:
     if options.sanity_check:
         model.sanity_check(data.train)
         return None
-    results = Results.create(options.output, stem=_stem(data))  # before any work that could be lost
+    results = _folder(options, data)  # before any work that could be lost
+    results.write_json("settings", settings(model, data, dataclasses.asdict(options)))
     try:
         _train(model, data, options, results)
     except BaseException:
-        _remove_if_empty(results)
+        _remove_if_untrained(results)
         raise
+    model.save(results.path / MODEL)
     report(model, data, dataclasses.asdict(options), results, begun)
+    if model.history.ended.startswith("interrupted"):
+        print(f"Go on with: python main.py --resume {results.path}")
     return results
+
+
+def _folder(options: Options, data: Splits) -> Results:
+    """A new folder, or that of the run that goes on."""
+    if options.resume is None:
+        return Results.create(options.output, stem=_stem(data))
+    return Results(options.resume)
 
 
 def find_data(options: Options) -> Splits:
@@ -92,9 +104,10 @@ def _stem(data: Splits) -> str:
     return re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
 
 
-def _remove_if_empty(results: Results | None) -> None:
-    """No empty folder stays behind a run that failed before it had anything to show."""
-    if results is not None and results.path.is_dir() and not any(results.path.iterdir()):
+def _remove_if_untrained(results: Results) -> None:
+    """No folder stays behind a run that failed before it had anything to show but settings."""
+    if [path.name for path in results.path.iterdir()] == ["settings.json"]:
+        (results.path / "settings.json").unlink()
         results.path.rmdir()
 
 
@@ -111,7 +124,13 @@ def _train(model: CNN, data: Splits, options: Options, results: Results) -> None
         options.batch_size,
         preview=options.preview,
         preview_folder=results.path / "previews",
+        checkpoint=results.path / CHECKPOINT,
+        checkpoint_every=options.checkpoint_every,
+        resume=results.path / CHECKPOINT if options.resume is not None else None,
+        allow_changes=bool(options.changed),
     )
+    for change in model.history.changes:
+        print("Changed after {step} steps of epoch {epoch}: {what} {was} -> {now}".format(**change))
 
 
 def report(

@@ -1,0 +1,194 @@
+"""A network as a file holds it: its arrays under PyTorch's names, its settings as a JSON record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+from engine import blueprint
+from engine.arrays_file import Contents
+from engine.blueprint import Kinds
+from engine.layer import Array, Layer, Room
+from engine.losses import Loss
+from engine.optimizers import Optimizer
+from sources.scaling import Scaling
+
+ENDINGS = {
+    "weights": "weight", "scale": "weight", "shift": "bias", "running_variance": "running_var",
+}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where an array of a layer lives: its name in a file, the layer's mapping, the key there."""
+
+    name: str
+    arrays: MutableMapping[str, Array]
+    key: str
+
+
+def places(layers: Iterable[Layer]) -> Iterator[Place]:
+    """Every trained or running array of built layers, in the order of PyTorch's `state_dict`.
+
+    weights is "weight", scale and shift of a BatchNorm are "weight" and "bias", running_variance is
+    "running_var"; a layer in a block is "block.layer.weight".
+    """
+    for layer in layers:
+        own = [(arrays, key) for arrays in (layer.parameters, layer.buffers) for key in arrays]
+        owners = list(dict.fromkeys(key.rpartition(".")[0] for _, key in own))
+        own.sort(key=lambda place: owners.index(place[1].rpartition(".")[0]))
+        for arrays, key in own:
+            inner, dot, last = key.rpartition(".")
+            yield Place(f"{layer.name}.{inner}{dot}{ENDINGS.get(last, last)}", arrays, key)
+
+
+def arrays_of(layers: Iterable[Layer]) -> dict[str, Array]:
+    """The arrays of built layers by their names in a file."""
+    return {place.name: place.arrays[place.key] for place in places(layers)}
+
+
+def fill(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -> None:
+    """Copy arrays from a file into built layers: all of them, or none and a ValueError."""
+    targets = list(places(layers))
+    missing = [place.name for place in targets if place.name not in arrays]
+    odd = [name for name in arrays if name not in {place.name for place in targets}]
+    if missing or odd:
+        raise ValueError(
+            f"{where}: its arrays are not those of the network; "
+            + "; ".join(
+                f"{len(names)} {what}, such as {names[0]!r}"
+                for names, what in ((missing, "missing"), (odd, "without a place"))
+                if names
+            )
+        )
+    for name, layer_arrays, key in targets:
+        expected, given = layer_arrays[key].shape, arrays[name].shape
+        if expected != given:
+            raise ValueError(f"{where}: {name} has the shape {given}, the network has {expected}")
+    for name, layer_arrays, key in targets:
+        layer_arrays[key][...] = arrays[name]
+
+
+def in_order(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
+    """The arrays of a PyTorch `Sequential`, whose names are numbers, under the network's names.
+
+    The n-th module of the file is the n-th layer that has arrays.  Raises ValueError where a name
+    is no number (then nobody knows the order) or where there are more or fewer modules.
+    """
+    modules: dict[tuple[int, ...], dict[str, Array]] = {}
+    for name, array in arrays.items():
+        module, _, last = name.rpartition(".")
+        if not re.fullmatch(r"\d+(\.\d+)*", module):
+            raise ValueError(
+                f"{where}: {name!r} is no name of this network's, and no number that tells its "
+                "place; pass names={'conv1': 'their name for it', ...}"
+            )
+        modules.setdefault(tuple(map(int, module.split("."))), {})[last] = array
+    owners = list(dict.fromkeys(place.name.rpartition(".")[0] for place in places(layers)))
+    if len(owners) != len(modules):
+        raise ValueError(
+            f"{where}: {len(modules)} modules with arrays, but the network has {len(owners)}: "
+            f"{', '.join(owners)}"
+        )
+    return {
+        f"{owner}.{last}": array
+        for owner, number in zip(owners, sorted(modules), strict=True)
+        for last, array in modules[number].items()
+    }
+
+
+def renamed(arrays: Mapping[str, Array], names: Mapping[str, str], where: str) -> dict[str, Array]:
+    """The arrays under the network's names, told by {layer here: module there}."""
+    theirs = {theirs: ours for ours, theirs in names.items()}
+    found, used = {}, set()
+    for name, array in arrays.items():
+        module, _, last = name.rpartition(".")
+        used.add(module)
+        found[f"{theirs.get(module, module)}.{last}"] = array
+    if set(theirs) - used:
+        lost = sorted(set(theirs) - used)[0]
+        raise ValueError(f"{where}: names gives {lost!r}, but the file has no such module")
+    return found
+
+
+# --- the whole network ---------------------------------------------------------------------------
+
+# Of the record, and which JSON types each may have.
+KEYS: dict[str, tuple[type, ...]] = {
+    "input_shape": (list,),
+    "layers": (list,),
+    "loss": (dict,),
+    "optimizer": (dict,),
+    "l2": (int, float),
+    "seed": (int,),
+    "dtype": (str,),
+    "classes": (list,),
+    "scaling": (dict, type(None)),
+    "steps_done": (int,),
+}
+
+
+def contents_of(network: Any) -> Contents:
+    """The arrays and the record of a network."""
+    record = {
+        "input_shape": list(network.input_shape),
+        "layers": [blueprint.describe(layer) for layer in network.layers],
+        "loss": blueprint.describe(network.loss),
+        "optimizer": blueprint.describe(network.optimizer),
+        "l2": network.l2,
+        "seed": network.seed,
+        "dtype": network.dtype.name,
+        "classes": list(network.classes),
+        "scaling": network.scaling.to_json() if network.scaling else None,
+        "steps_done": network.steps_done,
+    }
+    arrays = arrays_of(network.layers) if network.parameters else {}
+    return Contents(arrays, {"network": record})
+
+
+def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
+    """The network of a file's contents.
+
+    make : the class to call, with layers and settings, such as `CNN`.
+
+    Raises ValueError, naming `where`, for a record that is not one of a network.
+    """
+    record = _checked(saved.records["network"], where)
+    loss = blueprint.make(record["loss"], kinds, Loss, f"{where}: loss")
+    optimizer = blueprint.make(record["optimizer"], kinds, Optimizer, f"{where}: optimizer")
+    layers = blueprint.make_layers(record["layers"], kinds, where)
+    try:
+        network = make(
+            *layers, loss=loss, optimizer=optimizer,
+            **{key: record[key] for key in ("l2", "seed", "dtype")},
+        )  # fmt: skip
+        network.classes = tuple(map(str, record["classes"]))
+        network.scaling = Scaling.from_json(record["scaling"]) if record["scaling"] else None
+        network.steps_done = record["steps_done"]
+        if record["input_shape"]:
+            room = Room(sum(array.size for array in saved.arrays.values()))
+            network.build(tuple(record["input_shape"]), room)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    if record["input_shape"]:
+        fill(network.layers, own_arrays(saved), where)
+    return network
+
+
+def own_arrays(saved: Contents) -> dict[str, Array]:
+    """The network's arrays, without what a checkpoint adds (their names have a slash)."""
+    return {name: array for name, array in saved.arrays.items() if "/" not in name}
+
+
+def _checked(record: Any, where: str) -> dict[str, Any]:
+    """The record itself; ValueError for missing or further keys and for values of another type."""
+    if not isinstance(record, dict) or record.keys() != KEYS.keys():
+        given = sorted(record) if isinstance(record, dict) else record
+        raise ValueError(f"{where}: expected the settings {sorted(KEYS)}, got {given}")
+    for key, types in KEYS.items():
+        if not isinstance(record[key], types) or isinstance(record[key], bool):
+            raise ValueError(f"{where}: {key} is {record[key]!r}, expected {types[0].__name__}")
+    shape = record["input_shape"]
+    if len(shape) not in (0, 1, 3) or any(type(n) is not int or n < 1 for n in shape):
+        raise ValueError(f"{where}: input_shape {shape} is no (channels, height, width)")
+    return record
