@@ -143,6 +143,7 @@ class CNN:
         self.scaling: Scaling | None = None
         self.history = History()
         self.input_shape: Shape = ()
+        self.handed_softmax = False  # whether the last layer had one before the loss took it
         self.steps_done = 0
         for layer in layers:
             self.add(layer)
@@ -222,6 +223,7 @@ class CNN:
                 f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
             )
         self.head = Softmax().use(self.kernels)
+        self.handed_softmax = isinstance(carried, Softmax)
         if carried is last and isinstance(last, Softmax):
             self.layers[-1] = Identity(name=last.name)
             rng = np.random.default_rng(self.seed)  # an identity draws nothing from it

@@ -21,8 +21,8 @@ from safetensors.numpy import save as write_tensors
 
 from engine.layer import Array
 
-FORMAT = "glassbox"
-VERSION = 1  # of what stands in the metadata; a file of a later one is refused
+KEY = "glassbox"  # of the metadata
+VERSION = 1  # of what stands there; a file of a later one is refused
 # What PyTorch counts and nothing here reads.
 UNREAD = re.compile(r"(^|\.)num_batches_tracked$")
 TYPES = ("F64", "F32", "F16")
@@ -42,12 +42,13 @@ def read(path: Any) -> Contents:
 
 
 def encode(contents: Contents) -> bytes:
-    """The bytes of a safetensors file."""
+    """The bytes of a safetensors file; equal contents give equal bytes."""
     arrays = {name: np.ascontiguousarray(array) for name, array in contents.arrays.items()}
-    texts = {name: json.dumps(record) for name, record in contents.records.items()}
-    metadata = {"format": FORMAT, "version": str(VERSION), **texts}
-    metadata["sha256"] = _digest(arrays, texts)
-    return bytes(write_tensors(arrays, metadata))
+    record = {
+        "version": VERSION, "sha256": _digest(arrays, contents.records), **contents.records,
+    }  # fmt: skip
+    # One entry, for the library writes several in an order that differs from run to run.
+    return bytes(write_tensors(arrays, {KEY: json.dumps(record)}))
 
 
 def decode(data: bytes, where: str) -> Contents:
@@ -57,21 +58,21 @@ def decode(data: bytes, where: str) -> Contents:
     arrays, for a hash that does not fit, and for a version that is not known yet.
     """
     arrays, metadata = _read(data, where)
-    if metadata.get("format") != FORMAT:
+    if KEY not in metadata:
         return Contents(arrays, {})
-    version = str(metadata.get("version", ""))
-    if not re.fullmatch(r"\d{1,9}", version) or int(version) > VERSION:
+    try:
+        records = json.loads(metadata[KEY])
+        version, digest = records.pop("version"), records.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{where}: its settings are no JSON record ({error!r})") from error
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
             f"{where}: written in version {version!r} of the format, this program reads up to "
             f"{VERSION}; use a newer one"
         )
-    texts = {n: t for n, t in metadata.items() if n not in ("format", "version", "sha256")}
-    if metadata.get("sha256") != _digest(arrays, texts):
+    if digest != _digest(arrays, records):
         raise ValueError(f"{where}: damaged (its hash does not fit); fetch or save it again")
-    try:
-        return Contents(arrays, {name: json.loads(text) for name, text in texts.items()})
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: its settings are no JSON ({error})") from error
+    return Contents(arrays, records)
 
 
 def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -91,11 +92,9 @@ def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
     return arrays, metadata
 
 
-def _digest(arrays: Mapping[str, Array], texts: Mapping[str, str]) -> str:
-    """A hash over every name, type, shape, number and setting."""
-    digest = hashlib.sha256()
-    for name in sorted(texts):
-        digest.update(json.dumps([name, texts[name]]).encode())
+def _digest(arrays: Mapping[str, Array], records: Mapping[str, Any]) -> str:
+    """A hash over every setting, and every array's name, type, shape and numbers."""
+    digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())

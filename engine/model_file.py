@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from engine import blueprint
+from engine.activations import Softmax
 from engine.arrays_file import Contents
 from engine.blueprint import Kinds
 from engine.layer import Array, Layer, Room
@@ -132,7 +133,7 @@ def contents_of(network: Any) -> Contents:
     """The arrays and the record of a network."""
     record = {
         "input_shape": list(network.input_shape),
-        "layers": [blueprint.describe(layer) for layer in network.layers],
+        "layers": _layers_as_written(network),
         "loss": blueprint.describe(network.loss),
         "optimizer": blueprint.describe(network.optimizer),
         "l2": network.l2,
@@ -146,6 +147,18 @@ def contents_of(network: Any) -> Contents:
     return Contents(arrays, {"network": record})
 
 
+def _layers_as_written(network: Any) -> list[dict[str, Any]]:
+    """The layers' records; a softmax that the loss has taken over stands where the user put it."""
+    records = [blueprint.describe(layer) for layer in network.layers]
+    if network.handed_softmax:
+        last, softmax = records[-1], blueprint.describe(Softmax(name=network.layers[-1].name))
+        if last["kind"] == "Identity":
+            records[-1] = softmax
+        else:
+            last["activation"] = {**softmax, "name": ""}
+    return records
+
+
 def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
     """The network of a file's contents.
 
@@ -156,7 +169,10 @@ def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
     record = _checked(saved.records["network"], where)
     loss = blueprint.make(record["loss"], kinds, Loss, f"{where}: loss")
     optimizer = blueprint.make(record["optimizer"], kinds, Optimizer, f"{where}: optimizer")
-    layers = blueprint.make_layers(record["layers"], kinds, where)
+    try:
+        layers = blueprint.make_layers(record["layers"], kinds, where)
+    except RecursionError as error:
+        raise ValueError(f"{where}: blocks within blocks, too many to follow") from error
     try:
         network = make(
             *layers, loss=loss, optimizer=optimizer,

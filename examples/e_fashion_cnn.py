@@ -7,8 +7,15 @@ rate 0.005 / (1 + 0.001 epoch), He-normal weights, dropout.  It reports 94.17 % 
 (97.92 of the training images), but the committed code stops with an IndexError.
 
 Same network, same number of epochs.  What ours adds to reach it: mirrored and shifted images, a
-rate that rises and falls once, and a running mean of the weights.  These settings are a first
-choice; no others have been compared yet.  The epoch is chosen on validation images.
+rate that rises and falls once, and a running mean of the weights.  Rate and shift were chosen on
+validation images in runs of 10 epochs (rate, weight decay, shift -> validation accuracy):
+
+    0.02, 5e-4, 2 pixels -> 92.04        0.05, 1e-4, 1 pixel, patches erased -> 92.34
+    0.05, 1e-4, 1 pixel  -> 92.72        Adam 0.001, 1 pixel -> 92.52
+    0.05, 5e-4, 1 pixel  -> 93.18
+
+The first of these had been run for 40 epochs before; it reached 93.51 % of the test images, and was
+repeated for that reason.  The epoch is chosen on validation images.
 """
 
 import time
@@ -20,7 +27,7 @@ from Filters import Conv2D, MaxPool2D
 from MLP import SGD, Dense, Dropout, OneCycle
 
 CLAIM = Claim("e-fashion-cnn", "E", "CNN on Fashion-MNIST, 40 epochs", 94.17, 94.2)
-RATE = 0.02
+RATE = 0.05
 
 
 def network(seed: int = 0, **settings) -> CNN:
@@ -54,7 +61,7 @@ def main(arguments=None) -> dict[str, float]:
     begun = time.perf_counter()
     model = network(threads=options.threads)
     epochs = 3 if options.quick else 40
-    augment = None if options.quick else Augmentation(shift=2, flip=True)
+    augment = None if options.quick else Augmentation(shift=1, flip=True)
     average = 0.9 if options.quick else 0.998
     model.fit(
         data.train, data.validation, epochs=epochs, batch_size=64, augment=augment, average=average
