@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Generator, MutableMapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -181,6 +182,18 @@ class Layer:
 
     def after_step(self, memory: Any) -> None:
         """Called once a training step with one shard's memory (running statistics live here)."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: the kernels' module by its name, for modules cannot be copied."""
+        state = vars(self).copy()
+        if isinstance(self.kernels, ModuleType):
+            state["kernels"] = self.kernels.__name__
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(self.kernels, str):
+            self.kernels = import_module(self.kernels)
 
     @property
     def label(self) -> str:
