@@ -46,7 +46,7 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
     try:
         run(network, options)
     except KeyboardInterrupt:
-        sys.exit("Stopped at once: nothing more was written.")
+        sys.exit("Stopped at once.")
     except (ValueError, TypeError, OSError, Diverged) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -68,14 +68,23 @@ def run(network: Builder, options: Options) -> Results | None:
     results.write_json("settings", settings(model, data, dataclasses.asdict(options)))
     try:
         _train(model, data, options, results)
+    except KeyboardInterrupt:
+        _remove_if_untrained(results)
+        _tell_how_to_go_on(results)
+        raise
     except BaseException:
         _remove_if_untrained(results)
         raise
     model.save(results.path / MODEL)
     report(model, data, dataclasses.asdict(options), results, begun)
     if model.history.ended.startswith("interrupted"):
-        print(f"Go on with: python main.py --resume {results.path}")
+        _tell_how_to_go_on(results)
     return results
+
+
+def _tell_how_to_go_on(results: Results) -> None:
+    if (results.path / CHECKPOINT).exists():
+        print(f"Go on with: python {Path(sys.argv[0]).name} --resume {results.path}")
 
 
 def _folder(options: Options, data: Splits) -> Results:
@@ -106,8 +115,8 @@ def _stem(data: Splits) -> str:
 
 def _remove_if_untrained(results: Results) -> None:
     """No folder stays behind a run that failed before it had anything to show but settings."""
-    if [path.name for path in results.path.iterdir()] == ["settings.json"]:
-        (results.path / "settings.json").unlink()
+    if {path.name for path in results.path.iterdir()} <= {"settings.json"}:
+        (results.path / "settings.json").unlink(missing_ok=True)
         results.path.rmdir()
 
 

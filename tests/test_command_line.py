@@ -163,7 +163,8 @@ def test_help_lists_every_option(tmp_path):
     done = type_in("--help", folder=tmp_path)
     assert done.returncode == 0
     for option in ("dataset", "data-dir", "epochs", "batch-size", "learning-rate", "seed",
-                   "threads", "kernels", "sanity-check", "preview", "output"):  # fmt: skip
+                   "threads", "kernels", "sanity-check", "preview", "output", "resume",
+                   "checkpoint-every"):  # fmt: skip
         assert f"--{option}" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
