@@ -11,7 +11,8 @@ from engine.kernels import DIALECTS, choose
 from engine.machine import machine
 from insight.results import write_atomically
 
-collect_ignore = ["make_pytorch_numbers.py"]  # needs PyTorch, which the tests do without
+# these two need PyTorch, which the tests do without
+collect_ignore = ["make_pytorch_numbers.py", "make_onnx_file.py"]
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()
 
