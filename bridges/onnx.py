@@ -32,7 +32,7 @@ from bridges.onnx_reader import open_model
 
 __all__ = ["export", "import_model"]
 
-OPSET, IR_VERSION = 18, 8  # old enough for most programs, and AveragePool below is the same since
+OPSET, IR_VERSION = 18, 8  # old enough for most programs
 INPUT, OUTPUT = "images", "scores"
 
 
@@ -230,17 +230,22 @@ def _conv(graph: _Graph, conv: Conv2D, x: str, name: str) -> str:
 
 
 def _pooling(graph: _Graph, pool: Pooling, x: str, name: str) -> str:
-    """ONNX wants the border that was asked for, and finds by itself what ceil mode adds."""
-    top, bottom, left, right = resolve_window(
-        pool.label, pool.input_shape, pool.kernel, pool.stride, pool.padding
-    ).padding
-    attributes: dict[str, Any] = {"ceil_mode": int(pool.ceil_mode)}
+    """The border is written as the windows touch it, so that no one's ceil mode matters.
+
+    Only a mean that counts its padding must tell that from the pixels that ceil mode adds.
+    """
+    border, operator = pool.window.padding, "MaxPool"
+    attributes: dict[str, Any] = {}
     if isinstance(pool, AvgPool2D):
-        attributes["count_include_pad"] = int(pool.count_padding)
+        operator, attributes = "AveragePool", {"count_include_pad": int(pool.count_padding)}
+        geometry = (pool.label, pool.input_shape, pool.kernel, pool.stride, pool.padding)
+        asked = resolve_window(*geometry).padding
+        if pool.count_padding and asked != border:
+            border, attributes["ceil_mode"] = asked, 1
+    top, bottom, left, right = border
     return graph.add(
-        "AveragePool" if isinstance(pool, AvgPool2D) else "MaxPool", [x], name,
-        kernel_shape=pool.kernel, strides=pool.stride, pads=[top, left, bottom, right],
-        **attributes,
+        operator, [x], name, kernel_shape=pool.kernel, strides=pool.stride,
+        pads=[top, left, bottom, right], **attributes,
     )  # fmt: skip
 
 

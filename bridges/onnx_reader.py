@@ -183,6 +183,7 @@ class _Reader:
         self.order: Shape | None = None
         self.value = ""
         self.depth = 0
+        self.places = {node.output[0]: place for place, node in enumerate(graph.node)}
         for node in graph.node:
             try:
                 self._sort_in(node)
@@ -341,16 +342,20 @@ class _Reader:
                 return
             if until is not None and len(users) == 1 and users[0] is until:
                 return
-            if len(users) == 2 and self.value != end:
-                self._block(users)
-            elif len(users) == 1 and self.value != end:
-                self._take(users[0])
-            else:
+            if not users or self.value == end:
                 raise Refused(
                     f"the value {_short(self.value)!r} goes {len(users)} ways"
                     f"{' and is the output' if self.value == end else ''}; expected a chain, with "
                     "shortcuts as in Residual"
                 )
+            self._go_on(users)
+
+    def _go_on(self, users: list[NodeProto]) -> None:
+        """One step: a node, or the block that begins where a value goes several ways."""
+        if len(users) == 1:
+            self._take(users[0])
+        else:
+            self._block(users)
 
     def _take(self, node: NodeProto) -> None:
         """One node: its layer, and the shapes behind it."""
@@ -374,20 +379,16 @@ class _Reader:
             )
 
     def _block(self, users: list[NodeProto]) -> None:
-        """A value that goes two ways which meet in an Add: a `Residual`."""
+        """A value that goes several ways which meet in an Add: a `Residual`."""
         self._expects_step("a shortcut")
         self.depth += 1
         if self.depth > DEEPEST_BLOCK:
             raise Refused(f"blocks lie within blocks more than {DEEPEST_BLOCK} deep")
-        add, first, shortcut = self._ends_of_block(users)
-        before, outer, self.layers = self.shape, self.layers, []
-        start, self.value = self.value, ""
-        projection = None
-        if shortcut is not None:
-            projection = self._projection(shortcut, start)
-        self.shape = self.ours = before
-        self.value = start
-        self._take(first)
+        add, user, ways = self._ends_of_block(users)
+        start, before, outer, self.layers = self.value, self.shape, self.layers, []
+        projection = None if user is add else self._projection(user)
+        self.value, self.shape, self.ours = start, before, before
+        self._go_on(ways)
         self._walk(self.value, until=add)
         inner, self.layers = self.layers, outer
         self.depth -= 1
@@ -396,29 +397,43 @@ class _Reader:
 
     def _ends_of_block(
         self, users: list[NodeProto]
-    ) -> tuple[NodeProto, NodeProto, NodeProto | None]:
-        """The Add where both ways meet, the first node of the layers, the shortcut's or None."""
-        for k in (0, 1):
-            if users[k].op_type == "Add" and users[1 - k] is not users[k]:
-                return users[k], users[1 - k], None
-        for k in (1, 0):  # the shortcut is usually written last
-            meeting = self._only_user(users[k].output[0])
-            plain = users[k].op_type == "Conv" and len(users[k].input) == 2
-            if plain and meeting is not None and meeting.op_type == "Add":
-                return meeting, users[1 - k], users[k]
-        raise Refused(
-            f"the value {_short(self.value)!r} goes two ways, {_label(users[0])} and "
-            f"{_label(users[1])}, which are no shortcut as in Residual: the value itself, or a "
-            "1 x 1 convolution of it without bias, added to what its layers make"
-        )
+    ) -> tuple[NodeProto, NodeProto, list[NodeProto]]:
+        """The Add where the ways meet, the user on the shortcut (perhaps that Add), the others.
 
-    def _projection(self, node: NodeProto, start: str) -> Conv2D:
+        Where blocks begin at the same value, the outermost comes first: the one that ends last.
+        """
+        ends = []
+        for user in users if len(users) <= DEEPEST_BLOCK + 1 else []:
+            meeting = user if user.op_type == "Add" else self._only_user(user.output[0])
+            twice = sum(other is user for other in users) > 1  # x + x
+            if meeting is None or meeting.op_type != "Add" or twice:
+                continue
+            if user is meeting or self._is_projection(user):
+                ends.append((self.places[meeting.output[0]], meeting, user))
+        if not ends:
+            ways = " and ".join(_label(user) for user in users[:3])
+            raise Refused(
+                f"the value {_short(self.value)!r} goes {len(users)} ways, {ways}, which are no "
+                "shortcut as in Residual: the value itself, or a 1 x 1 convolution of it without "
+                "bias, added to what its layers make"
+            )
+        _, add, user = max(ends, key=lambda end: end[0])
+        return add, user, [other for other in users if other is not user]
+
+    def _is_projection(self, node: NodeProto) -> bool:
+        """Whether a node can be the convolution of a shortcut: 1 x 1 and without bias."""
+        weights = self.constants.get(node.input[1]) if len(node.input) == 2 else None
+        if node.op_type != "Conv" or weights is None:
+            return False
+        shape = weights.shape if isinstance(weights, np.ndarray) else tuple(weights.dims)
+        return shape[2:] == (1, 1)
+
+    def _projection(self, node: NodeProto) -> Conv2D:
         """The convolution of a shortcut; its weights are loaded with the block's."""
-        self.value = start
         self._take(node)
         conv = self.layers.pop()
-        if not isinstance(conv, Conv2D) or conv.kernel != (1, 1) or conv.padding != (0, 0):
-            raise Refused(f"{_label(node)}: a shortcut's convolution must be 1 x 1, not padded")
+        if not isinstance(conv, Conv2D) or conv.padding != (0, 0):
+            raise Refused(f"{_label(node)}: a shortcut's convolution must not be padded")
         return conv
 
     def _add_block(

@@ -71,7 +71,7 @@ EXCLUDED = {
     "it can only be the bias": [
         "test_add", "test_add_bcast", "test_operator_add_*", "test_operator_addconstant"
     ],
-    "goes two ways": ["test_operator_addmm"],  # a product whose bias is the images
+    "goes 2 ways": ["test_operator_addmm"],  # a product whose bias is the images
     "only rows": [
         "test_PixelShuffle", "test_reshape_extended_dims", "test_reshape_negative_dim",
         "test_reshape_reordered_last_dims",
