@@ -10,7 +10,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Resi
 from MLP import BatchNorm, Dense, Dropout, Flatten
 from sources.scaling import Scaling
 
+OURS = ("", "ai.onnx")  # the operators of ONNX itself
 OLDEST_OPSET = 6
 MOST_NUMBERS = 2**24  # of one image in one layer: 4,096 x 4,096
+SAMPLES = -(2**62)  # stands for the number of samples, which is open, in the shape of a value
 DEEPEST_BLOCK = 8  # blocks within blocks
 MOST_ARITHMETIC = 64  # numbers in a shape, and steps to work it out
 SHOWN = 20  # of the things that cannot be taken
@@ -65,6 +68,10 @@ FIXED: dict[str, dict[str, tuple[int, str]]] = {
 ARITHMETIC = ("Gather", "Unsqueeze", "Concat", "Cast")  # what exporters do with a Shape
 
 
+# What a file that lies can raise in the layers and in NumPy.
+WRONG = (ValueError, TypeError, KeyError, IndexError, OverflowError)
+
+
 class Refused(ValueError):
     """Something that cannot be taken; the message needs the node's name in front."""
 
@@ -90,11 +97,22 @@ def open_model(
 def _opened(
     model: onnx.ModelProto, name: str, size: int, shape: Any, settings: dict[str, Any]
 ) -> CNN:
-    try:
+    with _naming(name):
         _refuse_other_files(model)
         onnx.checker.check_model(model)
-        return _Reader(model, size).network(shape, settings)
-    except (Refused, onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        reader = _Reader(model, size)
+        kind, loss = reader.read(shape)
+    network = CNN(**{"dtype": kind, "loss": loss, **settings})  # these errors are the caller's
+    with _naming(name):
+        return reader.fill(network)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Whatever is wrong inside is wrong with the file of this name."""
+    try:
+        yield
+    except (onnx.checker.ValidationError, *WRONG) as error:
         raise ValueError(f"{name} cannot be taken: {error}") from error
 
 
@@ -118,7 +136,7 @@ def _short(thing: Any) -> str:
 
 
 def _label(node: NodeProto) -> str:
-    return f"{_short(node.op_type)} {_short(node.name or node.output[0])!r}"
+    return f"{_short(node.op_type)} {_short(node.name or ', '.join(node.output))!r}"
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
@@ -165,7 +183,7 @@ class _Reader:
     def __init__(self, model: onnx.ModelProto, size: int) -> None:
         self.graph = graph = model.graph
         self.facts = {entry.key: entry.value for entry in model.metadata_props}
-        versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+        versions = [o.version for o in model.opset_import if o.domain in OURS]
         self.opset = versions[0] if versions else 0
         self.budget = size + 2**20  # numbers that weights may have, though nodes share them
         self.constants: dict[str, TensorProto | Array] = {t.name: t for t in graph.initializer}
@@ -183,17 +201,22 @@ class _Reader:
         self.order: Shape | None = None
         self.value = ""
         self.depth = 0
-        self.places = {node.output[0]: place for place, node in enumerate(graph.node)}
-        for node in graph.node:
+        self.places: dict[str, int] = {}
+        for place, node in enumerate(graph.node):
+            if not node.output:
+                raise Refused(f"{_label(node)} has no output")
+            self.places[node.output[0]] = place
             try:
                 self._sort_in(node)
-            except ValueError as error:
+            except WRONG as error:
                 raise Refused(f"{_label(node)}: {error}") from error
 
     def _sort_in(self, node: NodeProto) -> None:
         """A constant, arithmetic on shapes, or a node that images go through."""
         known = all(name in self.constants for name in node.input)
-        if node.op_type == "Constant":
+        if node.domain not in OURS:
+            self.main.append(node)  # `_look_over` will name it
+        elif node.op_type == "Constant":
             self.constants[node.output[0]] = _constant(node)
         elif node.op_type == "Identity" and known:
             self.constants[node.output[0]] = self.constants[node.input[0]]
@@ -213,8 +236,8 @@ class _Reader:
 
     # --- the whole ---------------------------------------------------------------------------
 
-    def network(self, shape: Any, settings: dict[str, Any]) -> CNN:
-        """The network, built, with the file's weights in it."""
+    def read(self, shape: Any) -> tuple[Any, str]:
+        """Walk the graph once; returns the dtype and the loss that suit it."""
         self._look_over()
         kind = self._enter(shape)
         self._walk(self.value)
@@ -226,11 +249,20 @@ class _Reader:
             )
         if self.channels_last or self.order:
             raise Refused("the output has its channels last; end with a dense layer or transpose")
-        layers = self.layers or [Identity()]
-        _name(layers)
-        carried = getattr(layers[-1], "activation", layers[-1])
-        loss = "cross_entropy" if isinstance(carried, Softmax) else "mse"
-        network = CNN(*layers, **{"dtype": kind, "loss": loss, **settings}).build(self.images)
+        if not self.layers:
+            self.layers.append(Identity())
+        if len(self.shape) < len(self.ours):  # rows that stood for images until the end
+            self.layers.append(Flatten())
+        last = self.layers[-1]
+        softmax = isinstance(getattr(last, "activation", last), Softmax)
+        return kind, "cross_entropy" if softmax else "mse"
+
+    def fill(self, network: CNN) -> CNN:
+        """Build an empty network with the layers and the weights that were read."""
+        _name(self.layers)
+        for layer in self.layers:
+            network.add(layer)
+        network.build(self.images)
         for layer, arrays in self.loads:
             for name, array in arrays.items():
                 (layer.parameters if name in layer.parameters else layer.buffers)[name][...] = array
@@ -254,8 +286,9 @@ class _Reader:
 
     def _problems(self, node: NodeProto) -> list[str]:
         """What is wrong with a node, whatever comes to it."""
-        if node.domain not in ("", "ai.onnx") or node.op_type not in TAKEN:
-            return [f"this operator has no layer here; known are {', '.join(sorted(TAKEN))}"]
+        if node.domain not in OURS or node.op_type not in TAKEN:
+            known = ", ".join(sorted(TAKEN))
+            return [f"this operator has no layer here; export the model without it, with {known}"]
         found = []
         given = _attributes(node)
         if self.opset < 7 and node.op_type in ("BatchNormalization", "Dropout"):
@@ -364,7 +397,7 @@ class _Reader:
                 raise Refused(f"the images come as input {list(node.input).index(self.value)}")
             TAKEN[node.op_type](self, node)
             self._check_size(self.shape)
-        except (ValueError, TypeError, IndexError, OverflowError) as error:  # a layer's own too
+        except WRONG as error:
             raise Refused(f"{_label(node)}: {error}") from error
         self._passed(node)
 
@@ -511,7 +544,7 @@ class _Reader:
         return given
 
     def _worked_out(self, name: str, steps: int = 0) -> Array:
-        """A constant, or what follows from the shape of a value; the number of samples is 0."""
+        """A constant, or what follows from the shape of a value."""
         if name not in self.arithmetic:
             return self._array(name)
         node = self.arithmetic[name]
@@ -521,7 +554,7 @@ class _Reader:
             if node.input[0] not in self.shapes:
                 raise Refused("its shape follows from a value that comes later")
             given = _attributes(node)
-            dims = np.array([0, *self.shapes[node.input[0]]], np.int64)
+            dims = np.array([SAMPLES, *self.shapes[node.input[0]]], np.int64)
             found = dims[slice(given.get("start", 0), given.get("end"))]
         else:
             parts = [self._worked_out(part, steps + 1) for part in node.input]
@@ -542,13 +575,13 @@ class _Reader:
         wanted = self._whole_numbers(node, "shape", 1)
         if not wanted or len(wanted) > MOST_ARITHMETIC:
             raise Refused(f"it should say its shape, got {_short(wanted)}")
-        axes = [0, *self.shape]  # 0: the samples
+        axes = [SAMPLES, *self.shape]
         found = [axes[k] if n == 0 and k < len(axes) else n for k, n in enumerate(wanted)]
         samples, rest = found[0], found[1:]
+        if samples not in (-1, SAMPLES) and samples != self._fixed_samples():
+            raise Refused(f"it mixes the samples: {_short(wanted)} of {self.shape} each")
         if samples != -1 and rest.count(-1) == 1:
             rest[rest.index(-1)] = math.prod(self.shape) // max(1, -math.prod(rest))
-        if samples > 0 and samples != self._fixed_samples():
-            raise Refused(f"it mixes the samples: {_short(wanted)} of {self.shape} each")
         if min(rest, default=0) < 1 or math.prod(rest) != math.prod(self.shape):
             raise Refused(f"it cannot make {_short(wanted)} of {self.shape} for each sample")
         return tuple(rest)

@@ -478,7 +478,7 @@ def test_everything_unknown_is_named_at_once():
     )  # fmt: skip
     refused(
         model_of(nodes, w=random(2, 1, 1, 1)), "3 problem(s)",
-        "Elu 'first': this operator has no layer here; known are Add, AveragePool",
+        "Elu 'first': this operator has no layer here; export the model without it, with Add, Aver",
         "Conv 'second': attribute group=2 asks for convolution in groups; train with one group",
         "MaxPool 'third': attribute dilations=[2, 1] asks for a dilated pool",
     )  # fmt: skip
@@ -595,6 +595,29 @@ def test_a_shape_that_takes_forever_is_refused():
     refused(model_of(nodes), "Reshape 'y': it should say its shape, got []")
     nodes[0] = helper.make_node("Shape", ["x"], ["s0"])
     refused(model_of(nodes), "its shape is too long")
+
+
+def test_the_number_of_samples_is_not_taken_for_a_size():
+    """view(-1, x.size(0)) mixes the samples, however many there are."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"], start=0, end=1),
+        helper.make_node("Concat", ["any", "size"], ["to"], axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["y"]),
+    ]
+    model = model_of(nodes, ("n", 60), any=np.array([-1]))
+    refused(model, "Reshape 'y': it cannot make [-1, -4611686018427387904] of (60,)")
+
+
+def test_an_operator_of_somebody_else_is_not_taken_for_onnx_own():
+    model = model_of([helper.make_node("Identity", ["x"], ["y"])])
+    model.graph.node[0].domain = "own"
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    refused(model, "Identity 'y': this operator has no layer here")
+
+
+def test_a_wrong_setting_is_not_the_files_fault():
+    with pytest.raises(ValueError, match=r"^unknown loss 'hinge'"):
+        import_model(HERE / "pytorch_cnn.onnx", loss="hinge")
 
 
 def test_metadata_that_lies_is_refused():
