@@ -1,6 +1,8 @@
 """bridges/onnx.py: what is written against ONNX Runtime, what is read against its makers."""
 
+import doctest
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from bridges.onnx import export, import_model
+from bridges.onnx_reader import TAKEN
 from CNN import CNN
 from Datasets import Scaling
 from engine.layer import Layer
@@ -657,3 +660,23 @@ def test_a_damaged_file_is_refused_or_read_but_never_crashes(tmp_path_factory, p
         assert str(path) in str(error)
     else:
         assert network.parameter_count < len(WHOLE)
+
+
+# --- the page --------------------------------------------------------------------------------
+
+PAGE = HERE.parent / "docs" / "bridges.md"
+
+
+def test_the_pages_examples_give_what_they_say():
+    text = PAGE.read_text("utf-8")
+    plain = re.sub(r"^```.*$", "", text, flags=re.M)
+    test = doctest.DocTestParser().get_doctest(plain, {}, PAGE.name, str(PAGE), 0)
+    assert len(test.examples) > 10
+    said = []
+    result = doctest.DocTestRunner().run(test, out=said.append)
+    assert result.failed == 0, "".join(said)
+
+
+def test_the_pages_table_has_every_operator_that_is_taken():
+    rows = re.findall(r"^\| (`.+?) \|", PAGE.read_text("utf-8"), re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(TAKEN)
