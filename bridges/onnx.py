@@ -97,8 +97,8 @@ def import_model(
     Parameters
     ----------
     source : a path, or a model that is open already.
-    shape : (channels, height, width) of an image, where the file leaves them open, or where it
-        takes images as rows of numbers.
+    shape : (channels, height, width) of an image, where the file leaves them open (in the order
+        that the file has), or where it takes images as rows of numbers.
     settings : for `CNN`, such as optimizer or kernels.  The loss is cross-entropy where the file
         ends with a softmax, else the mean squared error; dtype is the file's.
 
@@ -362,8 +362,7 @@ def _standardised(graph: _Graph, x: str) -> str:
     centred = graph.add("Sub", [x, mean], "scaling.centred")
     square = graph.add("Mul", [centred, centred], "scaling.square")
     std = graph.add("Sqrt", [_over_image(graph, "ReduceMean", square)], "scaling.std")
-    low, _, constant = _low_and_spread(graph, x)
+    _, _, constant = _low_and_spread(graph, x)
     one = graph.keep("scaling.one", 1.0)
-    mean = graph.add("Where", [constant, low, mean], "scaling.level")
     std = graph.add("Where", [constant, one, std], "scaling.divisor")
     return _minus_over(graph, x, mean, std)

@@ -213,8 +213,8 @@ def test_every_official_test_passes_or_is_refused_for_its_reason(official, trust
     assert not wrong, "\n".join(wrong)
     assert passed + excluded.total() == len(official)
     trust.record(
-        "onnx_backend", passed=passed, excluded=dict(excluded), collected=len(official),
-        version=onnx.__version__,
+        "onnx_backend", passed=passed, excluded=excluded.total(), collected=len(official),
+        reasons=dict(excluded), version=onnx.__version__,
     )  # fmt: skip
 
 
