@@ -510,7 +510,8 @@ class _Reader:
         if self.depth:
             name = name.rsplit(".", 1)[-1]
         plain = re.fullmatch(r"[A-Za-z_][\w.]{0,59}", name) and not name.endswith(".")
-        layer.name = name if plain else ""
+        taken = self.depth and name == "shortcut"  # a block calls its projection so
+        layer.name = name if plain and not taken else ""
         self.layers.append(layer)
 
     def _array(self, name: str) -> Array:

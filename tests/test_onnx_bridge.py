@@ -463,6 +463,18 @@ def test_names_in_the_file_never_clash():
     assert [layer.name for layer in network.layers] == ["conv2", "conv1", "conv3"]
 
 
+def test_a_layer_in_a_block_cannot_take_the_projections_name():
+    nodes = [
+        helper.make_node("Conv", ["x", "shortcut.weight"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["x", "v"], ["c"]),
+        helper.make_node("Add", ["b", "c"], ["y"]),
+    ]
+    constants = {"shortcut.weight": random(3, 2, 1, 1), "v": random(3, 2, 1, 1, seed=1)}
+    network = reads_as_onnx_runs(model_of(nodes, **constants), random(2, 2, 5, 6))
+    assert sorted(network.layers[0].parameters) == ["conv1.weights", "shortcut.weights"]
+
+
 # --- refused ---------------------------------------------------------------------------------
 
 
