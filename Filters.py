@@ -81,7 +81,8 @@ class Conv2D(Sliding):
     filters : number of output channels.
     kernel_size : height and width in pixels, a number or a pair.
     stride : pixels between neighbouring windows, a number or a pair.
-    padding : "same" (ceil(input / stride) outputs), "valid" (none), a number or a pair of pixels.
+    padding : "same" (ceil(input / stride) outputs), "valid" (none), a number or a pair of pixels,
+        or ((top, bottom), (left, right)).
     dilation : distance between neighbouring taps of the kernel, a number or a pair.
     activation : a name or an Activation; leaky ReLU unless told otherwise, None for none.
     bias : whether each filter has one.
@@ -208,7 +209,8 @@ class Pooling(Sliding):
 
     def _build(self, input_shape: Shape, setup: Setup) -> Shape:
         self.window = window = self._resolve(input_shape)
-        if any(p >= k for p, k in zip(window.padding[::2], self.kernel, strict=True)):
+        (height, width), borders = self.kernel, window.padding
+        if max(borders[:2]) >= height or max(borders[2:]) >= width:
             raise ValueError(
                 f"{self.label}: padding {self.padding} must be smaller than size {self.kernel}, "
                 "or a window would lie wholly outside the image"
@@ -225,7 +227,7 @@ class MaxPool2D(Pooling):
     ----------
     size : height and width of the window in pixels, a number or a pair.
     stride : pixels between windows; as large as the window unless told otherwise.
-    padding : "valid", "same", a number or a pair; padding is minus infinity, so it never wins.
+    padding : as for Conv2D, but none unless told; it is minus infinity, so it never wins.
     ceil_mode : whether a last, partial window counts.
     name : how summaries and errors call it.
 

@@ -103,9 +103,13 @@ def _paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: 
         return [(t // 2, t - t // 2) for t in total]
     if isinstance(padding, str):
         raise ValueError(
-            "padding: expected 'same', 'valid', a number or a pair (height, width), "
-            f"got {padding!r}"
+            "padding: expected 'same', 'valid', a number, a pair (height, width) or "
+            f"((top, bottom), (left, right)), got {padding!r}"
         )
+    if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
+        if len(padding) != 2:
+            raise ValueError(f"padding: expected ((top, bottom), (left, right)), got {padding!r}")
+        return [pair("padding", side, least=0) for side in padding]
     vertical, horizontal = pair("padding", padding, least=0)
     return [(vertical, vertical), (horizontal, horizontal)]
 
@@ -125,6 +129,8 @@ def resolve_window(
 
     >>> resolve_window("MaxPool2D", (8, 28, 28), (2, 2), (2, 2), 0).output
     (14, 14)
+    >>> resolve_window("Conv2D", (1, 5, 5), (2, 2), (1, 1), ((1, 0), (0, 2))).padding
+    (1, 0, 0, 2)
     """
     size = (input_shape[1], input_shape[2])
     borders = _paddings(padding, size, kernel, stride, dilation)

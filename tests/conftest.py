@@ -11,8 +11,10 @@ from engine.kernels import DIALECTS, choose
 from engine.machine import machine
 from insight.results import write_atomically
 
-# Programs, not tests: one needs PyTorch, which the tests do without.
-collect_ignore = ["make_pytorch_numbers.py", "make_golden_model.py", "killed_run.py"]
+# Programs, not tests: two need PyTorch, which the tests do without.
+collect_ignore = [
+    "make_pytorch_numbers.py", "make_onnx_file.py", "make_golden_model.py", "killed_run.py",
+]  # fmt: skip
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()
 

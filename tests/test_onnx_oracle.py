@@ -63,6 +63,7 @@ CONVS = [  # x, filters, then the layer's arguments
     ((1, 3, 9, 8), 2, {"kernel_size": 3, "padding": "same", "dilation": (2, 3)}),
     ((2, 1, 8, 9), 5, {"kernel_size": (2, 3), "padding": 3, "dilation": 2, "stride": 2}),
     ((5, 4, 3, 4), 2, {"kernel_size": 1}),
+    ((2, 2, 5, 6), 3, {"kernel_size": (2, 3), "padding": ((1, 0), (0, 4)), "stride": (2, 1)}),
 ]
 
 
@@ -103,6 +104,7 @@ POOLS = [
     ((2, 2, 7, 6), {"size": 3, "stride": 2, "padding": (1, 0)}),
     ((1, 2, 6, 6), {"size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
     ((1, 2, 5, 5), {"size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ((2, 2, 5, 7), {"size": (3, 2), "stride": 2, "padding": ((0, 2), (1, 0)), "ceil_mode": True}),
 ]
 
 

@@ -112,6 +112,8 @@ def test_pair_says_what_is_wrong(value, error, message):
         # a number for all four sides, a pair for (above and below, left and right)
         ((8, 9), (3, 3), (1, 1), 1, (1, 1), (1, 1, 1, 1), (8, 9)),
         ((8, 9), (3, 3), (1, 1), (2, 0), (1, 1), (2, 2, 0, 0), (10, 7)),
+        # each side its own: (8 + 1 - 3) + 1 and (9 + 2 + 3 - 3) + 1
+        ((8, 9), (3, 3), (1, 1), ((1, 0), (2, 3)), (1, 1), (1, 0, 2, 3), (7, 12)),
         # stride that does not divide: (8 - 3) // 2 + 1 and (9 - 3) // 4 + 1
         ((8, 9), (3, 3), (2, 4), 0, (1, 1), (0, 0, 0, 0), (3, 2)),
     ],
@@ -178,6 +180,11 @@ def test_windows_never_reach_beyond_their_borders():
         (((3, 9, 6), (3, 3), (1, 1), "smae", (1, 1)), "padding: expected 'same', 'valid'.*'smae'"),
         (((3, 9, 6), (3, 3), (1, 1), -1, (1, 1)), "padding: expected at least 0, got -1"),
         (((3, 9, 6), (3, 3), (1, 1), (1, 2, 3), (1, 1)), r"padding: expected .*got \(1, 2, 3\)"),
+        (
+            ((3, 9, 6), (3, 3), (1, 1), ((1, 2), (3, 4), (5, 6)), (1, 1)),
+            r"padding: expected \(\(top, bottom\), \(left, right\)\), got \(\(1, 2\), \(3, 4\)",
+        ),
+        (((3, 9, 6), (3, 3), (1, 1), ((1, 2), (0, -1)), (1, 1)), "expected at least 0, got -1"),
     ],
 )
 def test_windows_that_do_not_fit(given, message):
