@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 import math
 import os
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -514,3 +516,16 @@ def test_a_full_disk_leaves_the_file_before(tmp_path):
     assert done.stdout.startswith("OSError")
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def test_the_pages_examples_give_what_they_say():
+    page = ROOT / "docs" / "models.md"
+    plain = re.sub(r"^```.*$", "", page.read_text("utf-8"), flags=re.M)
+    test = doctest.DocTestParser().get_doctest(plain, {}, page.name, str(page), 0)
+    assert len(test.examples) > 20
+    said = []
+    result = doctest.DocTestRunner().run(test, out=said.append)
+    assert result.failed == 0, "".join(said)
