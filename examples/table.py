@@ -9,6 +9,7 @@ Nothing is in the table that no run measured: a system without a folder under re
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,10 +44,14 @@ def row(line: dict[str, Any]) -> tuple[str, ...]:
     short = (line["target"] or 0) - line["ours"]
     if short > 0:
         ours += f", {short:.2f} short of {line['target']:g}"
+    if line.get("test_time"):
+        ours += f"; {statistics.mean(line['test_time']):.2f} % with test-time augmentation"
     theirs = "" if line["reports"] is None else f"{line['reports']:.2f} %"
     if line["note"]:
         theirs = line["note"]
     what = f"[{line['what']}](results/{line['name']})"
+    if line["system"] == "record":
+        what += f", {line['parameters']:,} parameters"
     if line["part"] != "test":
         ours += f" ({line['part']})"
     return line["system"], what, theirs, ours, line["seconds"], duration(line["our_seconds"])
