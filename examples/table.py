@@ -1,14 +1,15 @@
-"""The README's table of the published systems, made from what the runs left in results/.
+"""The README's tables of results and of trust, made from what the runs left in results/.
 
-    python -m examples.table             # writes it into README.md, between the two marks
+    python -m examples.table             # writes them into README.md, each between its two marks
     python -m examples.table --check     # fails where README.md says something else
 
-Nothing is in the table that no run measured: a system without a folder under results/ has no line.
+Nothing is in a table that no run measured: a system without a folder under results/ has no line.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,33 @@ from typing import Any
 from examples.common import RESULTS, lines
 
 README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- table of results: begin -->", "<!-- table of results: end -->"
+BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
+TRUST = RESULTS / "trust.json"  # written by `make trust`
 HEADS = ("system", "network and training", "they report", "ours", "their time", "our time")
+
+# name in trust.json -> what was tried, what was found
+TRIED = {
+    "kills": (
+        "a training run killed (SIGKILL) at {of} random moments and resumed",
+        "{survived} of {of} survived: weights, settings and statistics the same bytes at the end",
+    ),
+    "fuzz": (
+        "{cases:,} damaged files of {formats} kinds: cut, bits flipped, sizes made up",
+        "{escaped} escaped; {refused:,} refused in clear words, {accepted:,} read as sound data",
+    ),
+    "properties": (
+        "layers and networks drawn at random: shapes, gradients, batches, threads",
+        "{examples:,} examples, none that breaks a promise",
+    ),
+    "onnx_backend": (
+        "{collected} official ONNX tests of the operators that are imported",
+        "{passed} pass, {excluded} excluded with a reason each, and refused by name",
+    ),
+    "sklearn_checks": (
+        "scikit-learn's checks for estimators, {classifiers} classifiers",
+        "{passed} pass, {failed} fail, {skipped} do not apply",
+    ),
+}  # fmt: skip
 
 
 def duration(seconds: float) -> str:
@@ -69,13 +95,33 @@ def _machines(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line["machine"] for line in found]
 
 
-def put(readme: str, text: str) -> str:
-    """README's text with the table between its marks; ValueError where they are missing."""
-    before, mark, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"README.md has no '{BEGIN}' and '{END}' to put the table between")
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+def trust_table(figures: dict[str, dict[str, Any]]) -> str:
+    """What `make trust` found, as a Markdown table."""
+    rows = [("tried", "found"), ("---", "---")]
+    for name, (what, found) in TRIED.items():
+        own = figures[name]
+        examples = sum(value for value in own.values() if isinstance(value, int))
+        words = {"examples": examples, **own}
+        rows.append((what.format(**words), found.format(**words)))
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+    days = sorted({own["date"] for own in figures.values()})
+    return f"{text}\n\nBy `make trust` on {' and '.join(days)}.\n"
+
+
+def put(readme: str, text: str, name: str) -> str:
+    """README's text with a table between its marks; ValueError where they are missing."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, mark, rest = readme.partition(begin)
+    _, found, after = rest.partition(end)
+    if not mark or not found:
+        raise ValueError(f"README.md has no '{begin}' and '{end}' to put the table between")
+    return f"{before}{begin}\n{text}{end}{after}"
+
+
+def renewed(readme: str) -> str:
+    """README's text with the tables of today."""
+    figures = json.loads(TRUST.read_text("utf-8"))
+    return put(put(readme, table(lines(RESULTS)), "results"), trust_table(figures), "trust")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,18 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing, only compare")
     options = parser.parse_args(arguments)
-    found = lines(RESULTS)
-    if not found:
-        print("no results yet: run `make results` first", file=sys.stderr)
-        return 1
     before = README.read_text("utf-8")
-    after = put(before, table(found))
+    after = renewed(before)
     if options.check and after != before:
-        print("README.md's table is not that of results/: run `make table`", file=sys.stderr)
+        print("README.md's tables are not those of results/: run `make table`", file=sys.stderr)
         return 1
     if not options.check:
         README.write_text(after, "utf-8")
-        print(table(found))
+        print(table(lines(RESULTS)), trust_table(json.loads(TRUST.read_text("utf-8"))), sep="\n")
     return 0
 
 

@@ -122,35 +122,54 @@ def test_the_table_has_a_line_for_each_result_and_none_besides(tmp_path):
     put_line(tmp_path, "second", system="B", ours=94.5, reports=None, our_seconds=75)
     put_line(tmp_path, "first", note="8 of 10", seconds="55 min", spread=0.123)
     put_line(tmp_path, "third", system="B", part="validation", target=None, remark="9 of 10;")
+    put_line(tmp_path, "fourth", system="record", parameters=1234, test_time=[96.5, 97.0])
     (tmp_path / "not-yet").mkdir()
     text = table.table(lines(tmp_path)).splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text[:5]]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text[:6]]
     assert cells[0] == list(table.HEADS)
     first, second, third = (f"[{n.title()}](results/{n})" for n in NAMES)
     assert cells[2:] == [
         ["A", first, "8 of 10", "**96.00 %** ± 0.12", "55 min", "12.3 s"],
         ["B", second, "", "**94.50 %**, 0.50 short of 95", "", "1 min 15 s"],
         ["B", third, "90.00 %", "9 of 10; **96.00 %** (validation)", "", "12.3 s"],
-    ]
+        [
+            "record", "[Fourth](results/fourth), 1,234 parameters", "90.00 %",
+            "**96.00 %**; 96.75 % with test-time augmentation", "", "12.3 s",
+        ],
+    ]  # fmt: skip
     assert text[-1] == "Measured on Some CPU, 2 cores."
-    assert len(text) == 7
+    assert len(text) == 8
 
 
 def test_the_table_goes_between_its_marks():
-    text = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
-    new = table.put(text, "new\n")
-    assert new == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
-    assert table.put(new, "new\n") == new
+    begin, end = table.BEGIN.format("a"), table.END.format("a")
+    text = f"before\n{begin}\nold\n{end}\nafter\n"
+    new = table.put(text, "new\n", "a")
+    assert new == f"before\n{begin}\nnew\n{end}\nafter\n"
+    assert table.put(new, "new\n", "a") == new
     with pytest.raises(ValueError, match="to put the table between"):
-        table.put("no marks", "new\n")
+        table.put(text, "new\n", "b")
 
 
 def test_the_readme_says_what_results_say():
-    """The committed table is that of the committed results."""
-    found = lines(RESULTS)
-    assert found
+    """The committed tables are those of the committed results and of results/trust.json."""
     readme = table.README.read_text("utf-8")
-    assert table.put(readme, table.table(found)) == readme
+    assert table.renewed(readme) == readme
+
+
+def test_the_table_of_trust_says_what_was_found():
+    figures = {
+        "kills": {"survived": 24, "of": 25},
+        "fuzz": {"cases": 12345, "formats": 9, "escaped": 1, "refused": 12000, "accepted": 344},
+        "properties": {"shapes": 100, "gradients": 1000, "machine": {}},
+        "onnx_backend": {"collected": 205, "passed": 86, "excluded": 119},
+        "sklearn_checks": {"classifiers": 3, "passed": 159, "failed": 2, "skipped": 6},
+    }
+    text = table.trust_table({name: {**own, "date": "today"} for name, own in figures.items()})
+    for words in ("at 25 random", "24 of 25 survived", "12,345 damaged files of 9", "1 escaped",
+                  "12,000 refused", "1,100 examples", "205 official", "86 pass, 119 excluded",
+                  "3 classifiers | 159 pass, 2 fail, 6 do", "on today."):  # fmt: skip
+        assert words in text
 
 
 def test_committed_results_are_small():
