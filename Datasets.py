@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sources import folders, published, readers, tables
+from sources import archives, folders, published, readers, tables
 from sources.augment import Augmentation
 from sources.dataset import Dataset, Splits, check_counts, divide
 from sources.download import DataUnavailable
@@ -310,7 +310,7 @@ def from_npz(
 
     Raises FileNotFoundError, ValueError and TypeError, as ``from_arrays`` does.
     """
-    arrays = tables.read_npz(path)
+    arrays = archives.read_npz(path)
     name = Path(path).name
     if len(arrays) == 2:
         return from_arrays(

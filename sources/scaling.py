@@ -19,6 +19,7 @@ NORMALISATIONS = {
     "none": "the stored values",
 }
 
+FAINT = 1e-18  # a smaller deviation is none: its square is about the least that float32 holds
 IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held as float64
 
 
@@ -89,7 +90,7 @@ class Scaling:
             return cls(name, low, high, centred)
         column = mean[:, None, None]
         std = np.sqrt(_channel_means(images, lambda block: (block - column) ** 2)) / scale
-        std[std == 0] = 1.0  # a channel without contrast stays zero instead of becoming NaN
+        std[std < FAINT] = 1.0  # a channel without contrast stays zero instead of becoming NaN
         return cls(name, low, high, centred, tuple(std.tolist()))
 
     def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -158,7 +159,8 @@ class Scaling:
         rows -= mean[:, None]
         std = np.sqrt(np.square(rows, out=rows).mean(axis=1))
         low, spread = _low_and_spread(images)
-        constant = spread == 0  # asked of the pixels, since a rounded std is rarely exactly zero
+        # asked of the pixels, since a rounded std is rarely exactly zero
+        constant = (spread == 0) | (std < FAINT)
         mean[constant] = low[constant]
         std[constant] = 1.0
         out -= mean

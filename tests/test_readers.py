@@ -60,7 +60,7 @@ HUGE = bytes([0, 0, 8, 3]) + b"\xff\xff\xff\xff" * 3 + b"ab"
         (b"PK\3\4" + bytes(20), "bytes 0 and 1 of an IDX file are 00 00, got 50 4b"),
         (bytes([0, 1, 8, 1, 0, 0, 0, 0]), "got 00 01"),
         (bytes([0, 0, 7, 1, 0, 0, 0, 0]), r"byte 2 gives the type as 07, expected 08 \(uint8\)"),
-        (bytes([0, 0, 8, 0]), "byte 3 gives the number of axes, expected 1 or more, got 0"),
+        (bytes([0, 0, 8, 0]), "byte 3 gives the number of axes, expected 1 to 8, got 0"),
         (bytes([0, 0, 8, 3, 0, 0]), "promises 3 axes, so a header of 16 bytes.*only 6"),
         (idx(PIXELS)[:-1], "480 bytes from byte 16 on, but 479 follow; the file is cut short"),
         (idx(PIXELS) + b"xy", "480 bytes from byte 16 on, but 482 follow.*trailing"),
