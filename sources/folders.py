@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -103,20 +104,22 @@ def read_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large and odd files; what matters is an error
-            return _decoded(path, size, grey)
+            return _decoded(path.read_bytes(), size, grey)
     except Exception as error:  # Pillow lets through whatever its parsers trip over
         raise ValueError(f"{str(path)!r} cannot be read as a picture: {error}") from error
 
 
-def _decoded(path: Path, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
+def _decoded(content: bytes, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps  # only those who read pictures wait for this import
 
-    with Image.open(path, formats=("PNG", "JPEG")) as file:
-        packed, unpacked = path.stat().st_size, 4 * file.width * file.height
-        if unpacked > room(packed):
+    if not content.startswith((b"\x89PNG", b"\xff\xd8")):
+        raise ValueError("it does not begin as a PNG or JPEG file does")
+    # From memory: of a file, Pillow would make room for whatever length a part of it claims.
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as file:
+        if 4 * file.width * file.height > room(len(content)):
             raise ValueError(
-                f"{file.width:,} x {file.height:,} pixels in a file of {packed:,} bytes are too "
-                "many; save it smaller"
+                f"{file.width:,} x {file.height:,} pixels in a file of {len(content):,} bytes are "
+                "too many; save it smaller"
             )
         picture = ImageOps.exif_transpose(file)
     if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would keep the lower 8

@@ -261,7 +261,7 @@ def as_labels(
     if labels.size == 0:
         raise ValueError(f"{source}: no labels")
     if labels.dtype.kind in "US":
-        return _named(labels.astype(str), source, classes)
+        return _named(labels, source, classes)
     if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.rint(labels))):
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
@@ -289,7 +289,7 @@ def _named(
     try:
         unique, positions = np.unique(labels.astype(str), return_inverse=True)
         names: list[str] = unique.tolist()
-    except ValueError as error:  # bytes beyond ASCII, numbers that are no character
+    except (ValueError, SystemError) as error:  # bytes beyond ASCII, numbers of no character
         raise ValueError(f"{source}: the labels are no names that can be read ({error})") from error
     classes = tuple(names) if classes is None else tuple(classes)
     if len(classes) > MOST_CLASSES:

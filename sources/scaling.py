@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -154,7 +155,7 @@ class Scaling:
     @staticmethod
     def _standardise_each(images: NDArray[Any], out: NDArray[Any]) -> None:
         # Summed along each image's own row: the same bits in whatever company an image comes.
-        rows = images.reshape(len(images), -1).astype(out.dtype)
+        rows = _rows(images).astype(out.dtype)
         mean = rows.mean(axis=1)
         rows -= mean[:, None]
         std = np.sqrt(np.square(rows, out=rows).mean(axis=1))
@@ -220,6 +221,10 @@ def _channel_means(
 
 def _low_and_spread(images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The smallest pixel of each image, and how far the largest lies above it."""
-    rows = images.reshape(len(images), -1)
+    rows = _rows(images)
     low = rows.min(axis=1)
     return low, rows.max(axis=1) - low
+
+
+def _rows(images: NDArray[Any]) -> NDArray[Any]:
+    return images.reshape(len(images), math.prod(images.shape[1:]))  # of no images, too
