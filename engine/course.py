@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from engine.errors import Diverged
 from engine.history import History, Running
 from engine.interrupt import Interruption
 from engine.layer import Array
@@ -37,6 +38,8 @@ class Trainable(Protocol):
     ) -> tuple[float, int]: ...
 
     def evaluate(self, data: Any) -> Any: ...
+
+    def check_validation(self, data: Any, loss: float) -> None: ...
 
 
 def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iterator[Array]:
@@ -118,6 +121,9 @@ class Course:
         self._waited = 0
         self._best_rank: tuple[float, float] | None = None
         self._best: list[Array] = []
+        # without validation, what to go back to: the end of the epoch with the lowest loss
+        self._sound = parameters.snapshot()
+        self._lowest = math.inf
 
     def run(self, interruption: Interruption) -> History:
         """All epochs, or as many as there are reasons for; the best weights come back however."""
@@ -129,6 +135,11 @@ class Course:
                     break
             else:
                 self.history.ended = f"all {self.epochs} epochs done"
+        except Diverged:
+            self.history.ended = f"diverged in epoch {epoch + 1}"
+            self._best = self._best or self._sound
+            self.parameters.forget()
+            raise
         finally:
             if self._best:
                 self.parameters.restore(self._best)
@@ -161,6 +172,8 @@ class Course:
                 )
                 if self.average is not None:
                     self.average.add()
+                if moment.step == 0:  # an epoch worse than the first weights is no progress
+                    self._lowest = step_loss / len(indices)
                 seen, loss, right = seen + len(indices), loss + step_loss, right + step_right
                 running.add(len(indices), step_loss, step_right)
                 if bar.update(len(indices)):
@@ -182,6 +195,8 @@ class Course:
         }
         if self.checks is not None:
             record |= self._validate(epoch)
+        elif loss / seen < self._lowest:
+            self._lowest, self._sound = loss / seen, self.parameters.snapshot()
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
         if self.progress:
@@ -201,6 +216,7 @@ class Course:
         if self.average is not None:
             self.average.swap()
         result = self.network.evaluate(self.checks)
+        self.network.check_validation(self.checks, result.loss)
         rank = (result.accuracy, -result.loss)
         if self._best_rank is None or rank > self._best_rank:
             self._best_rank, self._best = rank, self.parameters.snapshot()

@@ -6,6 +6,7 @@ for the gradients: what makes batches of one image fast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,8 @@ class Parameters:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
         if self.l2 is None:
             return 0.0
-        return 0.5 * float(np.dot(self.l2, self.values * self.values))
+        with np.errstate(over="ignore"):  # infinity says enough
+            return 0.5 * float(np.dot(self.l2 * self.values, self.values))
 
     def update(
         self, gradients: Sequence[Array], moment: Moment, kernels: Any, workers: Workers
@@ -123,6 +125,17 @@ class Parameters:
         """What training fills but no gradient moves (running statistics)."""
         for layer in self.layers:
             yield from layer.buffers.values()
+
+    def finite(self) -> bool:
+        """Whether no number of what makes the network's answers is NaN or infinite."""
+        arrays = [self.values, *self.buffers()]
+        # A sum of squares is the quickest look; only large numbers call for a second one.
+        return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)
+
+    def forget(self) -> None:
+        """Let every optimizer begin anew: no momentum, no means, no steps."""
+        for group in self.groups:
+            group.state = group.optimizer.new_state(self.values[group.where])
 
     def snapshot(self) -> list[Array]:
         """A copy of everything that makes the network's answers."""

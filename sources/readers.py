@@ -257,7 +257,8 @@ def as_labels(
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]  # a column, as Keras keeps the labels of CIFAR
     if labels.ndim != 1:
-        raise ValueError(f"{source}: expected labels (samples,), got shape {labels.shape}")
+        hint = "; of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise ValueError(f"{source}: expected labels (samples,), got shape {labels.shape}{hint}")
     if labels.size == 0:
         raise ValueError(f"{source}: no labels")
     if labels.dtype.kind in "US":
