@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import naive
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,9 +97,9 @@ BLOCKS = st.lists(INSIDE, min_size=1, max_size=3).flatmap(
 )
 FAMILIES = {
     "convolution": (SHAPES, CONVOLUTIONS),
-    "pooling": (SHAPES, POOLS | st.builds(GlobalAvgPool2D)),
+    "sliding pool": (SHAPES, POOLS),
     "block": (SHAPES, BLOCKS),
-    "on images": (SHAPES, ANYWHERE),
+    "on images": (SHAPES, ANYWHERE | st.builds(GlobalAvgPool2D)),
     "on rows": (ROWS, ANYWHERE),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -177,8 +178,8 @@ def tally() -> Counter[str]:
 
 
 @pytest.fixture
-def every(trust, tally):
-    """every(strategy, check, short, long): `for_all` of so many examples, and their record."""
+def trust_in(trust, tally):
+    """trust_in(strategy, check, short, long): `for_all` of so many examples, and their record."""
 
     def run(strategy, check, short, long):
         count = trust.cases(short, long)
@@ -203,7 +204,7 @@ def takes_a_single_one(case: Case) -> bool:
 
 
 @every_family
-def test_the_output_has_the_shape_that_build_promised(every, family):
+def test_the_output_has_the_shape_that_build_promised(trust_in, family):
     def shapes_types_and_inputs(case: Case) -> None:
         layer, x = case.layer, case.images()
         kept = x.copy()
@@ -228,11 +229,52 @@ def test_the_output_has_the_shape_that_build_promised(every, family):
         for one, two in zip(before, after, strict=True):
             assert np.array_equal(one, two), f"a pass changed {told}"
 
-    every(cases(family), shapes_types_and_inputs, 40, 1000)
+    trust_in(cases(family), shapes_types_and_inputs, 40, 1000)
+
+
+def borders(layer: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of what was asked for as padding."""
+    if layer.padding == "valid":
+        return 0, 0, 0, 0
+    if layer.padding != "same":
+        down, across = layer.padding if isinstance(layer.padding, tuple) else [layer.padding] * 2
+        return down, down, across, across
+    found = []
+    for n, k, s, d in zip(size, layer.kernel, layer.stride, layer.dilation, strict=True):
+        lacking = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        found += [lacking // 2, lacking - lacking // 2]
+    return found[0], found[1], found[2], found[3]
+
+
+def by_loops(layer: Any, x: np.ndarray) -> np.ndarray:
+    """What a layer that slides makes of images (samples first), pixel by pixel."""
+    around, ceil = borders(layer, x.shape[2:]), layer.ceil_mode
+    if isinstance(layer, Conv2D):
+        weights, bias = layer.parameters["weights"], layer.parameters.get("bias")
+        return naive.conv2d(x, weights, bias, layer.stride, around, layer.dilation)
+    if isinstance(layer, MaxPool2D):
+        return naive.max_pool(x, None, layer.kernel, layer.stride, around, ceil)[0]
+    return naive.average_pool(
+        x, None, layer.kernel, layer.stride, around, ceil, layer.count_padding
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["convolution", "sliding pool"])
+def test_what_slides_does_what_the_loops_do(trust_in, family):
+    def loops(case: Case) -> None:
+        layer, x = case.layer, case.images()
+        y, _ = layer.forward(x, case.run(False))
+        expected = np.moveaxis(by_loops(layer, np.moveaxis(x, -1, 0)), 0, -1).copy()
+        if isinstance(layer, Conv2D):
+            expected = layer.activation.apply(expected)
+        assert y.shape == expected.shape, settings_of(layer)
+        np.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-9)
+
+    trust_in(cases(family, np.dtype(np.float64)), loops, 25, 500)
 
 
 @every_family
-def test_a_batch_is_its_images_one_by_one(every, family):
+def test_a_batch_is_its_images_one_by_one(trust_in, family):
     """In use no image knows of another."""
 
     def batches_and_single_images(case: Case) -> None:
@@ -242,11 +284,11 @@ def test_a_batch_is_its_images_one_by_one(every, family):
             alone, _ = layer.forward(np.ascontiguousarray(x[..., k : k + 1]), case.run(False))
             close(together[..., k], alone[..., 0], case.dtype)
 
-    every(cases(family, least=2), batches_and_single_images, 25, 500)
+    trust_in(cases(family, least=2), batches_and_single_images, 25, 500)
 
 
 @every_family
-def test_both_dialects_mean_the_same(every, family):
+def test_both_dialects_mean_the_same(trust_in, family):
     def dialects(case: Case) -> None:
         layer, x = case.layer, case.images()
         results = []
@@ -268,11 +310,11 @@ def test_both_dialects_mean_the_same(every, family):
             scale = max(np.abs(two).max(initial=0.0), 1.0)
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-9 * scale)
 
-    every(cases(family, np.dtype(np.float64)), dialects, 20, 400)
+    trust_in(cases(family, np.dtype(np.float64)), dialects, 20, 400)
 
 
 @every_family
-def test_gradients_hold(every, family):
+def test_gradients_hold(trust_in, family):
     """Against central differences in float64: along a random direction, and for single numbers.
 
     `check_layer` takes two lengths of step, of which the one that crosses no kink counts.
@@ -287,7 +329,7 @@ def test_gradients_hold(every, family):
             )
             assert all(error.passed for error in errors), (settings_of(case.layer), errors)
 
-    every(cases(family, np.dtype(np.float64)), gradients, 20, 400)
+    trust_in(cases(family, np.dtype(np.float64)), gradients, 20, 400)
 
 
 # --- whole networks --------------------------------------------------------------------------
@@ -357,7 +399,7 @@ def busy(monkeypatch):
         monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))
 
 
-def test_threads_change_no_bit(every, busy):
+def test_threads_change_no_bit(trust_in, busy):
     """Three steps and the use of what they taught, with one, two and three threads."""
 
     def threads(net: Net) -> None:
@@ -372,10 +414,10 @@ def test_threads_change_no_bit(every, busy):
         assert len(results) == 1, f"{net} differs between threads"
         assert np.array_equal(images, kept)
 
-    every(nets(), threads, 25, 400)
+    trust_in(nets(), threads, 25, 400)
 
 
-def test_a_network_in_use_takes_images_one_by_one_or_together(every, busy):
+def test_a_network_in_use_takes_images_one_by_one_or_together(trust_in, busy):
     def networks_on_single_images(net: Net) -> None:
         network, (images, labels) = net.network(2), net.data()
         network.train_step((images, labels))
@@ -384,7 +426,7 @@ def test_a_network_in_use_takes_images_one_by_one_or_together(every, busy):
         alone = np.concatenate([network.scores(images[k : k + 1]) for k in range(len(images))])
         close(together, alone, net.dtype)
 
-    every(nets(), networks_on_single_images, 15, 250)
+    trust_in(nets(), networks_on_single_images, 15, 250)
 
 
 # --- what cannot be --------------------------------------------------------------------------
