@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.layer import Array, Gradients, Layer
 from engine.optimizers import Optimizer, State
-from engine.parallel import Workers, tree_sum
+from engine.parallel import LOUD_ENOUGH, Workers, tree_sum
 from engine.schedules import Moment
 
 
@@ -59,7 +59,8 @@ class Parameters:
             layer.parameters[name] = view
             optimizer, own_l2 = layer.settings_of(name)
             if name.endswith("weights"):
-                decay[where] = l2 if own_l2 is None else own_l2
+                with np.errstate(**LOUD_ENOUGH):
+                    decay[where] = l2 if own_l2 is None else own_l2
             self._place(optimizer or default, where)
             start += size
         if decay.any():
@@ -99,7 +100,7 @@ class Parameters:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
         if self.l2 is None:
             return 0.0
-        with np.errstate(over="ignore"):  # infinity says enough
+        with np.errstate(**LOUD_ENOUGH):
             return 0.5 * float(np.dot(self.l2 * self.values, self.values))
 
     def update(

@@ -250,7 +250,15 @@ def test_an_empty_validation_set_is_none():
 
 # --- rates that explode ----------------------------------------------------------------------
 
-EXPLODING = [SGD(1e6), SGD(1e30), SGD(1e6, momentum=0.9), Adam(1e30), AdamW(1e20), RMSprop(1e30)]
+EXPLODING = [
+    SGD(1e6),
+    SGD(1e30),
+    SGD(1e300),
+    SGD(1e6, momentum=0.9),
+    Adam(1e30),
+    AdamW(1e20),
+    RMSprop(1e30),
+]
 NETWORKS = {
     "cross-entropy": lambda: {"layers": [Conv2D(3, 3), MaxPool2D(2), Dense(3, None)]},
     "mse": lambda: {"layers": [Conv2D(3, 3), Dense(3, None)], "loss": "mse"},
@@ -428,6 +436,13 @@ def test_no_warning_of_numpy_comes_before_the_words(recwarn):
         with pytest.raises(Diverged):
             net.fit((images(), labels()), (images(), labels()), epochs=20, progress=False)
         assert not recwarn.list, name
+
+
+def test_an_l2_factor_beyond_float32_is_told_of_by_the_first_step(dialect):
+    net = network(l2=1e300, kernels=dialect)
+    with pytest.raises(Diverged, match="step 1: it left numbers"):
+        net.fit((images(), labels()), epochs=1, progress=False)
+    assert all(np.isfinite(array).all() for array in everything(net))
 
 
 def test_a_loss_of_ones_own_that_is_nan_is_told_of():
