@@ -44,7 +44,7 @@ from engine.layer import (
 )
 from engine.losses import LOSSES, Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import Workers, shard_slices, use_slices
+from engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
 from engine.parameters import Parameters
 from engine.sanity import SanityReport
 from engine.schedules import Moment
@@ -326,8 +326,10 @@ class CNN:
         progress : whether a bar and a line for each epoch are printed.
 
         Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with the step
-        and the layer, where the loss is no longer finite (the best weights come back first), and
-        ValueError or TypeError for arguments that do not fit.
+        and the layer, where the loss, a weight or a running statistic is no longer finite; the best
+        weights come back first (without validation those behind the epoch of the lowest loss, or
+        the first ones), and the optimizers begin anew.  Raises ValueError or TypeError for
+        arguments that do not fit.
         """
         data = self._as_data(train)
         checks = None if validation is None else self._as_data(validation)
@@ -398,6 +400,9 @@ class CNN:
 
         Returns the sum of their losses and how many were right, before the step.  `fit` calls this;
         call it yourself for a training loop of your own.
+
+        Raises Diverged where the loss is not finite (nothing has changed then), and where the step
+        has made a number of the network infinite or NaN (`fit` puts sound ones back).
         """
         source = self._as_data(data)
         parameters = self.build(source.shape)._built()
@@ -422,10 +427,13 @@ class CNN:
                 )
             loss = sum(part.loss for part in parts)
             if not math.isfinite(loss):
-                raise self._diverged(source, where)
+                raise self._diverged(source, where, "the loss is not a finite number")
             parameters.update([part.gradient for part in parts], moment, self.kernels, self.workers)
-        for layer, memory in parts[0].coupled:
-            layer.after_step(memory)
+            with np.errstate(**LOUD_ENOUGH):
+                for layer, memory in parts[0].coupled:
+                    layer.after_step(memory)
+                if not parameters.finite():
+                    raise self._diverged(source, where, "it left numbers that are not finite")
         self.steps_done += 1
         return loss, sum(part.correct for part in parts)
 
@@ -451,25 +459,37 @@ class CNN:
         with self._tapes.borrow(len(indices), run.batch, record) as tape:
             return tape.train(data, indices, run, gradient, augment)
 
-    def _diverged(self, data: Dataset, indices: Array) -> Diverged:
-        """The error for a loss that is not finite: which layer it first shows in, and advice."""
+    def _diverged(
+        self, data: Dataset, indices: Array, what: str, training: bool = True
+    ) -> Diverged:
+        """The error for numbers that are not finite: which layer they first show in, and advice."""
         step = self.steps_done + 1
         x, _ = data.batch(indices, self.dtype)
         where = "the images" if not np.isfinite(x).all() else "the loss"
+        run = Pass(training, self.seed, self.steps_done, 0, len(indices))
         y = to_batch_last(x)
         with np.errstate(all="ignore"):
             for layer in self.layers if where == "the loss" else []:
-                wrong = [k for k, w in layer.parameters.items() if not np.isfinite(w).all()]
-                y, _ = layer.forward(y, Pass(False))
+                arrays = {**layer.parameters, **layer.buffers}
+                wrong = [k for k, array in arrays.items() if not np.isfinite(array).all()]
+                y, _ = layer.forward(y, run)
                 if wrong or not np.isfinite(y).all():
                     part = f"the {wrong[0]}" if wrong else "the output"
                     where = f"{part} of {layer.label}"
                     break
         return Diverged(
-            f"step {step}: the loss is not a finite number; it first shows in {where}. "
+            f"step {step}: {what}; it first shows in {where}. "
             f"Try a learning rate ten times smaller (now {self.optimizer!r}), images scaled to "
             "about -1..1, and gradient_check()"
         )
+
+    def check_validation(self, data: Dataset, loss: float) -> None:
+        """Raise Diverged unless the loss on validation data is finite."""
+        if math.isfinite(loss):
+            return
+        parts = self._outputs(data, 1024)
+        first = next((where for where, y in parts if not np.isfinite(y).all()), np.arange(1))
+        raise self._diverged(data, first, "the validation loss is not a finite number", False)
 
     # --- using it ----------------------------------------------------------------------------
 
@@ -481,12 +501,13 @@ class CNN:
         if not len(source):
             raise ValueError("evaluate: the data set is empty")
         start, loss, correct = time.perf_counter(), 0.0, 0
-        for indices, outputs in self._outputs(source, batch_size):
-            labels = source.labels[indices]
-            loss += float(self.loss.forward(outputs, labels)[0].sum(dtype=np.float64))
-            correct += count_right(outputs, labels)
+        with np.errstate(**LOUD_ENOUGH):
+            for indices, outputs in self._outputs(source, batch_size):
+                labels = source.labels[indices]
+                loss += float(self.loss.forward(outputs, labels)[0].sum(dtype=np.float64))
+                correct += count_right(outputs, labels)
+            penalty = self._built().penalty()
         count = len(source)
-        penalty = self._built().penalty()
         seconds = time.perf_counter() - start
         return Evaluation(loss / count + penalty, correct / count, count, seconds)
 

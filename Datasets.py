@@ -19,6 +19,11 @@ seed : of the shuffling; the same seed gives the same parts
 MNIST and Fashion-MNIST are looked for in the data folder (the argument ``folder``, else the
 environment variable GLASSBOX_DATA, else a cache folder in the user's home) and downloaded into it
 when they are missing. Everything behind this file lives in ``sources/``.
+
+Files of your own may come from anywhere. Nothing in them is run or believed: no memory is taken
+for what a header promises before it is there, and what is compressed may unpack to 200 times the
+size of its file (32 MiB in any case), else it is refused with a ValueError. Pixels beyond 1e15, and
+labels from 65,536 on, are taken for mistakes. Links inside a folder must not lead out of it.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sources import folders, published, readers, tables
+from sources import archives, folders, published, readers, tables
 from sources.augment import Augmentation
 from sources.dataset import Dataset, Splits, check_counts, divide
 from sources.download import DataUnavailable
@@ -200,7 +205,7 @@ def from_arrays(
     ------
     TypeError : images or labels of a type that is neither number nor name
     ValueError : shapes or counts that do not fit, labels outside the classes, no image at all,
-        NaN or infinity among the pixels
+        NaN, infinity or a pixel beyond 1e15, more than 65,536 classes
 
     >>> images = np.zeros((10, 4, 6))
     >>> data = from_arrays(images, np.arange(10) % 2, sizes=(6, 2, 2), classes=["cat", "dog"])
@@ -279,8 +284,8 @@ def from_idx(
 
     Raises
     ------
-    FileNotFoundError, and ValueError that says which byte of a file is wrong, or that the counts
-    of images and labels differ
+    FileNotFoundError, and ValueError that says which byte of a file is wrong, that the counts of
+    images and labels differ, or that a file unpacks to too much (see the top of this file)
     """
     train = [readers.read_idx(images_path), readers.read_idx(labels_path)]
     name = Path(images_path).name
@@ -306,11 +311,11 @@ def from_npz(
 
     The first four are what Keras writes. Counts then take the test part from x_test, by default
     all of it, and a sixth of x_train to validate; colours may come last, as in Keras. Pickled
-    objects are refused.
+    objects are refused, and so is an archive that unpacks to too much (see the top of this file).
 
     Raises FileNotFoundError, ValueError and TypeError, as ``from_arrays`` does.
     """
-    arrays = tables.read_npz(path)
+    arrays = archives.read_npz(path)
     name = Path(path).name
     if len(arrays) == 2:
         return from_arrays(
@@ -368,13 +373,15 @@ def from_folder(
 
     Parameters
     ----------
-    path : the folder; its subfolders, in sorted order, are the classes
+    path : the folder; its subfolders, in sorted order, are the classes; links must not lead out
+        of it
     size : (height, width) or one number, to which pictures are resized; by default all pictures
         must have the same size
     grey : one channel; False keeps red, green and blue
     sizes, normalise, stratify, seed : see the top of this file
 
-    Raises FileNotFoundError, and ValueError that names the file or folder that is wrong.
+    Raises FileNotFoundError, and ValueError that names the file or folder that is wrong, or that
+    unpacks to too much (see the top of this file).
     """
     images, labels, classes = folders.read_folder(path, size, grey)
     return from_arrays(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from engine.errors import Diverged
 from engine.history import History, Running
 from engine.interrupt import Interruption
 from engine.layer import Array
@@ -51,6 +52,8 @@ class Trainable(Protocol):
     ) -> tuple[float, int]: ...
 
     def evaluate(self, data: Any) -> Any: ...
+
+    def check_validation(self, data: Any, loss: float) -> None: ...
 
 
 def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iterator[Array]:
@@ -138,6 +141,9 @@ class Course:
         self._waited = 0
         self._best_rank: tuple[float, float] | None = None
         self._best: list[Array] = []
+        # without validation, what to go back to: the end of the epoch with the lowest loss
+        self._sound = parameters.snapshot()
+        self._lowest = math.inf
 
     def run(self, interruption: Interruption) -> History:
         """All epochs, or as many as there are reasons for; the best weights come back however."""
@@ -146,6 +152,11 @@ class Course:
             while not self.history.ended:
                 self._epoch(interruption)
                 self.history.ended = self._reason_to_stop(interruption)
+        except Diverged:
+            self.history.ended = f"diverged in epoch {self.at.epoch + 1}"
+            self._best = self._best or self._sound
+            self.parameters.forget()
+            raise
         finally:
             if self._best:
                 self.parameters.restore(self._best)
@@ -181,6 +192,8 @@ class Course:
                 )
                 if self.average is not None:
                     self.average.add()
+                if moment.step == 0:  # an epoch worse than the first weights is no progress
+                    self._lowest = step_loss / len(indices)
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
                 at.loss, at.right = at.loss + step_loss, at.right + step_right
                 self._running.add(len(indices), step_loss, step_right)
@@ -228,6 +241,8 @@ class Course:
         }
         if self.checks is not None:
             record |= self._validate(at.epoch)
+        elif at.loss / at.seen < self._lowest:
+            self._lowest, self._sound = at.loss / at.seen, self.parameters.snapshot()
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
         if self.progress:
@@ -248,6 +263,7 @@ class Course:
         if self.average is not None:
             self.average.swap()
         result = self.network.evaluate(self.checks)
+        self.network.check_validation(self.checks, result.loss)
         rank = (result.accuracy, -result.loss)
         if self._best_rank is None or rank > self._best_rank:
             self._best_rank, self._best = rank, self.parameters.snapshot()
@@ -289,6 +305,7 @@ class Course:
             arrays[f"best/{k}"] for k in range(sum(n.startswith("best/") for n in arrays))
         ]
         self.history = History.from_json(record["history"])
+        self._sound = self.parameters.snapshot()
         if self.average is not None and "average/mean" in arrays:
             self.average.mean[...] = arrays["average/mean"]
             self.average.steps = record["average_steps"]

@@ -9,7 +9,10 @@ from typing import Any
 
 
 class Diverged(ArithmeticError):
-    """Raised when a loss stops being a finite number; the message names the step and the layer."""
+    """Raised when a loss, a weight or a running statistic stops being a finite number.
+
+    The message names the step and the layer.
+    """
 
 
 def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:

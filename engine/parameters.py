@@ -6,6 +6,7 @@ for the gradients: what makes batches of one image fast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from engine.layer import Array, Gradients, Layer
 from engine.optimizers import Optimizer, State
-from engine.parallel import Workers, tree_sum
+from engine.parallel import LOUD_ENOUGH, Workers, tree_sum
 from engine.schedules import Moment
 
 
@@ -58,7 +59,8 @@ class Parameters:
             layer.parameters[name] = view
             optimizer, own_l2 = layer.settings_of(name)
             if name.endswith("weights"):
-                decay[where] = l2 if own_l2 is None else own_l2
+                with np.errstate(**LOUD_ENOUGH):
+                    decay[where] = l2 if own_l2 is None else own_l2
             self._place(optimizer or default, where)
             start += size
         if decay.any():
@@ -98,7 +100,8 @@ class Parameters:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
         if self.l2 is None:
             return 0.0
-        return 0.5 * float(np.dot(self.l2, self.values * self.values))
+        with np.errstate(**LOUD_ENOUGH):
+            return 0.5 * float(np.dot(self.l2 * self.values, self.values))
 
     def update(
         self, gradients: Sequence[Array], moment: Moment, kernels: Any, workers: Workers
@@ -123,6 +126,17 @@ class Parameters:
         """What training fills but no gradient moves (running statistics)."""
         for layer in self.layers:
             yield from layer.buffers.values()
+
+    def finite(self) -> bool:
+        """Whether no number of what makes the network's answers is NaN or infinite."""
+        arrays = [self.values, *self.buffers()]
+        # A sum of squares is the quickest look; only large numbers call for a second one.
+        return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)
+
+    def forget(self) -> None:
+        """Let every optimizer begin anew: no momentum, no means, no steps."""
+        for group in self.groups:
+            group.state = group.optimizer.new_state(self.values[group.where])
 
     def snapshot(self) -> list[Array]:
         """A copy of everything that makes the network's answers."""

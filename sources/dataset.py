@@ -60,7 +60,10 @@ class Dataset:
                 "from_arrays converts other types"
             )
         if labels.dtype.kind not in "iu":
-            raise TypeError(f"Dataset: labels must be whole numbers, got {labels.dtype}")
+            raise TypeError(
+                f"Dataset: labels must be whole numbers, got {labels.dtype}; write "
+                "labels.astype(int), or hand names to from_arrays"
+            )
         check_counts(images, labels, "Dataset")
         check_labels(labels, len(self.classes), "Dataset")
         object.__setattr__(self, "images", _read_only(images))
@@ -185,9 +188,10 @@ def divide(
 def check_counts(images: NDArray[Any], labels: NDArray[Any], source: str) -> None:
     """Raise ValueError unless there is one label for each image."""
     if labels.ndim != 1 or len(images) != len(labels):
+        hint = "; of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
         raise ValueError(
             f"{source}: {len(images):,} images need as many labels, "
-            f"got labels of shape {labels.shape}"
+            f"got labels of shape {labels.shape}{hint}"
         )
 
 

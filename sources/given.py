@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sources.dataset import Dataset
+from sources.readers import MOST_CLASSES
 from sources.scaling import Scaling
 
 
@@ -34,7 +35,10 @@ def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) ->
     if not len(images):
         raise ValueError("the data set is empty; it needs at least one image with its label")
     if not classes and labels.size and labels.dtype.kind in "iu":
-        classes = tuple(str(k) for k in range(int(labels.max()) + 1))
+        highest = int(labels.max())
+        if highest >= MOST_CLASSES:
+            raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
+        classes = tuple(str(k) for k in range(highest + 1))
     return Dataset(images, labels, classes, _scaling(images, scaling))
 
 
@@ -72,7 +76,8 @@ def _pixels(images: Any) -> NDArray[Any]:
     if array.dtype != np.uint8:
         if array.dtype.kind not in "fiub":
             raise TypeError(f"expected images of numbers, got {array.dtype}")
-        array = np.asarray(array, np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite here is told of below
+            array = np.asarray(array, np.float32)
         check_finite(array)
     return array
 

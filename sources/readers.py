@@ -2,11 +2,15 @@
 
 The IDX format: two zero bytes, one byte for the type, one byte for the number of axes, each
 axis' size as four bytes (big-endian), then the values in C order.
+
+A file may come from anywhere, so nothing it says of itself is believed: no array is made before
+the bytes for it are there, and what is compressed may unpack to so many bytes only (see `room`).
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 GZIP_MAGIC = b"\x1f\x8b"
 MOST_CLASSES = 2**16  # a larger label is more likely a mistake
+MOST_AXES = 8
+LARGEST_PIXEL = 1e15  # the squares of larger ones, added up over an image, overflow float32
+FREE, RATIO = 32 * 2**20, 200  # see `room`
+PIECE = 2**20  # bytes unpacked at a time
 IDX_TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype("u1"),
     0x09: np.dtype("i1"),
@@ -27,17 +35,33 @@ IDX_TYPES: dict[int, np.dtype[Any]] = {
 }
 
 
+def room(packed: int) -> int:
+    """How many bytes a compressed file of so many may unpack to.
+
+    200 times its own size, and 32 MiB in any case: real images never shrink as far, and a file
+    made to fill the memory is stopped in time.
+
+    >>> room(1000), room(10**6)
+    (33554432, 200000000)
+    """
+    return max(FREE, RATIO * packed)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The content of a file, unpacked when it is gzip, whatever its name says.
 
-    Raises FileNotFoundError, and ValueError for a damaged gzip file or a saved web page.
+    Raises FileNotFoundError, and ValueError for a damaged gzip file, one that unpacks to more than
+    its `room`, and a saved web page.
     """
     path = existing(path)
     return unpack(path.read_bytes(), str(path))
 
 
 def existing(path: str | Path, folder: bool = False) -> Path:
-    """The path with ~ expanded; FileNotFoundError, or ValueError for a file where a folder is due.
+    """The path with ~ expanded.
+
+    Raises FileNotFoundError, and ValueError for a file where a folder is due, the other way round,
+    and for a pipe or a device, which may never end.
 
     >>> existing("no such file")
     Traceback (most recent call last):
@@ -52,13 +76,18 @@ def existing(path: str | Path, folder: bool = False) -> Path:
         raise ValueError(
             f"{str(path)!r} is a {'folder' if path.is_dir() else 'file'}, not a {kind}"
         )
+    if not folder and not path.is_file():
+        raise ValueError(
+            f"{str(path)!r} is no plain file but a pipe or a device; copy it to a file"
+        )
     return path
 
 
 def unpack(content: bytes, source: str, limit: int | None = None) -> bytes:
     """Undo gzip compression where there is any; ``source`` names the content in messages.
 
-    ``limit`` bounds the unpacked bytes, for content from strangers. Raises ValueError.
+    ``limit`` bounds the unpacked bytes; by default it is the `room` of so much content. Raises
+    ValueError.
     """
     if is_web_page(content):
         raise ValueError(
@@ -67,20 +96,25 @@ def unpack(content: bytes, source: str, limit: int | None = None) -> bytes:
         )
     if not content.startswith(GZIP_MAGIC):
         return content
-    unpacker = zlib.decompressobj(wbits=31)  # 31: gzip header and checksum
+    limit = room(len(content)) if limit is None else limit
+    data = io.BytesIO()
     try:
-        data = unpacker.decompress(content, 0 if limit is None else limit)
-    except zlib.error as error:
-        raise ValueError(f"{source}: damaged gzip file ({error}); replace the file") from error
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"{source}: unpacks to more than {limit:,} bytes, which is too many")
-    if not unpacker.eof:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            while data.tell() <= limit and data.write(file.read(PIECE)):
+                pass
+    except EOFError as error:
         raise ValueError(
             f"{source}: truncated gzip file, {len(content):,} bytes long, which ends after "
-            f"{len(data):,} unpacked bytes; replace the file"
+            f"{data.tell():,} unpacked bytes; replace the file"
+        ) from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{source}: damaged gzip file ({error}); replace the file") from error
+    if data.tell() > limit:
+        raise ValueError(
+            f"{source}: unpacks to more than {limit:,} bytes, which is too many for "
+            f"{len(content):,} packed ones; unpack it yourself (gunzip) if you trust it"
         )
-    # A second gzip member is legal; there is hardly ever one, so the general way is kept for it.
-    return gzip.decompress(content) if unpacker.unused_data.startswith(GZIP_MAGIC) else data
+    return data.getvalue()
 
 
 def is_web_page(content: bytes) -> bool:
@@ -120,8 +154,10 @@ def parse_idx(content: bytes, source: str = "IDX content") -> NDArray[Any]:
         known = ", ".join(f"{code:02x} ({dtype.name})" for code, dtype in IDX_TYPES.items())
         raise ValueError(f"{source}: byte 2 gives the type as {content[2]:02x}, expected {known}")
     axes = content[3]
-    if axes == 0:
-        raise ValueError(f"{source}: byte 3 gives the number of axes, expected 1 or more, got 0")
+    if not 1 <= axes <= MOST_AXES:
+        raise ValueError(
+            f"{source}: byte 3 gives the number of axes, expected 1 to {MOST_AXES}, got {axes}"
+        )
     begin = 4 + 4 * axes
     if len(content) < begin:
         raise ValueError(
@@ -129,12 +165,21 @@ def parse_idx(content: bytes, source: str = "IDX content") -> NDArray[Any]:
             f"but the file has only {len(content)}"
         )
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, begin, 4))
-    return _values(content, begin, shape, IDX_TYPES[content[2]], source)
+    return array_of(content, begin, shape, IDX_TYPES[content[2]], source)
 
 
-def _values(
-    content: bytes, begin: int, shape: tuple[int, ...], dtype: np.dtype[Any], source: str
+def array_of(
+    content: bytes,
+    begin: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    source: str,
+    fortran: bool = False,
 ) -> NDArray[Any]:
+    """The array whose values are all that follows byte ``begin``, in the machine's byte order.
+
+    Raises ValueError unless exactly so many bytes follow as the header's shape and type promise.
+    """
     expected = dtype.itemsize
     for size in shape:
         expected *= size  # whole numbers of Python: no product is too large
@@ -142,10 +187,13 @@ def _values(
     if found != expected:
         fault = "is cut short" if found < expected else "has trailing bytes"
         raise ValueError(
-            f"{source}: the header (bytes 4 to {begin - 1}) gives shape {shape} of {dtype.name}, "
+            f"{source}: the header gives shape {shape} of {dtype.name}, "
             f"so {expected:,} bytes from byte {begin} on, but {found:,} follow; the file {fault}"
         )
-    values = np.frombuffer(content, dtype, offset=begin).reshape(shape)
+    if expected == 0:
+        raise ValueError(f"{source}: the header gives shape {shape}, so there is nothing in it")
+    values = np.frombuffer(content, dtype, offset=begin)
+    values = values.reshape(shape, order="F" if fortran else "C")
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -156,7 +204,7 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
     numbers beyond, booleans and other floats become float32.
 
     Raises TypeError for what is not numbers; ValueError for other shapes, for an empty set, and
-    for NaN or infinity, with their number and the first place.
+    for NaN, infinity and pixels beyond 1e15, with their number and the first place.
     """
     images = np.asarray(array)
     if images.dtype.kind not in "buif":
@@ -179,13 +227,15 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
         return images
     if images.dtype.kind in "iu" and images.min() >= 0 and 1 < images.max() <= 255:
         return images.astype(np.uint8)
-    images = images.astype(np.float32, copy=False)
-    bad = ~np.isfinite(images)
+    with np.errstate(over="ignore"):  # what becomes infinite here is told of below
+        images = images.astype(np.float32, copy=False)
+    bad = ~(np.abs(images) <= LARGEST_PIXEL)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
-            f"{source}: {np.count_nonzero(bad):,} pixels are NaN or infinite (as float32); the "
-            f"first is {images[first]} at index {first} (sample, channel, row, column)"
+            f"{source}: {np.count_nonzero(bad):,} pixels are NaN, infinite or beyond "
+            f"{LARGEST_PIXEL:g}; the first is {images[first]} at index {first} (sample, channel, "
+            "row, column); mend or drop these images"
         )
     return images
 
@@ -207,12 +257,13 @@ def as_labels(
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]  # a column, as Keras keeps the labels of CIFAR
     if labels.ndim != 1:
-        raise ValueError(f"{source}: expected labels (samples,), got shape {labels.shape}")
+        hint = "; of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise ValueError(f"{source}: expected labels (samples,), got shape {labels.shape}{hint}")
     if labels.size == 0:
         raise ValueError(f"{source}: no labels")
     if labels.dtype.kind in "US":
-        return _named(labels.astype(str), source, classes)
-    if labels.dtype.kind == "f" and np.all(np.isfinite(labels) & (labels == np.rint(labels))):
+        return _named(labels, source, classes)
+    if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.rint(labels))):
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
         raise TypeError(
@@ -234,12 +285,22 @@ def as_labels(
 
 
 def _named(
-    labels: NDArray[np.str_], source: str, classes: Sequence[str] | None
+    labels: NDArray[Any], source: str, classes: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    names, positions = np.unique(labels, return_inverse=True)
-    classes = tuple(names.tolist()) if classes is None else tuple(classes)
-    unknown = set(names.tolist()) - set(classes)
+    try:
+        unique, positions = np.unique(labels.astype(str), return_inverse=True)
+        names: list[str] = unique.tolist()
+    except (ValueError, SystemError) as error:  # bytes beyond ASCII, numbers of no character
+        raise ValueError(f"{source}: the labels are no names that can be read ({error})") from error
+    classes = tuple(names) if classes is None else tuple(classes)
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"{source}: {len(classes):,} different names among the labels, expected at most "
+            f"{MOST_CLASSES:,} classes"
+        )
+    place = {name: label for label, name in enumerate(classes)}
+    unknown = sorted(set(names) - set(place))
     if unknown:
-        raise ValueError(f"{source}: {sorted(unknown)} among the labels, not among {classes}")
-    order = np.array([classes.index(name) for name in names.tolist()])
+        raise ValueError(f"{source}: {unknown[:10]} among the labels, not among {classes[:10]}")
+    order = np.array([place[name] for name in names])
     return order[positions].astype(np.int64), classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -19,6 +20,7 @@ NORMALISATIONS = {
     "none": "the stored values",
 }
 
+FAINT = 1e-18  # a smaller deviation is none: its square is about the least that float32 holds
 IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held as float64
 
 
@@ -89,7 +91,7 @@ class Scaling:
             return cls(name, low, high, centred)
         column = mean[:, None, None]
         std = np.sqrt(_channel_means(images, lambda block: (block - column) ** 2)) / scale
-        std[std == 0] = 1.0  # a channel without contrast stays zero instead of becoming NaN
+        std[std < FAINT] = 1.0  # a channel without contrast stays zero instead of becoming NaN
         return cls(name, low, high, centred, tuple(std.tolist()))
 
     def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -153,12 +155,13 @@ class Scaling:
     @staticmethod
     def _standardise_each(images: NDArray[Any], out: NDArray[Any]) -> None:
         # Summed along each image's own row: the same bits in whatever company an image comes.
-        rows = images.reshape(len(images), -1).astype(out.dtype)
+        rows = _rows(images).astype(out.dtype)
         mean = rows.mean(axis=1)
         rows -= mean[:, None]
         std = np.sqrt(np.square(rows, out=rows).mean(axis=1))
         low, spread = _low_and_spread(images)
-        constant = spread == 0  # asked of the pixels, since a rounded std is rarely exactly zero
+        # asked of the pixels, since a rounded std is rarely exactly zero
+        constant = (spread == 0) | (std < FAINT)
         mean[constant] = low[constant]
         std[constant] = 1.0
         out -= mean
@@ -218,6 +221,10 @@ def _channel_means(
 
 def _low_and_spread(images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The smallest pixel of each image, and how far the largest lies above it."""
-    rows = images.reshape(len(images), -1)
+    rows = _rows(images)
     low = rows.min(axis=1)
     return low, rows.max(axis=1) - low
+
+
+def _rows(images: NDArray[Any]) -> NDArray[Any]:
+    return images.reshape(len(images), math.prod(images.shape[1:]))  # of no images, too

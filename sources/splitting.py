@@ -141,10 +141,11 @@ def _stratified(labels: NDArray[Any], generator: np.random.Generator) -> NDArray
     reading all classes together from left to right then meets each at its own steady rate.
     """
     order = generator.permutation(len(labels))
+    _, kind, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
+    by_class = np.argsort(kind, kind="stable")
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     place = np.empty(len(labels))
-    for name in np.unique(labels):
-        members = np.flatnonzero(labels[order] == name)
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    place[by_class] = (rank + 0.5) / np.repeat(counts, counts)
     return order[np.argsort(place, kind="stable")]
 
 

@@ -1,12 +1,10 @@
-"""Reading .npz archives and .csv tables."""
+"""Reading .csv tables."""
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,48 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.readers import GZIP_MAGIC, existing
-
-KERAS_NAMES = ("x_train", "y_train", "x_test", "y_test")
-PLAIN_NAMES = ("images", "labels")
-
-
-def read_npz(path: str | Path) -> list[NDArray[Any]]:
-    """The arrays of an archive: [images, labels], and the test file's two where it has them.
-
-    Understood are the names x_train, y_train, x_test, y_test (as Keras writes them) and
-    images, labels. Pickled objects are never loaded.
-
-    Raises FileNotFoundError, and ValueError for any other content.
-    """
-    path = existing(path)
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{str(path)!r} is no .npz archive (it is not a zip file, or is cut short)"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for names in (KERAS_NAMES, PLAIN_NAMES):
-                if set(names) <= set(archive.files):
-                    return [_entry(archive, name, path) for name in names]
-            found = ", ".join(archive.files) or "nothing"
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{str(path)!r} is damaged ({error}); replace the file") from error
-    raise ValueError(
-        f"{str(path)!r} holds {found}; expected the arrays {', '.join(KERAS_NAMES)} "
-        f"or {', '.join(PLAIN_NAMES)}"
-    )
-
-
-def _entry(archive: Any, name: str, path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = archive[name]
-    except ValueError as error:
-        raise ValueError(
-            f"{str(path)!r}: the array {name!r} cannot be read ({error}); save it as plain "
-            "numbers, e.g. numpy.savez(path, images=numpy.asarray(images, 'uint8'), labels=...)"
-        ) from error
-    return array
+from sources.readers import LARGEST_PIXEL, MOST_CLASSES, read_bytes
 
 
 def read_csv(
@@ -71,10 +28,10 @@ def read_csv(
     Whole pixels up to 255 become uint8, all others float32.
 
     Raises FileNotFoundError, and ValueError that names the line of anything that is not a number
-    and of a line of another length.
+    and of a line of another length; for gzip as ``readers.read_bytes``.
     """
-    path = existing(path)
-    with _open(path) as file, warnings.catch_warnings():
+    content, source = read_bytes(path), repr(str(path))
+    with _text(content) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of an empty file; an error follows
         header = _skip_header(file)
         try:
@@ -82,24 +39,22 @@ def read_csv(
                 file, dtype=np.float32, delimiter=",", comments=None, quotechar='"', ndmin=2
             )
         except ValueError as error:
-            raise ValueError(_fault(path, header) or f"{str(path)!r}: {error}") from error
+            raise ValueError(_fault(content, source, header) or f"{source}: {error}") from error
     if table.size == 0:
-        raise ValueError(f"{str(path)!r}: no images in this file")
+        raise ValueError(f"{source}: no images in this file")
     labels, pixels = table[:, 0], table[:, 1:]
-    if not np.isfinite(table).all() or (labels < 0).any() or (labels != np.rint(labels)).any():
-        raise ValueError(_fault(path, header) or f"{str(path)!r}: not all values are numbers")
-    picture = _picture(pixels.shape[1], shape, path)
+    sound = (np.abs(table) <= LARGEST_PIXEL).all() and (labels == np.rint(labels)).all()
+    if not sound or labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        fault = _fault(content, source, header)
+        raise ValueError(fault or f"{source}: not all values are numbers that an image can have")
+    picture = _picture(pixels.shape[1], shape, source)
     if pixels.min() >= 0 and 1 < pixels.max() <= 255 and (pixels == np.rint(pixels)).all():
         pixels = pixels.astype(np.uint8)
     return pixels.reshape(len(table), *picture), labels.astype(np.int64)
 
 
-def _open(path: Path) -> TextIO:
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-    opener: Any = gzip.open if packed else open
-    stream: TextIO = opener(path, "rt", encoding="utf-8-sig", errors="replace")
-    return stream
+def _text(content: bytes) -> TextIO:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="replace")
 
 
 def _skip_header(file: TextIO) -> bool:
@@ -116,23 +71,27 @@ def _is_number(text: str) -> bool:
         float(text.strip().strip('"'))
     except ValueError:
         return False
-    return True
+    return "_" not in text  # Python's float would let 1_000 pass
 
 
-def _fault(path: Path, header: bool) -> str | None:
+def _fault(content: bytes, source: str, header: bool) -> str | None:
     """Go through the file line by line for the first one that is wrong, and describe it."""
     columns = None
-    with _open(path) as file:
+    with _text(content) as file:
         for number, fields in _lines(file, header):
-            where = f"{str(path)!r}, line {number}"
+            where = f"{source}, line {number}"
             columns = columns or len(fields)
             if len(fields) != columns:
                 return f"{where}: {len(fields)} values, but the lines before have {columns}"
             for position, text in enumerate(fields, start=1):
-                if not _is_number(text) or not math.isfinite(float(text)):
+                if not _is_number(text) or not abs(float(text)) <= LARGEST_PIXEL:
                     return f"{where}: value {position} is {text[:40]!r}, expected a number"
-            if not (float(fields[0]).is_integer() and float(fields[0]) >= 0):
-                return f"{where}: the label is {fields[0]!r}, expected a whole number from 0 on"
+            label = float(fields[0])
+            if not label.is_integer() or not 0 <= label < MOST_CLASSES:
+                return (
+                    f"{where}: the label is {fields[0][:40]!r}, expected a whole number from 0 on, "
+                    f"below {MOST_CLASSES:,}"
+                )
     return None
 
 
@@ -142,18 +101,18 @@ def _lines(file: TextIO, header: bool) -> Iterator[tuple[int, list[str]]]:
             yield number, [text.strip().strip('"') for text in line.split(",")]
 
 
-def _picture(pixels: int, shape: tuple[int, ...] | None, path: Path) -> tuple[int, ...]:
+def _picture(pixels: int, shape: tuple[int, ...] | None, source: str) -> tuple[int, ...]:
     """(channels, height, width) for so many pixels a line."""
     if shape is None:
         side = math.isqrt(pixels)
         if side * side != pixels or pixels == 0:
             raise ValueError(
-                f"{str(path)!r}: {pixels} pixels a line make no square; say shape=(height, width) "
+                f"{source}: {pixels} pixels a line make no square; say shape=(height, width) "
                 "or shape=(channels, height, width)"
             )
         return 1, side, side
     if len(shape) not in (2, 3) or math.prod(shape) != pixels:
-        raise ValueError(f"{str(path)!r}: shape={tuple(shape)} does not fit {pixels} pixels a line")
+        raise ValueError(f"{source}: shape={tuple(shape)} does not fit {pixels} pixels a line")
     return (1, *shape) if len(shape) == 2 else tuple(shape)
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from Datasets import from_arrays, from_csv, from_folder, from_idx, from_npz, load
+from sources.archives import parse_npy
 from sources.readers import parse_idx, read_bytes, read_idx
 from sources.tables import channels_first, read_csv
 
@@ -60,7 +61,7 @@ HUGE = bytes([0, 0, 8, 3]) + b"\xff\xff\xff\xff" * 3 + b"ab"
         (b"PK\3\4" + bytes(20), "bytes 0 and 1 of an IDX file are 00 00, got 50 4b"),
         (bytes([0, 1, 8, 1, 0, 0, 0, 0]), "got 00 01"),
         (bytes([0, 0, 7, 1, 0, 0, 0, 0]), r"byte 2 gives the type as 07, expected 08 \(uint8\)"),
-        (bytes([0, 0, 8, 0]), "byte 3 gives the number of axes, expected 1 or more, got 0"),
+        (bytes([0, 0, 8, 0]), "byte 3 gives the number of axes, expected 1 to 8, got 0"),
         (bytes([0, 0, 8, 3, 0, 0]), "promises 3 axes, so a header of 16 bytes.*only 6"),
         (idx(PIXELS)[:-1], "480 bytes from byte 16 on, but 479 follow; the file is cut short"),
         (idx(PIXELS) + b"xy", "480 bytes from byte 16 on, but 482 follow.*trailing"),
@@ -255,6 +256,33 @@ def test_pickled_objects_in_an_npz_are_refused(tmp_path):
     np.savez(tmp_path / "o.npz", images=PIXELS, labels=np.array([{}] * 20, dtype=object))
     with pytest.raises(ValueError, match="the array 'labels' cannot be read"):
         from_npz(tmp_path / "o.npz")
+
+
+@pytest.mark.parametrize("pack", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.asfortranarray(PIXELS), LABELS.astype(">i2")),
+        (PIXELS.astype(">f8"), LABELS.astype(float)),
+        (PIXELS.astype(np.float16), LABELS.astype(str)),
+        (PIXELS > 100, LABELS.astype("S1")),
+        (PIXELS.astype(np.int64)[:, None], LABELS[:, None]),
+    ],
+)
+def test_npz_of_every_order_and_type(tmp_path, pack, images, labels):
+    pack(tmp_path / "a.npz", images=images, labels=labels)
+    data = from_npz(tmp_path / "a.npz", sizes=(20, 0), stratify=False)
+    assert np.array_equal(data.train.images[:, 0], images.reshape(20, 4, 6))
+    assert np.array_equal(data.train.labels, LABELS)
+
+
+def test_npy_headers_of_other_versions_and_hands():
+    """Version 2, keys in another order, numbers as Python 2 wrote them."""
+    for version, width in ((b"\1\0", 2), (b"\2\0", 4), (b"\3\0", 4)):
+        text = b"{'shape': (2L, 3L), 'fortran_order': True, 'descr': '<i2'}          \n"
+        content = b"\x93NUMPY" + version + len(text).to_bytes(width, "little") + text
+        values = np.arange(6, dtype="<i2")
+        assert parse_npy(content + values.tobytes()).tolist() == [[0, 2, 4], [1, 3, 5]]
 
 
 def test_npz_with_other_names_or_of_another_kind(tmp_path):
