@@ -376,15 +376,16 @@ class CNN:
     ) -> None:
         """Have a course write checkpoints to `target`, and be where `resume` was left."""
         record = model_file.contents_of(self).records["network"]
-        decided = checkpoints.decisions(course, record, self._dialect())
+        fit = checkpoints.fit_record(course, self._dialect())
         if resume is not None:
             saved = arrays_file.read(resume)
-            checkpoints.go_on(course, saved, decided, allow_changes, str(resume))
+            now = checkpoints.decisions(record, fit)
+            checkpoints.go_on(course, saved, now, allow_changes, str(resume))
             self.steps_done = saved.records["network"]["steps_done"]
         path = Path(target if target is not None else resume or "")
 
         def keep(course: Course) -> None:
-            whole = checkpoints.contents(course, model_file.contents_of(self), decided)
+            whole = checkpoints.contents(course, model_file.contents_of(self), fit)
             write_atomically(path, arrays_file.encode(whole))
 
         course.keep = keep

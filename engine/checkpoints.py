@@ -14,16 +14,39 @@ from typing import Any
 
 import numpy as np
 
+from engine import records
 from engine.arrays_file import Contents
 from engine.course import Course
 from engine.layer import Array
-from engine.model_file import fill, own_arrays
+from engine.model_file import checked, fill, own_arrays
 from engine.parameters import Parameters
 
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
 # the seed, the images, the batch size) would make it another run.
+OBJECTS = {int, float, str, bool, dict, list, None}
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 CHANGEABLE = ("optimizer", "l2", "epochs", "patience", "average", "augment", "kernels")
+
+
+# The form of the record of the training.
+FORM: dict[str, Any] = {
+    "position": {
+        "epoch": int, "step": int, "seen": int, "loss": float, "right": int, "seconds": float,
+    },
+    "running": {"window": int, "steps": [(int, float, int)], "loss": float},
+    "waited": int,
+    "best_rank": [float],
+    "average_steps": int,
+    "history": {
+        "ended": str,
+        "best_epoch": {int, None},
+        "epochs": [{"epoch": int, ...: {float, None}}],
+        "running": [{"images": int, "loss": float, "accuracy": float}],
+        "changes": [{"epoch": int, "step": int, "what": str, ...: OBJECTS}],
+    },
+    "fit": dict,
+    "optimizer_steps": [(int, int, int)],
+}  # fmt: skip
 
 
 def optimizer_state(parameters: Parameters) -> tuple[dict[str, Array], list[list[int]]]:
@@ -60,22 +83,14 @@ def restore_optimizer(
         for slot in group.optimizer.slots:
             group.state[slot][...] = arrays[f"optimizer/{slot}"][group.where]
         done = [n for start, stop, n in steps if start <= group.where.start < stop]
-        group.state["steps"] = int(done[0])
+        group.state["steps"] = done[0] if done else 0
 
 
-def decisions(course: Course, network: Mapping[str, Any], kernels: str) -> dict[str, Any]:
-    """What decides a run, by name: what the network is, what it learns from, and how.
-
-    network : the network's record, as model files have it.
-    """
-    same = {key: network[key] for key in SAME}
-    parts = {layer["name"]: _without_optimizer(layer) for layer in network["layers"]}
+def fit_record(course: Course, kernels: str) -> dict[str, Any]:
+    """What `fit` was told, and on which images, as plain JSON."""
     augment = course.augment
     plain = augment is None or dataclasses.is_dataclass(augment)
     return {
-        **same,
-        "layers": {name: bare for name, (bare, _) in parts.items()},
-        "optimizer": {"network": network["optimizer"]} | {n: own for n, (_, own) in parts.items()},
         "images": fingerprint(course.data),
         "validation images": None if course.checks is None else fingerprint(course.checks),
         "epochs": course.epochs,
@@ -85,6 +100,21 @@ def decisions(course: Course, network: Mapping[str, Any], kernels: str) -> dict[
         "average": course.average.decay if course.average else 0.0,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
         "kernels": kernels,
+    }
+
+
+def decisions(network: Mapping[str, Any], fit: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run, by name: what the network is, what it learns from, and how.
+
+    network : the network's record, as model files have it; fit : see `fit_record`.
+    """
+    same = {key: network[key] for key in SAME}
+    parts = {layer["name"]: _without_optimizer(layer) for layer in network["layers"]}
+    return {
+        **same,
+        "layers": {name: bare for name, (bare, _) in parts.items()},
+        "optimizer": {"network": network["optimizer"]} | {n: own for n, (_, own) in parts.items()},
+        **fit,
     }
 
 
@@ -140,36 +170,40 @@ def _told(change: Mapping[str, Any]) -> str:
     return "{what} was {was!r} and is {now!r}".format(**change)
 
 
-def contents(course: Course, network: Contents, decided: Mapping[str, Any]) -> Contents:
+def contents(course: Course, network: Contents, fit: Mapping[str, Any]) -> Contents:
     """A checkpoint of a run: the network's contents and everything else."""
     moving, steps = optimizer_state(course.parameters)
     arrays, record = course.state()
-    training = {**record, "decisions": dict(decided), "optimizer_steps": steps}
+    training = {**record, "fit": dict(fit), "optimizer_steps": steps}
     return Contents(
         {**network.arrays, **moving, **arrays}, {**network.records, "training": training}
     )
 
 
 def go_on(
-    course: Course, saved: Contents, decided: Mapping[str, Any], allowed: bool, where: str
+    course: Course, saved: Contents, now: Mapping[str, Any], allowed: bool, where: str
 ) -> None:
     """Put a course and its network where they were.
 
-    Raises ValueError for a checkpoint of another run, and for one that differs in what may change
-    unless that is `allowed`; then it stands in the history.
+    now : the `decisions` of today.
+
+    Raises ValueError for what is no checkpoint, for one of another run, and for one that differs in
+    what may change unless that is `allowed`; then it stands in the history.
     """
     if "training" not in saved.records:
         raise ValueError(
             f"{where}: is no checkpoint; resume takes a file that fit(checkpoint=...) wrote"
         )
     training = saved.records["training"]
+    network = checked(saved.records.get("network"), where)
+    records.check(training, FORM, f"{where}: is no whole checkpoint")
     try:
-        changes = differences(training["decisions"], decided)
-        accept(changes, allowed, where)
-        fill(course.parameters.layers, own_arrays(saved), where)
-        restore_optimizer(course.parameters, saved.arrays, training["optimizer_steps"], where)
-        course.go_on_from(saved.arrays, training)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: is no whole checkpoint ({error!r})") from error
+        changes = differences(decisions(network, training["fit"]), now)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: its layers are none ({error!r})") from error
+    accept(changes, allowed, where)
+    fill(course.parameters.layers, own_arrays(saved), where)
+    restore_optimizer(course.parameters, saved.arrays, training["optimizer_steps"], where)
+    course.go_on_from(saved.arrays, training, where)
     place = {"epoch": course.at.epoch + 1, "step": course.at.step}
     course.history.changes += [{**place, **change} for change in changes]

@@ -282,33 +282,45 @@ class Course:
         No generator has a state to keep: order, dropout and augmentation follow from the seed and
         the number of the epoch or step.
         """
-        arrays = {f"best/{k}": array for k, array in enumerate(self._best)}
+        arrays = {f"best/{k:04}": array for k, array in enumerate(self._best)}
         if self.average is not None:
             arrays["average/mean"] = self.average.mean
         record = {
             "position": asdict(self.at),
             "running": self._running.to_json(),
             "waited": self._waited,
-            "best_rank": self._best_rank,
+            "best_rank": list(self._best_rank or ()),
             "average_steps": self.average.steps if self.average else 0,
             "history": self.history.to_json(),
         }
         return arrays, record
 
-    def go_on_from(self, arrays: Mapping[str, Array], record: Mapping[str, Any]) -> None:
-        """Be where another course was when it gave its `state`."""
-        self.at = Position(**record["position"])
+    def go_on_from(
+        self, arrays: Mapping[str, Array], record: Mapping[str, Any], where: str
+    ) -> None:
+        """Be where another course was when it gave its `state`.
+
+        Raises ValueError, naming `where`, for a place that no run comes to.
+        """
+        at = Position(**record["position"])
+        best = [array for name, array in sorted(arrays.items()) if name.startswith("best/")]
+        mean = arrays.get("average/mean", self.parameters.values)
+        now = self.parameters.snapshot()
+        if (
+            at.step >= self.per_epoch
+            or at.seen != at.step * self.batch_size
+            or len(record["best_rank"]) != (2 if best else 0)
+            or (best and [array.shape for array in best] != [array.shape for array in now])
+            or mean.shape != self.parameters.values.shape
+        ):
+            raise ValueError(f"{where}: is no whole checkpoint: it says that it stands at {at}")
+        self.at, self._best, self._sound = at, best, now
         self._running = Running.from_json(record["running"])
         self._waited = record["waited"]
-        self._best_rank = tuple(record["best_rank"]) if record["best_rank"] else None
-        self._best = [
-            arrays[f"best/{k}"] for k in range(sum(n.startswith("best/") for n in arrays))
-        ]
+        self._best_rank = tuple(record["best_rank"]) or None
         self.history = History.from_json(record["history"])
-        self._sound = self.parameters.snapshot()
-        if self.average is not None and "average/mean" in arrays:
-            self.average.mean[...] = arrays["average/mean"]
-            self.average.steps = record["average_steps"]
+        if self.average is not None:
+            self.average.mean[...], self.average.steps = mean, record["average_steps"]
 
     def _line(self, record: dict[str, Any]) -> str:
         """An epoch in one line."""

@@ -126,6 +126,10 @@ class Layer:
     def __init__(
         self, *, name: str | None = None, optimizer: Any = None, l2: float | None = None
     ) -> None:
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(
+                f"{type(self).__name__}: name: expected a word without a slash, got {name!r}"
+            )
         self.name = name or ""
         self.optimizer = optimizer
         self.l2 = l2  # None: the network's

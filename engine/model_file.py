@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from engine import blueprint
+from engine import blueprint, records
 from engine.activations import Softmax
 from engine.arrays_file import Contents
 from engine.blueprint import Kinds
@@ -114,19 +114,20 @@ def renamed(arrays: Mapping[str, Array], names: Mapping[str, str], where: str) -
 
 # --- the whole network ---------------------------------------------------------------------------
 
-# Of the record, and which JSON types each may have.
-KEYS: dict[str, tuple[type, ...]] = {
-    "input_shape": (list,),
-    "layers": (list,),
-    "loss": (dict,),
-    "optimizer": (dict,),
-    "l2": (int, float),
-    "seed": (int,),
-    "dtype": (str,),
-    "classes": (list,),
-    "scaling": (dict, type(None)),
-    "steps_done": (int,),
+FORM: dict[str, Any] = {
+    "input_shape": [int],
+    "layers": [dict],
+    "loss": dict,
+    "optimizer": dict,
+    "l2": float,
+    "seed": int,
+    "dtype": str,
+    "classes": [str],
+    "scaling": {dict, None},
+    "steps_done": int,
 }
+SCALING_FORM = {"name": str, "low": float, "high": float, "mean": [float], "std": [float]}
+MOST_STEPS = 2**62  # steps are counted in 64 bits
 
 
 def contents_of(network: Any) -> Contents:
@@ -149,14 +150,14 @@ def contents_of(network: Any) -> Contents:
 
 def _layers_as_written(network: Any) -> list[dict[str, Any]]:
     """The layers' records; a softmax that the loss has taken over stands where the user put it."""
-    records = [blueprint.describe(layer) for layer in network.layers]
+    written = [blueprint.describe(layer) for layer in network.layers]
     if network.handed_softmax:
-        last, softmax = records[-1], blueprint.describe(Softmax(name=network.layers[-1].name))
+        last, softmax = written[-1], blueprint.describe(Softmax(name=network.layers[-1].name))
         if last["kind"] == "Identity":
-            records[-1] = softmax
+            written[-1] = softmax
         else:
             last["activation"] = {**softmax, "name": ""}
-    return records
+    return written
 
 
 def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
@@ -166,7 +167,7 @@ def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
 
     Raises ValueError, naming `where`, for a record that is not one of a network.
     """
-    record = _checked(saved.records["network"], where)
+    record = checked(saved.records["network"], where)
     loss = blueprint.make(record["loss"], kinds, Loss, f"{where}: loss")
     optimizer = blueprint.make(record["optimizer"], kinds, Optimizer, f"{where}: optimizer")
     try:
@@ -178,12 +179,13 @@ def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
             *layers, loss=loss, optimizer=optimizer,
             **{key: record[key] for key in ("l2", "seed", "dtype")},
         )  # fmt: skip
-        network.classes = tuple(map(str, record["classes"]))
+        network.classes = tuple(record["classes"])
         network.scaling = Scaling.from_json(record["scaling"]) if record["scaling"] else None
         network.steps_done = record["steps_done"]
         if record["input_shape"]:
             room = Room(sum(array.size for array in saved.arrays.values()))
             network.build(tuple(record["input_shape"]), room)
+            _check_classes(network)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from error
     if record["input_shape"]:
@@ -191,20 +193,27 @@ def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
     return network
 
 
+def _check_classes(network: Any) -> None:
+    if network.classes and network.output_shape != (len(network.classes),):
+        raise ValueError(
+            f"{len(network.classes)} names of classes, but the last layer gives "
+            f"{' x '.join(map(str, network.output_shape))} outputs"
+        )
+
+
 def own_arrays(saved: Contents) -> dict[str, Array]:
     """The network's arrays, without what a checkpoint adds (their names have a slash)."""
     return {name: array for name, array in saved.arrays.items() if "/" not in name}
 
 
-def _checked(record: Any, where: str) -> dict[str, Any]:
-    """The record itself; ValueError for missing or further keys and for values of another type."""
-    if not isinstance(record, dict) or record.keys() != KEYS.keys():
-        given = sorted(record) if isinstance(record, dict) else record
-        raise ValueError(f"{where}: expected the settings {sorted(KEYS)}, got {given}")
-    for key, types in KEYS.items():
-        if not isinstance(record[key], types) or isinstance(record[key], bool):
-            raise ValueError(f"{where}: {key} is {record[key]!r}, expected {types[0].__name__}")
+def checked(record: Any, where: str) -> dict[str, Any]:
+    """The record itself, or ValueError where it is not one of a network."""
+    records.check(record, FORM, where)
+    if record["scaling"] is not None:
+        records.check(record["scaling"], SCALING_FORM, f"{where}: scaling")
     shape = record["input_shape"]
-    if len(shape) not in (0, 1, 3) or any(type(n) is not int or n < 1 for n in shape):
+    if len(shape) not in (0, 1, 3) or 0 in shape:
         raise ValueError(f"{where}: input_shape {shape} is no (channels, height, width)")
-    return record
+    if record["steps_done"] > MOST_STEPS:
+        raise ValueError(f"{where}: steps_done is {record['steps_done']}, more than can be counted")
+    return dict(record)

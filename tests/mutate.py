@@ -6,6 +6,8 @@ fails can be told and repeated.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -122,8 +124,43 @@ WAYS: tuple[Callable[[bytes, np.random.Generator], Spoilt], ...] = (
 )  # fmt: skip
 
 
+ODD = (None, True, -1, 0, 1, 3, 2.5, 1e308, 10**11, 2**63, "", "x", "same", "1", [], {}, [1, 2],
+       [[]], {"kind": "Flatten"}, {"kind": "Adam"}, float("nan"), float("inf"))  # fmt: skip
+
+
+def member(content: bytes, rng: np.random.Generator) -> Spoilt:
+    """A value somewhere in a JSON object replaced, removed or put twice: it stays JSON."""
+    record = json.loads(content)
+    holder, key, path = record, None, ""
+    while isinstance(holder, dict | list) and holder:
+        keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+        key = keys[rng.integers(len(keys))]
+        path += f".{key}"
+        inside = holder[key]
+        if not isinstance(inside, dict | list) or not inside or rng.random() < 0.15:
+            break
+        holder = inside
+    how = rng.random()
+    if key is None or how < 0.75:
+        odd = ODD[rng.integers(len(ODD))]
+        if key is not None:
+            holder[key] = odd
+        return json.dumps(record).encode(), f"{path} = {odd!r}"
+    if how < 0.9:
+        del holder[key]
+        return json.dumps(record).encode(), f"{path} gone"
+    if isinstance(holder, dict):
+        holder[f"{key}2"] = holder[key]
+    else:
+        holder.append(holder[key])
+    return json.dumps(record).encode(), f"{path} twice"
+
+
 def spoil(content: bytes, rng: np.random.Generator) -> Spoilt:
     """The content after one to three kinds of damage, and these in words."""
+    if content[:1] == b"{" and rng.random() < 0.8:
+        with contextlib.suppress(ValueError, RecursionError):  # spoilt before: JSON no more
+            return member(content, rng)
     done = []
     for _ in range(int(rng.integers(1, 4))):
         content, words = WAYS[rng.integers(len(WAYS))](content, rng)

@@ -9,17 +9,21 @@ A further format is one more line in `FORMATS`: how to make valid files, and how
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import io
+import json
 import shutil
 import signal
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +31,15 @@ import numpy as np
 import pytest
 from mutate import spoil
 from PIL import Image
+from safetensors.numpy import save as write_tensors
 
-from Datasets import Splits, from_csv, from_folder, from_idx, from_npz, load
+from bridges.onnx import export, import_model
+from CNN import CNN
+from Datasets import Dataset, Scaling, Splits, from_csv, from_folder, from_idx, from_npz, load
+from engine import arrays_file
+from experiment.arguments import Options, options_of
+from Filters import Conv2D, MaxPool2D, Residual
+from MLP import Adam, BatchNorm, Dense, Dropout, OneCycle
 from sources.readers import FREE, RATIO
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,6 +157,94 @@ def jpeg_files(rng: np.random.Generator, inner: Inner) -> Files:
     return {f"{'ab'[k % 2]}/{k}.jpg": jpeg(image) for k, image in enumerate(pixels(rng)[:6])}
 
 
+# --- models, checkpoints, settings -----------------------------------------------------------
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 1, HEIGHT, WIDTH), dtype=np.uint8)
+TRAIN = Dataset(PIXELS, np.arange(COUNT) % 3, ("a", "b", "c"), Scaling("unit"))
+
+
+def network() -> CNN:
+    """A small one with a little of everything."""
+    return CNN(
+        Conv2D(2, bias=False), BatchNorm(), Residual(Conv2D(2, activation=None)), MaxPool2D(2),
+        Dropout(0.1), Dense(3, "softmax"),
+        loss="cross_entropy", optimizer=Adam(OneCycle(0.01)), seed=1, kernels="numpy", threads=1,
+    )  # fmt: skip
+
+
+FIT = {"epochs": 2, "batch_size": 5, "progress": False}
+
+
+@cache
+def checkpoint() -> arrays_file.Contents:
+    """After the first step of the second epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, step, done = Path(folder) / "run", CNN.train_step, iter(range(5))
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StopIteration):
+            patch.setattr(CNN, "train_step", lambda *given: (next(done), step(*given))[1])
+            network().fit(TRAIN, TRAIN, **FIT, checkpoint=path, checkpoint_every=1)
+        return arrays_file.read(path)
+
+
+def model_file(only: str | None) -> Callable[..., Files]:
+    """A checkpoint, or the model in it, whose JSON is spoilt and whose hash is then made good."""
+
+    def make(rng: np.random.Generator, inner: Inner) -> Files:
+        whole = checkpoint()
+        records = {k: v for k, v in whole.records.items() if only in (None, k)}
+        arrays = {k: v for k, v in whole.arrays.items() if only is None or "/" not in k}
+        texts = {name: json.dumps(record).encode() for name, record in records.items()}
+        for name in 3 * list(texts):  # so that one is spoilt in most cases
+            texts[name] = inner(texts[name])
+        try:
+            spoilt = {name: json.loads(text) for name, text in texts.items()}
+            return {"m.safetensors": arrays_file.encode(arrays_file.Contents(arrays, spoilt))}
+        except (ValueError, RecursionError):  # no JSON: it stands in the metadata as it is
+            text = b"".join(texts.values()).decode("latin-1")
+            return {"m.safetensors": write_tensors(arrays, {arrays_file.KEY: text})}
+
+    return make
+
+
+def open_model(folder: Path) -> CNN:
+    model = CNN.load(folder / "m.safetensors", kernels="numpy", threads=1)
+    if model.input_shape == TRAIN.shape and model.output_shape == (3,):
+        model.predict_proba(PIXELS)
+    return model
+
+
+def resume(folder: Path) -> CNN:
+    model = network()
+    model.fit(TRAIN, TRAIN, **FIT, resume=folder / "m.safetensors", checkpoint=folder / "next")
+    return model
+
+
+def take_weights(folder: Path) -> CNN:
+    return network().build(TRAIN.shape).load_weights(folder / "m.safetensors")
+
+
+def check_network(model: CNN) -> None:
+    assert model.parameters is None or model.parameters.values.dtype in (np.float32, np.float64)
+
+
+def settings_file(rng: np.random.Generator, inner: Inner) -> Files:
+    options = dataclasses.asdict(Options(dataset="digits", seed=int(rng.integers(100))))
+    return {"settings.json": inner(inner(json.dumps({"options": options}).encode()))}
+
+
+def check_options(options: Options) -> None:
+    assert type(options.epochs) is int
+    assert isinstance(options.dataset, str)
+
+
+def onnx_file(rng: np.random.Generator, inner: Inner) -> Files:
+    return {"m.onnx": export(network().build(TRAIN.shape)).SerializeToString(deterministic=True)}
+
+
+def open_onnx(folder: Path) -> CNN:
+    return import_model(folder / "m.onnx", kernels="numpy", threads=1)
+
+
 # --- opening, and what a sound result is -----------------------------------------------------
 
 
@@ -195,6 +294,11 @@ FORMATS: dict[str, Format] = {
     "jpeg": Format(
         jpeg_files, lambda folder: from_folder(folder, size=6, grey=False), check_splits
     ),
+    "model": Format(model_file("network"), open_model, check_network),
+    "checkpoint": Format(model_file(None), resume, check_network),
+    "weights": Format(model_file(""), take_weights, check_network),
+    "settings": Format(settings_file, lambda folder: options_of(str(folder)), check_options),
+    "onnx": Format(onnx_file, open_onnx, check_network),
 }
 
 

@@ -326,7 +326,7 @@ def test_steps_between_checkpoints_need_a_file(digits):
 def test_a_mended_record_is_refused_in_words(begun, digits, tmp_path):
     """A record that lacks something, under a hash that fits it."""
     path = tmp_path / "checkpoint.safetensors"
-    for key in ("decisions", "optimizer_steps", "position", "running", "history"):
+    for key in ("fit", "optimizer_steps", "position", "running", "history"):
         contents = arrays_file.read(begun)
         del contents.records["training"][key]
         path.write_bytes(arrays_file.encode(contents))
