@@ -132,6 +132,21 @@ def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, do
     assert again.returncode == 0, again.stderr  # now these are its own settings
 
 
+def test_a_settings_file_cannot_say_where_to_write(tmp_path, done):
+    """Its output and resume are not believed: the run stays in the folder that was named."""
+    run = tmp_path / "deep" / "mine"
+    run.mkdir(parents=True)
+    (run / "checkpoint.safetensors").write_bytes((done / "checkpoint.safetensors").read_bytes())
+    settings = read(done / "settings.json")
+    settings["options"] |= {"output": "../elsewhere", "resume": "../other"}
+    (run / "settings.json").write_text(json.dumps(settings))
+    resumed = type_in("--resume", "deep/mine", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "report.html").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"deep", "mpl", "cache"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"mine"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
