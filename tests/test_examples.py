@@ -157,7 +157,7 @@ def test_the_readme_says_what_results_say():
     assert table.renewed(readme) == readme
 
 
-def test_the_table_of_trust_says_what_was_found():
+def test_the_second_table_says_what_was_found():
     figures = {
         "kills": {"survived": 24, "of": 25},
         "fuzz": {"cases": 12345, "formats": 9, "escaped": 1, "refused": 12000, "accepted": 344},
