@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
 from engine import arrays_file, checkpoints, model_file
 from engine.activations import Identity, Sigmoid, Softmax
-from engine.course import Course, batches
+from engine.course import Course
 from engine.errors import Diverged, require_count, require_positive, require_share
 from engine.gradient_check import GradientReport, check_layers
 from engine.history import History
@@ -46,7 +45,8 @@ from engine.losses import LOSSES, Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
 from engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
 from engine.parameters import Parameters
-from engine.sanity import SanityReport
+from engine.previews import Previews
+from engine.sanity import SanityReport, overfit, spread
 from engine.schedules import Moment
 from engine.shapes import Shape
 from engine.step import (
@@ -366,7 +366,7 @@ class CNN:
             self._keep_checkpoints(course, checkpoint, resume, allow_changes)
         if preview:
             done = course.at.epoch + course.at.seen / len(data)
-            course.after_step = _Preview(self, checks or data, preview, preview_folder, done)
+            course.after_step = Previews(self, checks or data, preview, preview_folder, done)
         self.history = course.history
         with self.workers.ready(), Interruption() as interruption:
             return course.run(interruption)
@@ -604,29 +604,11 @@ class CNN:
         if not 20 <= images <= 50:
             raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
         source = self._as_data(data)
-        few = source.subset(_spread(source.labels, images))
+        few = source.subset(spread(source.labels, images))
         twin = self._twin(self.dtype).build(source.shape)
         twin._check_labels(source)
-        first = twin.evaluate(few)
         _, outputs = next(twin._outputs(few, len(few)))
-        chance = self.loss.at_chance(outputs)
-        batch = max(1, len(few) // 10)
-        per_epoch = math.ceil(len(few) / batch)
-        bar = tqdm(range(epochs), "sanity check", leave=False, disable=quiet or None)
-        with twin.workers.ready():
-            for epoch in bar:
-                order = batches(twin.seed, epoch, len(few), batch, shuffle=True)
-                for number, indices in enumerate(order):
-                    step = epoch * per_epoch + number
-                    twin.train_step(few, indices, Moment(step, epochs * per_epoch, per_epoch))
-                last = twin.evaluate(few)
-                bar.set_postfix(loss=f"{last.loss:.4f}", accuracy=f"{last.accuracy:.0%}")
-                report = SanityReport(
-                    len(few), epoch + 1, chance, first.loss, last.loss, last.accuracy
-                )
-                if last.accuracy == 1.0 and last.loss < 0.01 * chance:
-                    break
-        bar.close()
+        report = overfit(twin, few, self.loss.at_chance(outputs), epochs, quiet)
         if not quiet:
             print(report)
         return report
@@ -829,44 +811,9 @@ def _named(kinds: Iterable[type]) -> dict[str, type]:
     return {kind.__name__: kind for kind in kinds}
 
 
-class _Preview:
-    """Pictures of one image's feature maps, every so often during training."""
-
-    def __init__(
-        self, network: CNN, data: Dataset, share: float, folder: AnyPath, done: float
-    ) -> None:
-        """`done`: epochs that lie behind a run that is resumed."""
-        self.network, self.image, self.share, self.folder = network, data.take(1), share, folder
-        self._shown = int(done / share + 1e-9)
-        os.makedirs(folder, exist_ok=True)
-
-    def __call__(self, epoch: int, seen: int, images: int) -> None:
-        """Draw if another share of the data is through."""
-        due = int((epoch + seen / images) / self.share + 1e-9)
-        if due <= self._shown:
-            return
-        self._shown = due
-        percent = round(100 * seen / images)
-        self.network.preview(
-            self.image,
-            os.path.join(self.folder, f"epoch_{epoch + 1:02d}_{percent:03d}_percent.png"),
-            int(self.image.labels[0]),
-            f"epoch {epoch + 1}, {percent} % of the data",
-        )
-
-
 def _places(indices: Any) -> Array:
     """Indices as kernels take them, whatever kind of whole numbers or mask they are."""
     places = np.asarray(indices)
     if places.dtype == bool:
         return np.flatnonzero(places)
     return places.astype(np.int64) if places.dtype.kind in "iu" else places
-
-
-def _spread(labels: Array, count: int) -> Array:
-    """The first `count` places, taken from the classes in turn."""
-    place_in_class = np.empty(len(labels), int)
-    for label in np.unique(labels):
-        where = np.flatnonzero(labels == label)
-        place_in_class[where] = np.arange(len(where))
-    return np.sort(np.argsort(place_in_class, kind="stable")[:count])

@@ -1,8 +1,17 @@
-"""What a sanity check found, and its verdict in words."""
+"""The sanity check: overfit a few images, and say in words what that tells."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from engine.course import batches
+from engine.layer import Array
+from engine.schedules import Moment
 
 
 @dataclass(frozen=True)
@@ -65,3 +74,39 @@ class SanityReport:
             "suspicious. It learns, but its first loss is far from chance: look at the initial "
             "weights and at the scale of the images (they should lie around 0, within about 1)."
         )
+
+
+def spread(labels: Array, count: int) -> Array:
+    """The first `count` places, taken from the classes in turn.
+
+    >>> spread(np.array([0, 0, 0, 1, 0, 1]), 3).tolist()
+    [0, 1, 3]
+    """
+    place_in_class = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        where = np.flatnonzero(labels == label)
+        place_in_class[where] = np.arange(len(where))
+    return np.sort(np.argsort(place_in_class, kind="stable")[:count])
+
+
+def overfit(network: Any, few: Any, chance: float, epochs: int, quiet: bool) -> SanityReport:
+    """Train a fresh network on a few images, a tenth of them to a step, until it knows them.
+
+    chance : the loss of a network that gives every class the same score.
+    """
+    first = network.evaluate(few)
+    batch = max(1, len(few) // 10)
+    per_epoch = math.ceil(len(few) / batch)
+    bar = tqdm(range(epochs), "sanity check", leave=False, disable=quiet or None)
+    with network.workers.ready():
+        for epoch in bar:
+            order = batches(network.seed, epoch, len(few), batch, shuffle=True)
+            for number, indices in enumerate(order):
+                step = epoch * per_epoch + number
+                network.train_step(few, indices, Moment(step, epochs * per_epoch, per_epoch))
+            last = network.evaluate(few)
+            bar.set_postfix(loss=f"{last.loss:.4f}", accuracy=f"{last.accuracy:.0%}")
+            if last.accuracy == 1.0 and last.loss < 0.01 * chance:
+                break
+    bar.close()
+    return SanityReport(len(few), epoch + 1, chance, first.loss, last.loss, last.accuracy)
