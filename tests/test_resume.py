@@ -197,6 +197,20 @@ def test_patience_that_ran_out_stays_out(tmp_path, digits):
         assert len(history.records) == 3
 
 
+def test_an_epoch_before_the_stop_may_stay_the_best(tmp_path, digits, monkeypatch):
+    """No weight changes, so no later epoch is better than the first."""
+    path = tmp_path / "checkpoint.safetensors"
+    still = {"epochs": 4, "patience": None, "batch_size": 60, "average": 0.0, "augment": None}
+    stopped(
+        CNN(Dense(10), optimizer=SGD(1e-30), seed=1), digits, 50, monkeypatch, checkpoint=path,
+        **still,
+    )  # fmt: skip
+    model = CNN(Dense(10), optimizer=SGD(1e-30), seed=1)
+    history = model.fit(digits.train, digits.validation, **{**settings(), **still}, resume=path)
+    assert len(history.records) == 4
+    assert history.best_epoch == 1
+
+
 def test_a_checkpoint_after_every_step_of_a_run_that_diverges_leaves_a_sound_one(tmp_path, digits):
     path = tmp_path / "checkpoint.safetensors"
     model = CNN(Dense(10, None), optimizer=SGD(1e20), seed=1)
