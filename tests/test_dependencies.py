@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 def lines(name):
     text = (ROOT / name).read_text("utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith(("#", "-r"))]
+    found = [line.split("#")[0].strip() for line in text.splitlines()]
+    return [line for line in found if line and not line.startswith("-r")]
 
 
 REQUIRED = [Requirement(line) for name in ("requirements.txt", "requirements-dev.txt")
