@@ -19,10 +19,13 @@ def _folder() -> Path:
     """Where compiled code is kept: a folder for every version of these sources.
 
     Numba only looks at the file that a function stands in to see whether it has changed; here the
-    text of all of them is in the folder's name.
+    text of all of them is in the folder's name, and Numba's version, so that two environments do
+    not keep undoing each other's work.
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    text = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
+    text = hashlib.sha256(numba.__version__.encode())
+    for source in sources:
+        text.update(source.read_bytes())
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox"
     return Path(os.environ.get(FOLDER_VARIABLE) or usual) / f"kernels-{text.hexdigest()[:16]}"
 
