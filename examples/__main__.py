@@ -14,12 +14,14 @@ from examples import (
     d_batch_of_one,
     e_fashion_cnn,
     e_mlps,
-    records,
+    record_best,
+    record_fast,
+    record_small,
 )
 
 if __name__ == "__main__":
     for example in (
         a_lab, b_keras_pipeline, c_two_convolutions, c_resnet, d_batch_of_one, e_mlps,
-        e_fashion_cnn, records,
+        e_fashion_cnn, record_fast, record_small, record_best,
     ):  # fmt: skip
         example.main(sys.argv[1:])

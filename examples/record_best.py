@@ -1,0 +1,53 @@
+"""MNIST with one network, as well as it can.  About 8 minutes a seed on two cores.
+
+    python -m examples.record_best
+
+The table has the mean of five seeds, 0 to 4, of the epoch that was best on validation images; the
+pictures in the folder are those of seed 0.  Test-time augmentation (the mean of the class scores
+over copies of an image shifted by a pixel) is a second figure beside the first.
+"""
+
+from CNN import CNN
+from Datasets import Augmentation
+from examples.common import Claim
+from examples.records import Recipe, attempt, normalised
+from Filters import GlobalAvgPool2D, MaxPool2D
+from MLP import Adam, Dense, Dropout, OneCycle
+
+CLAIM = Claim("record-best", "record", "one network", None, 99.6)
+RECIPE = Recipe(
+    epochs=16,
+    batch_size=128,
+    augment=Augmentation(shift=2, rotation=10, zoom=0.1),
+    average=0.998,  # a running mean of the weights
+)
+
+
+def network(seed: int = 0, **settings) -> CNN:
+    """140,458 parameters.  The settings are a first choice, compared with no others."""
+    return CNN(
+        *normalised(32),  # convolution, batch normalisation, leaky ReLU
+        *normalised(32),
+        MaxPool2D(2),
+        Dropout(0.1),
+        *normalised(64),
+        *normalised(64),
+        MaxPool2D(2),
+        Dropout(0.2),
+        *normalised(128),
+        GlobalAvgPool2D(),
+        Dense(10, "softmax"),
+        loss="cross_entropy",
+        optimizer=Adam(OneCycle(0.005)),
+        seed=seed,
+        **settings,
+    )
+
+
+def main(arguments=None) -> dict[str, float]:
+    """Returns the mean test accuracy of five seeds in per cent."""
+    return attempt(__doc__, arguments, CLAIM, RECIPE, network)
+
+
+if __name__ == "__main__":
+    main()
