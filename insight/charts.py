@@ -54,7 +54,12 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
             if len(epochs):
                 lines[source] = _line(axes, epochs, values, source)
                 watched = (source, epochs, values)  # validation, where there is one
-        title = _draw_best(axes, key, *watched) if watched else f"No {key} recorded"
+        title = f"No {key} recorded"
+        if watched:
+            _, losses = _series(
+                history, "validation_loss" if watched[0] == "validation" else "loss"
+            )
+            title = _draw_best(axes, key, *watched, losses)
         dress(axes, title, "epoch", grid="y")
         _scale(axes, key)
         first, last = history[0]["epoch"], history[-1]["epoch"]
@@ -222,14 +227,20 @@ def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], source: str) -> Line2D:
 
 
 def _draw_best(
-    axes: Axes, key: str, source: str, epochs: NDArray[np.float64], values: NDArray[np.float64]
+    axes: Axes,
+    key: str,
+    source: str,
+    epochs: NDArray[np.float64],
+    values: NDArray[np.float64],
+    losses: NDArray[np.float64],
 ) -> str:
-    """Ring the best value and say in words which it is."""
+    """Ring the best value and say in words which it is; of equal ones that of the lowest loss."""
     name = key.capitalize()
     if not np.isfinite(values).any():
         return f"{name}: not one finite value"
     ranked = np.where(np.isfinite(values), values if key == "accuracy" else -values, -np.inf)
-    at = int(ranked.argmax())
+    equal = np.flatnonzero(ranked == ranked.max())
+    at = equal[losses[equal].argmin() if len(losses) == len(values) else 0]
     ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.6, "markersize": 11}
     axes.plot(epochs[at], values[at], "o", markeredgecolor=COLOUR[source], clip_on=False, **ring)
     word = "lowest" if key == "loss" else "best"

@@ -160,6 +160,14 @@ def test_curves_ring_the_best_epoch_of_the_validation():
     assert ring.get_markeredgecolor() == COLOUR["validation"]
 
 
+def test_of_equal_epochs_the_ring_is_round_that_of_the_lowest_loss():
+    """The one whose weights `fit` gives back."""
+    losses = (0.6, 0.4, 0.5)
+    history = [record(k + 1, 0.3, 0.9, loss, 0.8) for k, loss in enumerate(losses)]
+    _, accuracy = figures.curves(history).axes
+    assert title(accuracy) == "Accuracy: best on validation 80.00 % in epoch 2"
+
+
 def test_curves_ring_the_training_where_nothing_was_validated():
     figure = figures.curves([record(1, 0.5, 0.8), record(2, 0.6, 0.7)])
     assert [title(axes) for axes in figure.axes] == [
