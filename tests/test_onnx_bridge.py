@@ -721,6 +721,14 @@ def test_a_damaged_file_is_refused_or_read_but_never_crashes(tmp_path_factory, p
         assert network.parameter_count < len(WHOLE)
 
 
+def test_an_imported_network_can_be_kept(tmp_path):
+    network = import_model(HERE / "pytorch_cnn.onnx", kernels="numpy")
+    twin = CNN.load(network.save(tmp_path / "kept.safetensors"), kernels="numpy")
+    images = np.random.default_rng(0).standard_normal((3, 2, 9, 10)).astype(np.float32)
+    assert (twin.scores(images) == network.scores(images)).all()
+    assert [layer.name for layer in twin.layers] == [layer.name for layer in network.layers]
+
+
 # --- the page --------------------------------------------------------------------------------
 
 PAGE = HERE.parent / "docs" / "bridges.md"
