@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from engine import blueprint, records
 from engine.activations import Softmax
 from engine.arrays_file import Contents
@@ -44,15 +46,22 @@ def places(layers: Iterable[Layer]) -> Iterator[Place]:
 
 
 def arrays_of(layers: Iterable[Layer]) -> dict[str, Array]:
-    """The arrays of built layers by their names in a file."""
-    return {place.name: place.arrays[place.key] for place in places(layers)}
+    """The arrays of built layers by their names in a file; ValueError where two share a name."""
+    arrays: dict[str, Array] = {}
+    for name, own, key in places(layers):
+        if name in arrays:
+            raise ValueError(
+                f"two arrays would be called {name!r} in a file; call one of the layers otherwise"
+            )
+        arrays[name] = own[key]
+    return arrays
 
 
 def fill(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -> None:
     """Copy arrays from a file into built layers: all of them, or none and a ValueError."""
-    targets = list(places(layers))
-    missing = [place.name for place in targets if place.name not in arrays]
-    odd = [name for name in arrays if name not in {place.name for place in targets}]
+    targets = arrays_of(layers)
+    missing = [name for name in targets if name not in arrays]
+    odd = [name for name in arrays if name not in targets]
     if missing or odd:
         raise ValueError(
             f"{where}: its arrays are not those of the network; "
@@ -62,12 +71,22 @@ def fill(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -> No
                 if names
             )
         )
-    for name, layer_arrays, key in targets:
-        expected, given = layer_arrays[key].shape, arrays[name].shape
-        if expected != given:
-            raise ValueError(f"{where}: {name} has the shape {given}, the network has {expected}")
-    for name, layer_arrays, key in targets:
-        layer_arrays[key][...] = arrays[name]
+    found = {name: _fitting(arrays[name], target, name, where) for name, target in targets.items()}
+    for name, target in targets.items():
+        target[...] = found[name]
+
+
+def _fitting(array: Array, target: Array, name: str, where: str) -> Array:
+    """The array in the target's type; ValueError unless it has its shape and finite numbers."""
+    if array.shape != target.shape:
+        raise ValueError(
+            f"{where}: {name} has the shape {array.shape}, the network has {target.shape}"
+        )
+    with np.errstate(over="ignore"):
+        cast = array.astype(target.dtype, copy=False)
+    if not np.isfinite(cast).all():
+        raise ValueError(f"{where}: {name} holds NaN, infinity or numbers beyond {cast.dtype}")
+    return cast
 
 
 def in_order(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
@@ -101,11 +120,17 @@ def in_order(layers: Iterable[Layer], arrays: Mapping[str, Array], where: str) -
 def renamed(arrays: Mapping[str, Array], names: Mapping[str, str], where: str) -> dict[str, Array]:
     """The arrays under the network's names, told by {layer here: module there}."""
     theirs = {theirs: ours for ours, theirs in names.items()}
-    found, used = {}, set()
+    if len(theirs) < len(names):
+        raise ValueError(f"names gives one module to several layers: {dict(names)}")
+    found: dict[str, Array] = {}
+    used = set()
     for name, array in arrays.items():
         module, _, last = name.rpartition(".")
         used.add(module)
-        found[f"{theirs.get(module, module)}.{last}"] = array
+        ours = f"{theirs.get(module, module)}.{last}"
+        if ours in found:
+            raise ValueError(f"{where}: by names, two of its arrays are {ours!r}")
+        found[ours] = array
     if set(theirs) - used:
         lost = sorted(set(theirs) - used)[0]
         raise ValueError(f"{where}: names gives {lost!r}, but the file has no such module")

@@ -306,6 +306,16 @@ def test_weights_of_others_find_their_place(tmp_path, modules, names):
             r"dense1.weight has the shape \(32, 3\), the network has \(3, 32\)",
         ),
         (lambda a: a, {"norm1": "bn"}, "names gives 'bn', but the file has no such module"),
+        (lambda a: a, {"norm1": "conv1"}, "by names, two of its arrays are 'norm1.weight'"),
+        (lambda a: a, {"norm1": "x", "conv1": "x"}, "names gives one module to several layers"),
+        (
+            lambda a: a.update({"conv1.bias": np.array([1, np.nan])}), None,
+            "conv1.bias holds NaN, infinity or numbers beyond float32",
+        ),
+        (
+            lambda a: a.update({"conv1.bias": np.array([1, 1e39])}), None,
+            "conv1.bias holds NaN, infinity or numbers beyond float32",
+        ),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(
@@ -319,6 +329,14 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(
     with pytest.raises(ValueError, match=message):
         model.load_weights(path, names)
     assert (model.parameters.values == small().parameters.values).all()
+
+
+def test_two_arrays_of_one_name_are_not_saved_over_each_other(tmp_path):
+    """A layer called as if it stood in the block before it."""
+    block = Residual(Conv2D(2, bias=False), name="a")
+    model = CNN(block, Conv2D(2, bias=False, name="a.conv1"), Dense(2)).build((2, 4, 4))
+    with pytest.raises(ValueError, match=r"two arrays would be called 'a\.conv1\.weight'"):
+        model.save(tmp_path / "m.safetensors")
 
 
 def test_names_that_tell_no_order_are_not_guessed(tmp_path):
