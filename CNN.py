@@ -314,7 +314,9 @@ class CNN:
         shuffle : whether each epoch has its own order.
         patience : stop after so many epochs without a better one; None never stops early.
         average : above 0, validation and the weights that come back are those of a running mean
-            that keeps this share of itself in every step (0.999: about the last 1,000 steps).
+            that keeps this share of itself in every step (0.999: about the last 1,000 steps).  The
+            running statistics of a BatchNorm stay the last ones, so that validation wavers while
+            the learning rate is high.
         preview : every such share of an epoch (0.25: four times) a picture of the feature maps
             and class scores is written to `preview_folder`.
         checkpoint : a file for all that it takes to go on: written after every epoch, after every
