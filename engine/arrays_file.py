@@ -86,7 +86,8 @@ def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
         for name, entry in header.items():
             if not UNREAD.search(name) and entry["dtype"] not in TYPES:
                 raise ValueError(f"{name} is of type {entry['dtype']}, expected one of {TYPES}")
-        arrays = {n: a for n, a in read_tensors(data).items() if not UNREAD.search(n)}
+        # In an order of our own: the library's differs from run to run, and messages with it.
+        arrays = {n: a for n, a in sorted(read_tensors(data).items()) if not UNREAD.search(n)}
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ValueError(f"{where}: no whole safetensors file ({e})") from e
     return arrays, metadata
