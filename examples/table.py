@@ -68,8 +68,8 @@ def row(line: dict[str, Any]) -> tuple[str, ...]:
     if line.get("spread"):
         ours += f" ± {line['spread']:.2f}"
     short = (line["target"] or 0) - line["ours"]
-    if short > 0:
-        ours += f", {short:.2f} short of {line['target']:g}"
+    if short > 1e-9:  # not what adding up has rounded
+        ours += f", {short:.{2 if short >= 0.005 else 3}f} short of {line['target']:g}"
     if line.get("test_time"):
         ours += f"; {statistics.mean(line['test_time']):.2f} % with test-time augmentation"
     theirs = "" if line["reports"] is None else f"{line['reports']:.2f} %"
