@@ -68,11 +68,12 @@ from sources.given import as_dataset, as_images, check_finite
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
-# What a model file may name.
+# What a model file may name: all that there is to build with, but the base class of activations.
 KINDS = [
     *(getattr(module, name) for module in (Filters, MLP) for name in module.__all__),
     *LOSSES.values(),
 ]
+KINDS.remove(MLP.Activation)
 Shard = tuple[Array, Pass]  # which images of the data, and what layers may know of the pass
 
 

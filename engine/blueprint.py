@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.activations import Activation
-from engine.errors import unknown_name
+from engine.errors import short, unknown_name
 from engine.layer import Layer
 from engine.optimizers import Optimizer
 from engine.schedules import Schedule
@@ -67,7 +67,7 @@ def make(record: Any, kinds: Kinds, base: type, what: str) -> Any:
     0.1
     """
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-        raise ValueError(f"{what}: expected an object with a kind, got {_short(record)}")
+        raise ValueError(f"{what}: expected an object with a kind, got {short(record)}")
     known = {name: kind for name, kind in kinds.items() if issubclass(kind, base)}
     if record["kind"] not in known:
         raise unknown_name(f"kind of {base.__name__.lower()} in {what}", record["kind"], known)
@@ -88,7 +88,7 @@ def make(record: Any, kinds: Kinds, base: type, what: str) -> Any:
 def make_layers(records: Any, kinds: Kinds, what: str) -> list[Any]:
     """The layers of a list of records; see `make`."""
     if not isinstance(records, list):
-        raise ValueError(f"{what}: expected a list of layers, got {_short(records)}")
+        raise ValueError(f"{what}: expected a list of layers, got {short(records)}")
     return [make(one, kinds, Layer, f"{what}: layer {k + 1}") for k, one in enumerate(records)]
 
 
@@ -120,10 +120,5 @@ def _value(value: Any, name: str, kinds: Kinds, what: str) -> Any:
     if name in NESTED:
         return None if value is None else make(value, kinds, NESTED[name], f"{what}: {name}")
     if isinstance(value, dict):
-        raise ValueError(f"{what}: {name} must be a number or a word, got {_short(value)}")
+        raise ValueError(f"{what}: {name} must be a number or a word, got {short(value)}")
     return tuple(value) if isinstance(value, list) else value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -27,6 +27,16 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {what} {given!r}: {hint}Known: {', '.join(names)}")
 
 
+def short(value: object) -> str:
+    """A value as an error quotes it: 60 characters at most.
+
+    >>> len(short(list(range(1000))))
+    60
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def require_positive(what: str, value: Any) -> None:
     """Raise unless `value` is a number above zero (True, None and text are no numbers here)."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.errors import short
+
 
 def check(value: Any, form: Any, where: str) -> None:
     """Raise ValueError, naming the place, unless `value` has this form.
@@ -67,6 +69,5 @@ def _check_object(value: Any, form: dict[Any, Any], where: str, path: str) -> No
 
 def _expect(fits: bool, value: Any, words: str, where: str, path: str) -> None:
     if not fits:
-        text = repr(value)
-        short = text if len(text) <= 60 else f"{text[:57]}..."
-        raise ValueError(f"{where}: {path.lstrip('.') or 'it'} is {short}, expected {words}")
+        name = path.lstrip(".") or "it"
+        raise ValueError(f"{where}: {name} is {short(value)}, expected {words}")

@@ -319,7 +319,10 @@ def test_sigmoids_hide_large_weights_but_not_infinite_ones(dialect):
 
     Where they overflow, sigmoid(inf) = 1 would keep the loss finite: the weights are looked at.
     """
-    layers = lambda: [Dense(4, "sigmoid"), Dense(3, "sigmoid")]  # noqa: E731
+
+    def layers():
+        return [Dense(4, "sigmoid"), Dense(3, "sigmoid")]
+
     net = CNN(*layers(), loss="mse", optimizer=SGD(1e6), seed=1, kernels=dialect)
     history = net.fit((images(), labels()), epochs=5, progress=False)
     assert all(np.isfinite(record["loss"]) for record in history.records)
