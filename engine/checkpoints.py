@@ -21,13 +21,12 @@ from engine.layer import Array
 from engine.model_file import checked, fill, own_arrays
 from engine.parameters import Parameters
 
+SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
 # the seed, the images, the batch size) would make it another run.
-OBJECTS = {int, float, str, bool, dict, list, None}
-SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 CHANGEABLE = ("optimizer", "l2", "epochs", "patience", "average", "augment", "kernels")
 
-
+OBJECTS = {int, float, str, bool, dict, list, None}
 # The form of the record of the training.
 FORM: dict[str, Any] = {
     "position": {
@@ -202,8 +201,9 @@ def go_on(
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its layers are none ({error!r})") from error
     accept(changes, allowed, where)
-    fill(course.parameters.layers, own_arrays(saved), where)
+    # First what may well fail: another kind of optimizer must leave the weights as they are.
     restore_optimizer(course.parameters, saved.arrays, training["optimizer_steps"], where)
+    fill(course.parameters.layers, own_arrays(saved), where)
     course.go_on_from(saved.arrays, training, where)
     place = {"epoch": course.at.epoch + 1, "step": course.at.step}
     course.history.changes += [{**place, **change} for change in changes]

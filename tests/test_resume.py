@@ -18,7 +18,7 @@ from CNN import CNN
 from Datasets import Dataset, Digits
 from engine import arrays_file
 from engine.errors import Diverged
-from MLP import SGD, Adam, Constant, Dense, OneCycle
+from MLP import SGD, Adadelta, Adam, Constant, Dense, OneCycle
 
 ROOT = Path(__file__).parent.parent
 EVERY = 3  # steps between two checkpoints of a run that is killed
@@ -317,6 +317,11 @@ def test_another_kind_of_optimizer_finds_no_state_and_changes_nothing(begun, dig
     with pytest.raises(ValueError, match="was begun otherwise"):
         model.fit(digits.train, digits.validation, **settings(), resume=begun)
     assert (model.parameters.values == fresh).all()
+    other = network()
+    other.optimizer = Adadelta()  # wants an array that neither Adam nor SGD keeps
+    with pytest.raises(ValueError, match="has no step_square of Adadelta"):
+        other.fit(digits.train, digits.validation, **settings(), resume=begun, allow_changes=True)
+    assert (other.parameters.values == fresh).all()
 
 
 def test_a_model_file_is_no_checkpoint_but_a_checkpoint_is_a_model_file(
