@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +22,17 @@ import Filters
 import MLP
 from Datasets import Dataset, Scaling
 from engine import arrays_file, checkpoints, model_file
-from engine.activations import Identity, Sigmoid, Softmax
+from engine.activations import Identity, Sigmoid, Softmax, activation_named
+from engine.capture.watch import Watch
 from engine.course import Course
 from engine.errors import Diverged, require_count, require_positive, require_share
+from engine.executor import Executor
 from engine.gradient_check import GradientReport, check_layers
 from engine.history import History
 from engine.interrupt import Interruption
 from engine.kernels import DIALECTS, choose
 from engine.layer import (
     Array,
-    Coupled,
     Layer,
     Pass,
     Room,
@@ -39,29 +41,16 @@ from engine.layer import (
     backward_chain,
     forward_chain,
     give_names,
-    says,
 )
 from engine.losses import LOSSES, Loss, loss_named
 from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
+from engine.parallel import LOUD_ENOUGH, Workers
 from engine.parameters import Parameters
 from engine.previews import Previews
 from engine.sanity import SanityReport, overfit, spread
 from engine.schedules import Moment
 from engine.shapes import Shape
-from engine.step import (
-    MOST_WORK,
-    Augment,
-    Part,
-    Recorded,
-    RecordedUse,
-    Tapes,
-    count_right,
-    replayable,
-    to_batch_first,
-    to_batch_last,
-    train_shard,
-)
+from engine.step import Augment, count_right, to_batch_first, to_batch_last
 from engine.summary import summary_table
 from insight.results import save, write_atomically
 from sources.given import as_dataset, as_images, check_finite
@@ -74,7 +63,6 @@ KINDS = [
     *LOSSES.values(),
 ]
 KINDS.remove(MLP.Activation)
-Shard = tuple[Array, Pass]  # which images of the data, and what layers may know of the pass
 
 
 @dataclass(frozen=True)
@@ -104,6 +92,9 @@ class CNN:
     threads : how many compute shards; None takes one per core.  Never changes a result.
     kernels : the kernel dialect; None takes the default.
     dtype : float32 to train, float64 to check.
+    eager : every layer runs as written, in every step.  Otherwise the kernel calls of shipped
+        layers are recorded and replayed, which is compared with the layers again and again; what
+        was edited, and what is your own, runs as written between them.  `summary` says which.
 
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
@@ -126,6 +117,7 @@ class CNN:
         threads: int | None = None,
         kernels: str | None = None,
         dtype: Any = np.float32,
+        eager: bool = False,
     ) -> None:
         self.layers: list[Layer] = []
         self.loss = loss_named(loss, label_smoothing)
@@ -139,6 +131,7 @@ class CNN:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype}")
+        self.eager = bool(eager)
         self.parameters: Parameters | None = None
         self.classes: tuple[str, ...] = ()
         self.scaling: Scaling | None = None
@@ -179,34 +172,86 @@ class CNN:
                     f"the network was built for images {self.input_shape}, got {shape}; "
                     "make a new network for another size"
                 )
+            self._take_changes()
             return self
         if not self.layers:
             raise ValueError("the network has no layers; add some, the last being Dense(classes)")
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
-        shape = tuple(int(n) for n in shape)
+        self.input_shape = tuple(int(n) for n in shape)
+        self._assemble(room)
+        return self
+
+    def _assemble(self, room: Room | None = None, built: Sequence[Layer] = ()) -> None:
+        """Build the layers, but those in `built`, and what runs them."""
         give_names(self.layers)
-        self.input_shape = shape
+        shape = self.input_shape
         for number, layer in enumerate(self.layers):
             layer.number = number
-            rng = None if room else np.random.default_rng([self.seed, number])
-            shape = layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
+            if layer not in built:
+                rng = None if room else np.random.default_rng([self.seed, number])
+                shape = layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
+            elif shape != layer.input_shape:
+                raise ValueError(
+                    f"{layer.label} was built for {layer.input_shape} and would now get {shape}; "
+                    "make a new network for other shapes"
+                )
+            shape = layer.output_shape
+        learns = False
         for layer in self.layers:  # up to the first one that learns, nobody needs dx
-            layer.needs_input_gradient = False
-            if layer.parameters:
-                break
+            layer.needs_input_gradient = learns
+            learns = learns or bool(layer.parameters)
         self._hand_softmax_to_loss()
-        largest = max(math.prod(layer.output_shape) for layer in self.layers)
-        # of the largest array for one sample: shards are cut by it
-        self.sample_bytes = max(largest, math.prod(self.input_shape)) * self.dtype.itemsize
-        self._multiply_adds = sum(layer.multiply_adds() for layer in self.layers)
-        self._steps = Filters.join_pools(self.layers)
-        self.parameters = Parameters(self._steps, self.optimizer, self.l2, self.dtype)
-        self.replays_use = replayable(self._steps)
-        self.replays = self.replays_use and says(self.loss, "kernel")
-        self._tapes: Tapes[Recorded] = Tapes()
-        self._use_tapes: Tapes[RecordedUse] = Tapes()
-        return self
+        self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
+        self._make_executor()
+
+    def _make_executor(self) -> None:
+        """What runs the layers, and the state from which changes by hand are told."""
+        self._hand_softmax_to_loss()
+        self.executor = Executor(
+            self.layers, self.loss, self._built(), self.input_shape, self.workers, self.seed,
+            self.eager,
+        )  # fmt: skip
+        self._settings, self._assembled = self._current_settings(), self._current_parts()
+        self._watch = self._new_watch()
+
+    def _current_settings(self) -> list[Any]:
+        return [self.loss, self.optimizer, self.l2, self.eager, self.seed, *self.layers]
+
+    def _current_parts(self) -> list[Any]:
+        """The parts of the layers that a user may replace by hand."""
+        every = [*self.layers, *(leaf for layer in self.layers for leaf in layer.leaves())]
+        names = ("parameters", "buffers", "optimizer", "l2", "activation")
+        return [getattr(layer, name, None) for layer in every for name in names]
+
+    def _new_watch(self) -> Watch:
+        leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
+        carried = [getattr(layer, "activation", None) for layer in [*self.layers, *leaves]]
+        held = [activation for activation in carried if activation is not None]
+        return Watch([*self.layers, *leaves, *held, self.loss])
+
+    def _take_changes(self) -> None:
+        """Make what was changed by hand since the last step take effect in the next one."""
+        same = [self.loss, self.optimizer, self.l2, self.eager, self.seed, *self.layers]
+        if self._settings == same and not self._watch.changed():  # every step asks
+            return
+        self.loss, self.optimizer = loss_named(self.loss), optimizer_named(self.optimizer)
+        for layer in self.layers:
+            for leaf in [layer, *layer.leaves()]:
+                if hasattr(leaf, "activation"):
+                    leaf.activation = activation_named(leaf.activation).use(self.kernels)
+        parameters = self._built()
+        parameters.rebind()
+        if self.layers != parameters.layers:  # the optimizers begin anew
+            self._assemble(built=parameters.layers)
+        elif self._settings != self._current_settings() or any(
+            a is not b for a, b in zip(self._assembled, self._current_parts(), strict=True)
+        ):
+            parameters.configure(self.optimizer, self.l2)
+            self._make_executor()
+        else:
+            self.executor.refresh()
+            self._watch = self._new_watch()
 
     def _hand_softmax_to_loss(self) -> None:
         """Cross-entropy takes logits, so a softmax at the end is left to it (and to predictions).
@@ -217,6 +262,9 @@ class CNN:
         carried = getattr(last, "activation", last)
         self.head: Any = None
         if not self.loss.on_logits:
+            if self.handed_softmax and carried is not last:  # another loss was set since
+                last.activation = Softmax().use(self.kernels)
+            self.handed_softmax = False
             return
         if not isinstance(carried, (Softmax, Identity)) and hasattr(carried, "apply"):
             raise ValueError(
@@ -224,7 +272,7 @@ class CNN:
                 f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
             )
         self.head = Softmax().use(self.kernels)
-        self.handed_softmax = isinstance(carried, Softmax)
+        self.handed_softmax = self.handed_softmax or isinstance(carried, Softmax)
         if carried is last and isinstance(last, Softmax):
             self.layers[-1] = Identity(name=last.name)
             rng = np.random.default_rng(self.seed)  # an identity draws nothing from it
@@ -242,6 +290,13 @@ class CNN:
         """How many numbers are trained."""
         return len(self._built())
 
+    @property
+    def mode(self) -> str:
+        """How steps run: "captured", or "eager" (layer by layer as written); see `summary`."""
+        self._built()
+        self._take_changes()
+        return self.executor.mode
+
     def _built(self) -> Parameters:
         if self.parameters is None:
             raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
@@ -250,12 +305,16 @@ class CNN:
     def summary(self, input_shape: Shape | None = None) -> str:
         """Print and return a table: output, parameters, multiply-adds, receptive field, memory.
 
+        Below it stands whether steps are captured or eager, and which layers run as written.
+
         `input_shape` (channels, height, width) builds the network if it is not built yet.
         """
         if input_shape is not None:
             self.build(input_shape)
         self._built()
+        self._take_changes()
         table = summary_table(self.layers, self.dtype.itemsize)
+        table = f"{table}\n{self.executor.describe()}"
         print(table)
         return table
 
@@ -371,6 +430,8 @@ class CNN:
             done = course.at.epoch + course.at.seen / len(data)
             course.after_step = Previews(self, checks or data, preview, preview_folder, done)
         self.history = course.history
+        if progress:
+            print(textwrap.fill(self.executor.describe(), 80))
         with self.workers.ready(), Interruption() as interruption:
             return course.run(interruption)
 
@@ -379,7 +440,7 @@ class CNN:
     ) -> None:
         """Have a course write checkpoints to `target`, and be where `resume` was left."""
         record = model_file.contents_of(self).records["network"]
-        fit = checkpoints.fit_record(course, self._dialect())
+        fit = checkpoints.fit_record(course, self._dialect(), self.executor.execution)
         if resume is not None:
             saved = arrays_file.read(resume)
             now = checkpoints.decisions(record, fit)
@@ -388,7 +449,8 @@ class CNN:
         path = Path(target if target is not None else resume or "")
 
         def keep(course: Course) -> None:
-            whole = checkpoints.contents(course, model_file.contents_of(self), fit)
+            now = fit | {"execution": self.executor.execution}
+            whole = checkpoints.contents(course, model_file.contents_of(self), now)
             write_atomically(path, arrays_file.encode(whole))
 
         course.keep = keep
@@ -409,59 +471,16 @@ class CNN:
         has made a number of the network infinite or NaN (`fit` puts sound ones back).
         """
         source = self._as_data(data)
-        parameters = self.build(source.shape)._built()
+        self.build(source.shape)
         where = np.arange(len(source)) if indices is None else _places(indices)
         moment = moment or Moment(self.steps_done, self.steps_done + 1)
-        cuts = shard_slices(len(where), self.sample_bytes, self.kernels.SHARING)
-        work = self._multiply_adds * len(where) // len(cuts)
-        shards = [
-            (where[cut], Pass(True, self.seed, self.steps_done, shard, len(where)))
-            for shard, cut in enumerate(cuts)
-        ]
-        small = work < self.kernels.SHARING.least_work
-        parts: list[Part]
         with self.workers.ready():
-            if self.replays and work <= MOST_WORK:
-                parts = self.workers.map(
-                    lambda shard: self._from_tape(source, shard, augment), shards, small
-                )
-            else:
-                parts = self.workers.run(
-                    [self._shard(source, shard, augment) for shard in shards], small
-                )
-            loss = sum(part.loss for part in parts)
-            if not math.isfinite(loss):
-                raise self._diverged(source, where, "the loss is not a finite number")
-            parameters.update([part.gradient for part in parts], moment, self.kernels, self.workers)
-            with np.errstate(**LOUD_ENOUGH):
-                for layer, memory in parts[0].coupled:
-                    layer.after_step(memory)
-                if not parameters.finite():
-                    raise self._diverged(source, where, "it left numbers that are not finite")
+            loss, right = self.executor.train_step(
+                source, where, moment, self.steps_done, augment,
+                lambda what: self._diverged(source, where, what),
+            )  # fmt: skip
         self.steps_done += 1
-        return loss, sum(part.correct for part in parts)
-
-    def _shard(self, data: Dataset, shard: Shard, augment: Augment | None) -> Coupled:
-        """The program of one shard, layer by layer."""
-        indices, run = shard
-        parameters = self._built()
-        gradient = self._tapes.gradient(run.shard, parameters)
-        return train_shard(
-            self._steps, self.loss, parameters, data, indices, run, gradient, augment
-        )
-
-    def _from_tape(self, data: Dataset, shard: Shard, augment: Augment | None) -> Part:
-        """The same from the shard's tape, recorded when it is met for the first time."""
-        indices, run = shard
-
-        def record() -> Recorded:
-            return Recorded(
-                self._steps, self.loss, self._built(), self.input_shape, len(indices), run.batch
-            )
-
-        gradient, _ = self._tapes.gradient(run.shard, self._built())
-        with self._tapes.borrow(len(indices), run.batch, record) as tape:
-            return tape.train(data, indices, run, gradient, augment)
+        return loss, right
 
     def _diverged(
         self, data: Dataset, indices: Array, what: str, training: bool = True
@@ -491,7 +510,7 @@ class CNN:
         """Raise Diverged unless the loss on validation data is finite."""
         if math.isfinite(loss):
             return
-        parts = self._outputs(data, 1024)
+        parts = self.executor.outputs(data, 1024)
         first = next((where for where, y in parts if not np.isfinite(y).all()), np.arange(1))
         raise self._diverged(data, first, "the validation loss is not a finite number", False)
 
@@ -506,7 +525,7 @@ class CNN:
             raise ValueError("evaluate: the data set is empty")
         start, loss, correct = time.perf_counter(), 0.0, 0
         with np.errstate(**LOUD_ENOUGH):
-            for indices, outputs in self._outputs(source, batch_size):
+            for indices, outputs in self.executor.outputs(source, batch_size):
                 labels = source.labels[indices]
                 loss += float(self.loss.forward(outputs, labels)[0].sum(dtype=np.float64))
                 correct += count_right(outputs, labels)
@@ -537,7 +556,8 @@ class CNN:
         """What the last layer says, (samples, classes): sigmoid or softmax outputs as they are."""
         source = as_images(images, self.scaling)
         self.build(source.shape)
-        parts = [to_batch_first(self._headed(y)) for _, y in self._outputs(source, batch_size)]
+        batches = self.executor.outputs(source, batch_size)
+        parts = [to_batch_first(self._headed(y)) for _, y in batches]
         return np.concatenate(parts) if parts else np.empty((0, *self.output_shape), self.dtype)
 
     def _headed(self, outputs: Array) -> Array:
@@ -545,35 +565,6 @@ class CNN:
 
     def _last_activation(self) -> Any:
         return getattr(self.layers[-1], "activation", self.layers[-1])
-
-    def _outputs(self, data: Dataset, batch_size: int) -> Iterator[tuple[Array, Array]]:
-        """(indices, outputs batch-last) of every batch in turn, the shards side by side."""
-        require_count("batch_size", batch_size)
-
-        with self.workers.ready():
-            for start in range(0, len(data), batch_size):
-                indices = np.arange(start, min(start + batch_size, len(data)))
-                outputs = np.empty((*self.output_shape, len(indices)), self.dtype)
-
-                def use(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
-                    self._use(data, indices[cut], outputs[..., cut])
-
-                cuts = use_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
-                self.workers.map(use, cuts)
-                yield indices, outputs
-
-    def _use(self, data: Dataset, indices: Array, outputs: Array) -> None:
-        """The outputs of some images, into the array given; small networks use a tape."""
-        if self.replays_use and self._multiply_adds * len(indices) <= MOST_WORK:
-
-            def record() -> RecordedUse:
-                return RecordedUse(self._steps, self.input_shape, len(indices), self.dtype)
-
-            with self._use_tapes.borrow(len(indices), 0, record) as tape:
-                outputs[...] = tape.use(data, indices)
-        else:
-            x = to_batch_last(data.batch(indices, self.dtype)[0])
-            outputs[...] = alone(forward_chain(self._steps, x, Pass()))[0]
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:
         """What every layer makes of some images: (name, (samples, channels, height, width)).
@@ -610,7 +601,7 @@ class CNN:
         few = source.subset(spread(source.labels, images))
         twin = self._twin(self.dtype).build(source.shape)
         twin._check_labels(source)
-        _, outputs = next(twin._outputs(few, len(few)))
+        _, outputs = next(twin.executor.outputs(few, len(few)))
         report = overfit(twin, few, self.loss.at_chance(outputs), epochs, quiet)
         if not quiet:
             print(report)
@@ -697,13 +688,14 @@ class CNN:
         *,
         threads: int | None = None,
         kernels: str | None = None,
+        eager: bool = False,
         own: tuple[type, ...] = (),
     ) -> CNN:
         """The network that `save` wrote; of a checkpoint, with the weights of its last step.
 
         own : classes of your own (layers, losses) that the network is made of.  The file only
             names classes; nothing in it is ever executed.
-        threads, kernels : as for a new network: the machine's business, not the model's.
+        threads, kernels, eager : as for a new network: not the model's business.
 
         Raises ValueError, naming the file, for anything that is not such a file whole, and OSError
         where it cannot be read.
@@ -722,7 +714,7 @@ class CNN:
                 f"{path}: holds arrays but no network; make one of the same layers, build it, and "
                 "call load_weights"
             )
-        make = partial(cls, threads=threads, kernels=kernels)
+        make = partial(cls, threads=threads, kernels=kernels, eager=eager)
         return model_file.network_of(saved, str(path), _named([*KINDS, *own]), make)
 
     def load_weights(self, path: AnyPath, names: Mapping[str, str] | None = None) -> CNN:
@@ -758,7 +750,9 @@ class CNN:
             contents.arrays |= arrays
             contents.records["optimizer_steps"] = steps
         own = tuple(kind for kind in map(type, [*self.layers, self.loss]) if kind not in KINDS)
-        settings = {"threads": self.workers.threads, "kernels": self._dialect()}
+        settings = {
+            "threads": self.workers.threads, "kernels": self._dialect(), "eager": self.eager,
+        }  # fmt: skip
         return _revive, (type(self), arrays_file.encode(contents), settings, own, self.history)
 
     # --- data --------------------------------------------------------------------------------

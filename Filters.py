@@ -6,18 +6,18 @@ leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `eng
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from engine.activations import Activation, LeakyReLU, ReLU, activation_named
+from engine.activations import Activation, activation_named
 from engine.errors import require_count
 from engine.initialisers import check_initialiser, draw_weights
 from engine.layer import (
-    NOWHERE,
     Array,
     Coupled,
     CoupledLayer,
@@ -104,7 +104,6 @@ class Conv2D(Sliding):
     """
 
     stem = "conv"
-    replayable = writes_gradients = True
 
     def __init__(
         self,
@@ -147,39 +146,25 @@ class Conv2D(Sliding):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """y = f(w * x + bias); keeps x and y."""
-        y = self.filtered(x, self.activation.fused_slope)
-        return self.activation.finish(y), (x, y)
-
-    def filtered(self, x: Array, slope: float) -> Array:
-        """leaky(w * x + bias); a slope of 1 is none."""
         weights, bias = self.parameters["weights"], self.parameters.get("bias")
-        return self.kernels.conv2d(x, weights, bias, self.window, slope)
+        y = self.activation.apply(self.kernels.conv2d(x, weights, bias, self.window))
+        return y, (x, y)
 
-    def backward(
-        self, dy: Array, memory: Any, into: Gradients = NOWHERE
-    ) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
         x, y = memory
         dz = self.activation.gradient(dy, y)
-        return self.hand_back(x, dz, dz, into)
-
-    def hand_back(
-        self, x: Array, dz: Array, sums: Array, into: Gradients
-    ) -> tuple[Array | None, Gradients]:
-        """dx, dw and dbias from dz.  `sums`: dz, or what adds up to the same for each filter."""
-        kernels, weights = self.kernels, self.parameters["weights"]
-        gradients = {
-            "weights": kernels.conv2d_weight_gradient(x, dz, self.window, into.get("weights"))
-        }
+        gradients = {"weights": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
         if self.has_bias:
-            gradients["bias"] = kernels.bias_gradient(sums, into.get("bias"))
+            gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
-        return kernels.conv2d_input_gradient(dz, weights, self.window, x.shape), gradients
+        weights = self.parameters["weights"]
+        return self.kernels.conv2d_input_gradient(dz, weights, self.window, x.shape), gradients
 
     def describe(self) -> str:
         """The window, and once built the algorithm that computes it."""
-        if self.kernels is None:
+        if not self.output_shape:
             return super().describe()
         algorithm = self.kernels.algorithm(self.window, self.input_shape[0], self.filters)
         return f"{super().describe()} {algorithm}"
@@ -241,7 +226,6 @@ class MaxPool2D(Pooling):
     """
 
     stem = "pool"
-    replayable = True
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """The maxima; keeps the winners' places."""
@@ -252,54 +236,6 @@ class MaxPool2D(Pooling):
         """The gradient of a window goes to its winner."""
         winner, shape = memory
         return self.kernels.max_pool_gradient(dy, winner, self.window, shape), {}
-
-
-class PooledConv(Layer):
-    """A `Conv2D` and the `MaxPool2D` behind it in one go; `join_pools` makes it.
-
-    max over a, b of f(z[a, b]) = f(max over a, b of z[a, b]) for every f that rises: activation
-    and pooling change places, and a leaky ReLU has a quarter of the numbers to go over, forwards
-    and backwards.  The output is the same to the last bit; so is the gradient, but for the bias,
-    which adds up a quarter of the numbers (the others are 0).
-    """
-
-    replayable = writes_gradients = True
-
-    def __init__(self, conv: Conv2D, pool: MaxPool2D) -> None:
-        super().__init__(name=conv.name, optimizer=conv.optimizer, l2=conv.l2)
-        self.conv, self.pool = conv, pool
-        self.parameters, self.kernels = conv.parameters, conv.kernels
-
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
-        """y = f(max of w * x + bias); keeps x, y and the winners' places."""
-        z = self.conv.filtered(x, 1.0)
-        y, winner = self.kernels.max_pool(z, self.pool.window)
-        return self.conv.activation.apply(y), (x, y, winner, z.shape)
-
-    def backward(
-        self, dy: Array, memory: Any, into: Gradients = NOWHERE
-    ) -> tuple[Array | None, Gradients]:
-        """The gradient of each window times f' goes to its winner, and from there as in Conv2D."""
-        x, y, winner, shape = memory
-        pooled = self.conv.activation.gradient(dy, y)
-        dz = self.kernels.max_pool_gradient(pooled, winner, self.pool.window, shape)
-        return self.conv.hand_back(x, dz, pooled, into)
-
-
-def join_pools(layers: Sequence[Layer]) -> list[Layer]:
-    """The built layers, every leaky ReLU convolution with a max-pool behind it as one."""
-    joined: list[Layer] = []
-    for layer in layers:
-        before = joined[-1] if joined else None
-        if (
-            type(layer) is MaxPool2D
-            and type(before) is Conv2D
-            and type(before.activation) in (LeakyReLU, ReLU)
-        ):
-            joined[-1] = PooledConv(before, layer)
-        else:
-            joined.append(layer)
-    return joined
 
 
 class AvgPool2D(Pooling):
@@ -322,7 +258,6 @@ class AvgPool2D(Pooling):
     """
 
     stem = "pool"
-    replayable = True
 
     def __init__(
         self,
@@ -378,13 +313,11 @@ class GlobalAvgPool2D(Layer):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """The mean over height and width."""
-        channels, height, width, samples = x.shape
-        return x.reshape(channels, height * width, samples).mean(axis=1), x.shape
+        return self.kernels.global_average_pool(x), x.shape
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """Equal shares to all pixels."""
-        share = dy / dy.dtype.type(memory[1] * memory[2])
-        return np.broadcast_to(share[:, None, None], memory).copy(), {}
+        return self.kernels.global_average_pool_gradient(dy, memory), {}
 
     def reach(self, before: Reach) -> Reach:
         """Everything."""
@@ -476,6 +409,10 @@ class Residual(CoupledLayer):
         """Every layer of the block by its name, the shortcut last."""
         return {layer.name: layer for layer in [*self.layers, self.shortcut] if layer is not None}
 
+    def leaves(self) -> list[Layer]:
+        """The layers inside that own arrays, the shortcut last."""
+        return [leaf for layer in self._named().values() for leaf in layer.leaves()]
+
     def settings_of(self, name: str) -> tuple[Any, float | None]:
         """The optimizer and L2 factor of the layer that owns a parameter, else the block's."""
         layer = self._named()[name.split(".")[0]]
@@ -513,6 +450,15 @@ class Residual(CoupledLayer):
         twin.layers = [layer.fresh() for layer in self.layers]
         return twin
 
+    def __copy__(self) -> Residual:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), layers=[copy.copy(layer) for layer in self.layers])
+        twin.shortcut = copy.copy(self.shortcut)
+        twin.parameters, twin.buffers = (
+            Inner(twin._named(), kind) for kind in ("parameters", "buffers")
+        )
+        return twin
+
     def describe(self) -> str:
         """What is inside, and whether the shortcut is a projection."""
         inside = " + ".join(type(layer).__name__ for layer in self.layers)
@@ -533,23 +479,27 @@ class Inner(MutableMapping[str, Array]):
     """The arrays of some layers as one mapping, "layer.array": what is set here is set there."""
 
     def __init__(self, layers: dict[str, Layer], kind: str) -> None:
-        self._arrays = {name: getattr(layer, kind) for name, layer in layers.items()}
+        self._layers, self._kind = layers, kind
+
+    def _of(self, layer: str) -> MutableMapping[str, Array]:
+        arrays: MutableMapping[str, Array] = getattr(self._layers[layer], self._kind)
+        return arrays
 
     def __getitem__(self, name: str) -> Array:
         layer, _, key = name.partition(".")
-        return self._arrays[layer][key]
+        return self._of(layer)[key]
 
     def __setitem__(self, name: str, array: Array) -> None:
         layer, _, key = name.partition(".")
-        self._arrays[layer][key] = array
+        self._of(layer)[key] = array
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("the arrays of a layer inside a block cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
-        for layer, arrays in self._arrays.items():
-            for key in arrays:
+        for layer in self._layers:
+            for key in self._of(layer):
                 yield f"{layer}.{key}"
 
     def __len__(self) -> int:
-        return sum(map(len, self._arrays.values()))
+        return sum(len(self._of(layer)) for layer in self._layers)

@@ -24,9 +24,7 @@ from engine.activations import (
 )
 from engine.errors import require_count, require_positive, require_share
 from engine.initialisers import check_initialiser, draw_weights
-from engine.kernels import choose
 from engine.layer import (
-    NOWHERE,
     Array,
     Coupled,
     CoupledLayer,
@@ -47,7 +45,6 @@ from engine.schedules import (
     WarmUp,
 )
 from engine.shapes import Shape
-from engine.tape import call
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Constant", "Cosine", "Dense",
@@ -81,7 +78,6 @@ class Dense(Layer):
     """
 
     stem = "dense"
-    replayable = writes_gradients = True
 
     def __init__(
         self,
@@ -117,20 +113,17 @@ class Dense(Layer):
         """Y = f(W X + b); keeps X and Y."""
         rows = x.reshape(-1, x.shape[-1])  # (channels, height, width, n) -> (features, n), free
         weights, bias = self.parameters["weights"], self.parameters.get("bias")
-        y = self.kernels.dense(rows, weights, bias, self.activation.fused_slope)
-        return self.activation.finish(y), (x, y)
+        y = self.activation.apply(self.kernels.dense(rows, weights, bias))
+        return y, (x, y)
 
-    def backward(
-        self, dy: Array, memory: Any, into: Gradients = NOWHERE
-    ) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dZ = dY f'(Z); dW = dZ X^T, db = sum over the samples of dZ, dX = W^T dZ."""
         x, y = memory
         dz = self.activation.gradient(dy, y)
         rows = x.reshape(-1, x.shape[-1])
-        dw = self.kernels.dense_weight_gradient(rows, dz, into.get("weights"))
-        gradients = {"weights": dw}
+        gradients = {"weights": self.kernels.dense_weight_gradient(rows, dz)}
         if self.has_bias:
-            gradients["bias"] = self.kernels.bias_gradient(dz, into.get("bias"))
+            gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
         dx = self.kernels.dense_input_gradient(dz, self.parameters["weights"])
@@ -156,7 +149,6 @@ class Flatten(Layer):
     """
 
     stem = "flatten"
-    replayable = True
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -189,14 +181,11 @@ class Dropout(Layer):
     """
 
     stem = "dropout"
-    replayable = True
 
     def __init__(self, rate: float = 0.5, name: str | None = None) -> None:
         super().__init__(name=name)
         require_share("Dropout: rate", rate)
         self.rate = float(rate)
-        self.kernels = choose("numpy")  # until it is built
-        self._dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
 
     def describe(self) -> str:
         """Its rate."""
@@ -204,15 +193,15 @@ class Dropout(Layer):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """x where its random number is large enough; keeps these (None outside training)."""
-        if not run.training or not self._dropped:
+        dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
+        if not run.training or not dropped:
             return x, None
-        bits = np.empty(x.shape, np.uint16)
-        call(run.draw, self.number, bits)
-        return self.kernels.drop(x, bits, self._dropped), bits
+        bits = run.draw(self.number, x.shape)
+        return self.kernels.drop(x, bits, dropped), (bits, dropped)
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dy where x was let through, as much larger as x was made."""
-        return (dy if memory is None else self.kernels.drop(dy, memory, self._dropped)), {}
+        return (dy if memory is None else self.kernels.drop(dy, *memory)), {}
 
 
 class BatchNorm(CoupledLayer):

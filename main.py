@@ -24,6 +24,7 @@ def network(options: Options) -> CNN:
         seed=options.seed,
         threads=options.threads,
         kernels=options.kernels,
+        eager=options.eager,
     )
 
 

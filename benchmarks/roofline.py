@@ -84,19 +84,20 @@ def layer_calls(layer: Any, samples: int) -> Calls:
     x = rng.standard_normal((*layer.input_shape, samples), np.float32)
     dz = rng.standard_normal((*layer.output_shape, samples), np.float32)
     kernels, weights, bias = layer.kernels, layer.parameters["weights"], layer.parameters["bias"]
-    slope = layer.activation.fused_slope
+    fuses = hasattr(kernels, "ends") and hasattr(layer.activation, "slope")
+    slope = (layer.activation.slope,) if fuses else ()
     calls: Calls
     if isinstance(layer, Conv2D):
         window = layer.window
         calls = {
-            FORWARD: lambda: kernels.conv2d(x, weights, bias, window, slope),
+            FORWARD: lambda: kernels.conv2d(x, weights, bias, window, *slope),
             INPUT: lambda: kernels.conv2d_input_gradient(dz, weights, window, x.shape),
             WEIGHT: lambda: kernels.conv2d_weight_gradient(x, dz, window),
         }
     else:
         rows = x.reshape(-1, samples)
         calls = {
-            FORWARD: lambda: kernels.dense(rows, weights, bias, slope),
+            FORWARD: lambda: kernels.dense(rows, weights, bias, *slope),
             INPUT: lambda: kernels.dense_input_gradient(dz, weights),
             WEIGHT: lambda: kernels.dense_weight_gradient(rows, dz),
         }
@@ -161,7 +162,7 @@ def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[],
 
 def shard_of(ours: CNN) -> int:
     """Images in one shard of a batch of 128."""
-    cut = shard_slices(BATCH, ours.sample_bytes, ours.kernels.SHARING)[0]
+    cut = shard_slices(BATCH, ours.executor.sample_bytes, ours.kernels.SHARING)[0]
     return cut.stop - cut.start
 
 

@@ -378,14 +378,14 @@ def threads() -> Figure:
     return figure
 
 
-# --- tapes -----------------------------------------------------------------------------------
+# --- capture ---------------------------------------------------------------------------------
 
-# Steps per second of one image, system D's network: python -m benchmarks.tape
-BY_LAYERS, FROM_TAPE = 1e6 / 202, 1e6 / 84
+# Steps per second of one image, system D's network: python -m benchmarks.capture
+BY_LAYERS, CAPTURED = 1e6 / 202, 1e6 / 84
 
 
-def tape() -> Figure:
-    """One step of one image, walked through layer by layer, and played from the tape."""
+def capture() -> Figure:
+    """One step of one image, eager and captured."""
     figure, axes = sheet(80, 35.5)
     title(axes, "One training step on one image")
     for x, colour, words in ((36.0, BLUE, "kernels"), (47, ORANGE, "Python around them"),
@@ -393,12 +393,12 @@ def tape() -> Figure:
         box(axes, x, 1.6, 2.0, 1.6, PALE[colour], edgecolor=colour)
         write(axes, x + 2.6, 2.4, words, 9, ha="left", color=SOFT)
     count, scale, left = 12, 76 / (1e6 / BY_LAYERS), 2.0
-    whole, short = (1e6 / rate * scale for rate in (BY_LAYERS, FROM_TAPE))
+    whole, short = (1e6 / rate * scale for rate in (BY_LAYERS, CAPTURED))
     fill = 2.2
     kernel, sliver = (short - fill) / count * 0.85, (short - fill) / count * 0.15
     walk = (whole - count * kernel) / count
     y, low = 9.0, 22.6
-    write(axes, left, y - 2.0, f"Layer by layer: {1e6 / BY_LAYERS:.0f} \u00b5s. Layers ask, arrays "
+    write(axes, left, y - 2.0, f"Eager: {1e6 / BY_LAYERS:.0f} \u00b5s. Layers ask, arrays "
           "are allocated, tables are looked up.", 10, ha="left")  # fmt: skip
     upper, lower = [], []
     x = left
@@ -416,7 +416,7 @@ def tape() -> Figure:
         x += sliver + kernel
     for a, b in zip(upper, lower, strict=True):
         axes.plot([a, b], [y + 4.2, low - 0.2], color=BLUE, linewidth=0.7, alpha=0.6)
-    write(axes, x + 1.5, low + 2.0, f"From the tape: {1e6 / FROM_TAPE:.0f} \u00b5s. The same "
+    write(axes, x + 1.5, low + 2.0, f"Captured: {1e6 / CAPTURED:.0f} \u00b5s. The same "
           "kernels,\nthe same arrays, nothing else.", 10, ha="left")  # fmt: skip
     write(axes, left, low + 8.2, "The lengths of the two steps are as measured (system D's network,"
           " some 40 kernel calls).", 9.5, ha="left", color=SOFT)  # fmt: skip
@@ -519,7 +519,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "register_block": register_block,
     "winograd": winograd,
     "threads": threads,
-    "tape": tape,
+    "capture": capture,
     "cache_sets": cache_sets,
     "first_run": first_run,
 }

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from engine.errors import unknown_name
-from engine.kernels import choose
 from engine.layer import Array, Gradients, Layer, Pass, Setup
 from engine.shapes import Shape
-from engine.tape import call
 
 
 class Activation(Layer):
@@ -27,7 +25,6 @@ class Activation(Layer):
     gain = 1.0  # what an initialiser multiplies by, so that the variance survives (He et al. 2015)
     scheme = "xavier"  # the initialiser that suits it
     word = ""  # how a user names it
-    fused_slope = 1.0  # of the leaky ReLU that conv2d and dense are to apply in their own pass
 
     def apply(self, z: Array) -> Array:
         """y from z, in place."""
@@ -36,10 +33,6 @@ class Activation(Layer):
     def gradient(self, dy: Array, y: Array) -> Array:
         """dz from dy and the output y."""
         raise TypeError(f"{type(self).__name__} must define gradient(dy, y) -> dz")
-
-    def finish(self, z: Array) -> Array:
-        """y from what a kernel gave that applied `fused_slope` already, in place."""
-        return self.apply(z)
 
     def use(self, kernels: Any) -> Activation:
         """Compute with this kernel module (the layer that carries an activation calls it)."""
@@ -52,9 +45,7 @@ class Activation(Layer):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """y = f(x); keeps y."""
-        y = np.empty(x.shape, x.dtype)
-        call(np.copyto, y, x)
-        y = self.apply(y)
+        y = self.apply(self.kernels.copy(x))
         return y, y
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
@@ -74,7 +65,6 @@ class Identity(Activation):
     """
 
     stem = word = "identity"
-    replayable = True
 
     def apply(self, z: Array) -> Array:
         """y = z."""
@@ -97,23 +87,18 @@ class LeakyReLU(Activation):
 
     stem = "relu"
     word = "leaky_relu"
-    replayable = True
     scheme = "he"
 
     def __init__(self, slope: float = 0.01, *, name: str | None = None) -> None:
         super().__init__(name=name)
         if not 0 <= slope < 1:
             raise ValueError(f"LeakyReLU: expected a slope from 0 to below 1, got {slope}")
-        self.slope = self.fused_slope = float(slope)
+        self.slope = float(slope)
         self.gain = float(np.sqrt(2.0 / (1.0 + slope**2)))
 
     def apply(self, z: Array) -> Array:
         """max(z, slope z)."""
         return self.kernels.leaky_relu_(z, self.slope)
-
-    def finish(self, z: Array) -> Array:
-        """Nothing is left to do."""
-        return z
 
     def gradient(self, dy: Array, y: Array) -> Array:
         """dy where y > 0, else slope dy."""
@@ -132,7 +117,6 @@ class ReLU(LeakyReLU):
     """
 
     word = "relu"
-    replayable = True
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__(0.0, name=name)
@@ -146,7 +130,6 @@ class Sigmoid(Activation):
     """
 
     stem = word = "sigmoid"
-    replayable = True
 
     def apply(self, z: Array) -> Array:
         """1 / (1 + exp(-z))."""
@@ -212,11 +195,11 @@ def activation_named(given: str | Activation | None) -> Activation:
     'Tanh'
     """
     if given is None:
-        return Identity().use(choose("numpy"))
+        return Identity()
     if isinstance(given, Activation):
-        return given.use(given.kernels or choose("numpy"))
+        return given
     if not isinstance(given, str):
         raise TypeError(f"activation: expected a name or an Activation, got {given!r}")
     if given not in ACTIVATIONS:
         raise unknown_name("activation", given, ACTIVATIONS)
-    return ACTIVATIONS[given]().use(choose("numpy"))
+    return ACTIVATIONS[given]()

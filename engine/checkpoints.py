@@ -24,7 +24,9 @@ from engine.parameters import Parameters
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
 # the seed, the images, the batch size) would make it another run.
-CHANGEABLE = ("optimizer", "l2", "epochs", "patience", "average", "augment", "kernels")
+CHANGEABLE = (
+    "optimizer", "l2", "epochs", "patience", "average", "augment", "kernels", "execution",
+)  # fmt: skip
 
 OBJECTS = {int, float, str, bool, dict, list, None}
 # The form of the record of the training.
@@ -85,7 +87,7 @@ def restore_optimizer(
         group.state["steps"] = done[0] if done else 0
 
 
-def fit_record(course: Course, kernels: str) -> dict[str, Any]:
+def fit_record(course: Course, kernels: str, execution: str) -> dict[str, Any]:
     """What `fit` was told, and on which images, as plain JSON."""
     augment = course.augment
     plain = augment is None or dataclasses.is_dataclass(augment)
@@ -99,6 +101,7 @@ def fit_record(course: Course, kernels: str) -> dict[str, Any]:
         "average": course.average.decay if course.average else 0.0,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
         "kernels": kernels,
+        "execution": execution,
     }
 
 
@@ -196,8 +199,9 @@ def go_on(
     training = saved.records["training"]
     network = checked(saved.records.get("network"), where)
     records.check(training, FORM, f"{where}: is no whole checkpoint")
+    then = {"execution": now["execution"], **training["fit"]}  # version 0.1 did not record it
     try:
-        changes = differences(decisions(network, training["fit"]), now)
+        changes = differences(decisions(network, then), now)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its layers are none ({error!r})") from error
     accept(changes, allowed, where)

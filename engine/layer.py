@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.kernels import choose
 from engine.shapes import Shape
 
 Array = np.ndarray
 Gradients = dict[str, Array]
-NOWHERE: Gradients = {}  # no arrays to write gradients in: they come in new ones
 # A program that may pause to have one array summed over all shards of the batch.
 Coupled = Generator[Array, Array, Any]
 
@@ -45,13 +45,11 @@ class Pass:
         bits = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
         return np.random.Generator(bits)
 
-    def draw(self, stream: int, bits: Array) -> None:
-        """Fill an array of 16-bit whole numbers, each equally likely, from `generator(stream)`.
-
-        A recorded pass draws again at every replay, with the numbers that the pass has then.
-        """
-        words = self.generator(stream).integers(0, 2**64, -(-bits.size // 4), np.uint64)
-        np.copyto(bits, words.view(np.uint16)[: bits.size].reshape(bits.shape))
+    def draw(self, stream: int, shape: Shape) -> Array:
+        """An array of 16-bit whole numbers, each equally likely, from `generator(stream)`."""
+        count = math.prod(shape)
+        words = self.generator(stream).integers(0, 2**64, -(-count // 4), np.uint64)
+        return words.view(np.uint16)[:count].reshape(shape)
 
 
 class Room:
@@ -114,13 +112,9 @@ class Layer:
     `forward(x, run) -> (y, memory)` and `backward(dy, memory) -> (dx, gradients)` keep nothing on
     the layer, so any number of threads may be inside the same one.  Arrays are batch-last:
     (channels, height, width, samples) or (features, samples).  `gradients` has the names of
-    `parameters`.  A class that says `writes_gradients` is handed arrays to write them in:
-    `backward(dy, memory, into)`; that saves a copy.
+    `parameters`.
     """
 
-    writes_gradients = False
-    couples_samples = False  # True: samples of a batch see each other (batch normalisation)
-    replayable = False  # True: every number is made by kernels (see `engine.step.replayable`)
     stem = "layer"  # a layer without a name becomes stem1, stem2, ...
 
     def __init__(
@@ -140,7 +134,7 @@ class Layer:
         self.buffers: MutableMapping[str, Array] = {}
         self.input_shape: Shape = ()
         self.output_shape: Shape = ()
-        self.kernels: Any = None
+        self.kernels: Any = choose("numpy")  # until it is built
 
     def build(self, input_shape: Shape, setup: Setup) -> Shape:
         """Create parameters for `input_shape` and return the output shape."""
@@ -171,6 +165,10 @@ class Layer:
     def reach(self, before: Reach) -> Reach:
         """The receptive field behind this layer, given the one before it."""
         return before
+
+    def leaves(self) -> list[Layer]:
+        """The layers that own arrays: itself, or those inside it."""
+        return [self]
 
     def settings_of(self, name: str) -> tuple[Any, float | None]:
         """The optimizer and L2 factor of one of its parameters; None: the network's."""
@@ -223,8 +221,6 @@ class CoupledLayer(Layer):
     shard and are sent back its sum over all shards (the same fixed tree as the gradients).
     """
 
-    couples_samples = True
-
     def forward_program(self, x: Array, run: Pass) -> Coupled:
         """Like `forward`, pausing at every `yield partial` for the sum over all shards."""
         raise TypeError(f"{type(self).__name__} must define forward_program(x, run)")
@@ -276,32 +272,16 @@ def forward_chain(layers: list[Layer], x: Array, run: Pass) -> Coupled:
     return x, memories
 
 
-def says(thing: Any, word: str) -> bool:
-    """Whether the class of `thing` itself says so; what it is derived from may do otherwise."""
-    return bool(vars(type(thing)).get(word))
-
-
-def backward_chain(
-    layers: list[Layer], dy: Array, memories: list[Any], into: list[Gradients] | None = None
-) -> Coupled:
-    """Backward through `layers`; returns (gradient of the input, the gradients in layer order).
-
-    `into`: arrays for the gradients of every layer, used by those that can write in them.
-    """
+def backward_chain(layers: list[Layer], dy: Array, memories: list[Any]) -> Coupled:
+    """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
     gradients: list[Gradients] = []
     dx: Array | None = dy
-    places = into or [{} for _ in layers]
-    for layer, memory, place in zip(
-        reversed(layers), reversed(memories), reversed(places), strict=True
-    ):
+    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
         own: Gradients = {}
         if dx is None:  # nothing before this layer learns
             pass
         elif isinstance(layer, CoupledLayer):
             dx, own = yield from layer.backward_program(dx, memory)
-        elif says(layer, "writes_gradients"):
-            writer: Any = layer
-            dx, own = writer.backward(dx, memory, place)
         else:
             dx, own = layer.backward(dx, memory)
         gradients.append(own)

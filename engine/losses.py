@@ -34,7 +34,6 @@ class Loss:
     """
 
     word = ""
-    kernel = ""  # the kernel that computes it in a recorded step; "": it is not recorded
     on_logits = False  # True: takes the logits of a softmax, which stays out of the layers
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -48,15 +47,6 @@ class Loss:
             targets *= targets.dtype.type(1 - self.label_smoothing)
             targets += targets.dtype.type(self.label_smoothing / classes)
         return targets
-
-    def levels(self, classes: int) -> tuple[float, float]:
-        """The target of the label's class, and that of every other."""
-        rest = self.label_smoothing / classes
-        return 1 - self.label_smoothing + rest, rest
-
-    def factor(self, classes: int, batch: int) -> float:
-        """What the kernel's difference is multiplied by to be the gradient."""
-        raise TypeError(f"{type(self).__name__} must define factor(classes, batch)")
 
     def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """The loss of each sample, (samples,), and what backward needs."""
@@ -83,7 +73,6 @@ class MSE(Loss):
     """
 
     word = "mse"
-    kernel = "squared_error"
 
     def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """mean of (y - t)^2 over the outputs of each sample."""
@@ -92,11 +81,7 @@ class MSE(Loss):
 
     def backward(self, memory: Any, batch: int) -> Array:
         """2 (y - t) / (outputs x batch)."""
-        return memory * memory.dtype.type(self.factor(memory.shape[0], batch))
-
-    def factor(self, classes: int, batch: int) -> float:
-        """2 / (outputs x batch)."""
-        return 2.0 / (classes * batch)
+        return memory * memory.dtype.type(2.0 / (memory.shape[0] * batch))
 
 
 class CrossEntropy(Loss):
@@ -110,7 +95,6 @@ class CrossEntropy(Loss):
     """
 
     word = "cross_entropy"
-    kernel = "cross_entropy"
     on_logits = True
 
     def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
@@ -125,12 +109,8 @@ class CrossEntropy(Loss):
         log_p, targets = memory
         dz = np.exp(log_p)
         dz -= targets
-        dz *= dz.dtype.type(self.factor(len(dz), batch))
+        dz *= dz.dtype.type(1.0 / batch)
         return dz
-
-    def factor(self, classes: int, batch: int) -> float:
-        """1 / batch."""
-        return 1.0 / batch
 
     def at_chance(self, outputs: Array) -> float:
         """log K, whatever the logits."""

@@ -31,6 +31,7 @@ class Options:
     seed: int = 0
     threads: int | None = None
     kernels: str | None = None
+    eager: bool = False
     sanity_check: bool = False
     preview: float | None = None
     output: str = "results"
@@ -138,6 +139,10 @@ def _parser(start: Options) -> argparse.ArgumentParser:
     add(
         "--kernels", choices=sorted(DIALECTS),
         help=f"what computes the layers (default: {start.kernels or DEFAULT})",
+    )  # fmt: skip
+    add(
+        "--eager", action="store_true",
+        help="run every layer as written in every step (slower; a print in a layer then prints)",
     )  # fmt: skip
     add(
         "--sanity-check", action="store_true",

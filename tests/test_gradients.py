@@ -109,9 +109,8 @@ def test_loss_gradient_of_a_whole_network(loss, last):
     _, memory, memories = losses()
     gradients = network.backward(network.loss.backward(memory, 5).T, memories)
     claimed = np.zeros_like(network.parameters.values)
-    places = network.parameters.split(claimed)
     network.parameters.gather(
-        [gradients.get(layer.name, {}) for layer in network.parameters.layers], places
+        [gradients.get(layer.name, {}) for layer in network.parameters.layers], claimed
     )
     random = np.random.default_rng(2)
     for _ in range(5):

@@ -98,7 +98,7 @@ def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
         seen.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr("CNN.shard_slices", spy)
+    monkeypatch.setattr("engine.executor.shard_slices", spy)
     for threads in (1, 2, 3):
         network = CNN(Dense(2), threads=threads)
         network.train_step((np.zeros((70, 1, 4, 4), np.float32), np.arange(70) % 2))

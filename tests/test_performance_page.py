@@ -161,10 +161,10 @@ def test_the_extra_vector_behind_each_place_is_the_codes(drawing):
 
 
 def test_pictures_and_page_tell_the_same(drawing):
-    times = f"D {1e6 / drawing.BY_LAYERS:.0f} and {1e6 / drawing.FROM_TAPE:.0f}, "
+    times = f"D {1e6 / drawing.BY_LAYERS:.0f} and {1e6 / drawing.CAPTURED:.0f}, "
     assert times in TEXT
     assert f"{1e6 / drawing.BY_LAYERS:.0f} microseconds" in TEXT
-    assert f"and {1e6 / drawing.FROM_TAPE:.0f} from the tape" in TEXT
+    assert f"and {1e6 / drawing.CAPTURED:.0f} captured" in TEXT
     for layer in ("conv1", "conv2", "dense1"):
         both = (f"{drawing.intensity('D 8/16', layer, samples):.2f}" for samples in (32, 1))
         assert f"{layer}: {' '.join(both)}" in TEXT

@@ -18,6 +18,7 @@ from CNN import CNN
 from Datasets import Dataset, Digits
 from engine import arrays_file
 from engine.errors import Diverged
+from Filters import Conv2D, MaxPool2D
 from MLP import SGD, Adadelta, Adam, Constant, Dense, OneCycle
 
 ROOT = Path(__file__).parent.parent
@@ -360,3 +361,38 @@ def test_checkpoints_cost_no_random_numbers(tmp_path, digits, whole):
     model.fit(digits.train, digits.validation, **settings(), checkpoint=path, checkpoint_every=10)
     assert (model.parameters.values == whole[0].parameters.values).all()
     assert np.isfinite(model.parameters.values).all()
+
+
+def pooled(eager=False):
+    """A network that can be captured in every backend."""
+    return CNN(Conv2D(3), MaxPool2D(2), Dense(10), eager=eager, seed=6)
+
+
+@pytest.fixture(scope="module")
+def captured(digits, tmp_path_factory):
+    """A checkpoint of a captured run."""
+    path = tmp_path_factory.mktemp("captured") / "checkpoint.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        stopped(pooled(), digits, 25, patch, checkpoint=path, checkpoint_every=5)
+    return path
+
+
+def test_going_on_in_the_other_mode_must_be_said(captured, digits, tmp_path):
+    """Captured and eager differ by rounding, so the end would not be the same bits."""
+    with pytest.raises(ValueError, match="execution was 'captured' and is 'eager'"):
+        pooled(True).fit(digits.train, digits.validation, **settings(), resume=captured)
+    history = pooled(True).fit(
+        digits.train, digits.validation, **settings(), resume=captured, allow_changes=True,
+        checkpoint=tmp_path / "checkpoint.safetensors",
+    )  # fmt: skip
+    assert [change["what"] for change in history.changes] == ["execution"]
+
+
+def test_a_checkpoint_that_does_not_say_the_mode_goes_on_in_any(captured, digits, tmp_path):
+    """Those of version 0.1 did not record it."""
+    contents = arrays_file.read(captured)
+    assert contents.records["training"]["fit"].pop("execution") == "captured"
+    old = tmp_path / "old.safetensors"
+    old.write_bytes(arrays_file.encode(contents))
+    history = pooled().fit(digits.train, digits.validation, **settings(), resume=old)
+    assert history.ended == "all 9 epochs done"

@@ -25,6 +25,7 @@ from engine.kernels.compiled.fully_connected import (
 from engine.kernels.compiled.pointwise import (
     adadelta_,
     adam_,
+    copy,
     drop,
     leaky_relu_,
     leaky_relu_gradient,
@@ -34,18 +35,18 @@ from engine.kernels.compiled.pointwise import (
     sgd_,
     sigmoid_,
     sigmoid_gradient,
-)
-from engine.kernels.compiled.pooling import (
-    average_pool,
-    average_pool_gradient,
-    max_pool,
-    max_pool_gradient,
-)
-from engine.kernels.pure_numpy import (
     softmax_,
     softmax_gradient,
     tanh_,
     tanh_gradient,
+)
+from engine.kernels.compiled.pooling import (
+    average_pool,
+    average_pool_gradient,
+    global_average_pool,
+    global_average_pool_gradient,
+    max_pool,
+    max_pool_gradient,
 )
 from engine.shapes import Sharing
 
@@ -57,8 +58,9 @@ SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=1_000_0
 __all__ = [
     "SHARING",
     "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
-    "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "dense", "dense_input_gradient",
-    "dense_weight_gradient", "drop", "ends", "leaky_relu_", "leaky_relu_gradient", "max_pool",
+    "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "copy", "dense",
+    "dense_input_gradient", "dense_weight_gradient", "drop", "ends", "global_average_pool",
+    "global_average_pool_gradient", "leaky_relu_", "leaky_relu_gradient", "max_pool",
     "max_pool_gradient", "normalise_", "normalise_gradient", "rmsprop_", "row_products", "sgd_",
     "sigmoid_", "sigmoid_gradient", "softmax_",
     "softmax_gradient", "tanh_", "tanh_gradient",

@@ -52,8 +52,8 @@ def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shap
     return convolution.conv2d_input_gradient(dy, weights, window, shape)
 
 
-def conv2d_weight_gradient(x: Array, dy: Array, window: Window, out: Array | None = None) -> Array:
+def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """dw[o, c, a, b] = sum over all outputs of dy[o, i, j] x[c, i s + a d, j s + b d]."""
     chosen = _by_winograd(window, len(x), len(dy), x)
     way = winograd if chosen and winograd.whole_blocks(len(x), len(dy), x.dtype) else convolution
-    return way.conv2d_weight_gradient(x, dy, window, out)
+    return way.conv2d_weight_gradient(x, dy, window)

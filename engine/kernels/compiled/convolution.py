@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.vectors import (
     VECTOR_BYTES,
@@ -27,7 +28,6 @@ from engine.kernels.compiled.vectors import (
     store,
 )
 from engine.shapes import Shape, Window
-from engine.tape import call
 
 Array = np.ndarray
 
@@ -261,12 +261,12 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
             block_at += size
 
 
-def conv2d_weight_gradient(x: Array, dy: Array, window: Window, out: Array | None = None) -> Array:
+def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """dw[o, c, a, b] = sum over all outputs of dy[o, i, j] x[c, i s + a d, j s + b d]."""
     filters, channels, samples = len(dy), x.shape[0], x.shape[3]
     padded = pad(x, window.padding)
     taps, runs = plan(window, channels, padded.shape[1], padded.shape[2], samples)
-    dw = np.empty((filters, channels, *window.kernel), x.dtype) if out is None else out
+    dw = np.empty((filters, channels, *window.kernel), x.dtype)
     blocks = -(-filters // ROWS) * -(-len(taps) // COLUMNS)
     sums = np.empty(blocks * ROWS * COLUMNS * vector_lanes(x.dtype), x.dtype)
     call(correlate, flat(dy), filters, padded.reshape(-1), taps, runs, dw.reshape(-1), sums)

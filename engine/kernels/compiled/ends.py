@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import flat
 from engine.kernels.compiled.vectors import lanes, turn_square
-from engine.tape import call
 
 Array = np.ndarray
 

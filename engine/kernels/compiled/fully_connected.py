@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import flat, vector_lanes, zeros
 from engine.kernels.compiled.vectors import (
@@ -18,7 +19,6 @@ from engine.kernels.compiled.vectors import (
     total,
     turn_square,
 )
-from engine.tape import call
 
 Array = np.ndarray
 
@@ -90,10 +90,10 @@ def dense_input_gradient(dy: Array, weights: Array) -> Array:
     return dx
 
 
-def dense_weight_gradient(x: Array, dy: Array, out: Array | None = None) -> Array:
+def dense_weight_gradient(x: Array, dy: Array) -> Array:
     """dW = dY X^T."""
     (features, samples), units = x.shape, len(dy)
-    dw = np.empty((units, features), x.dtype) if out is None else out
+    dw = np.empty((units, features), x.dtype)
     if samples == 1:
         call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
         return dw
@@ -159,9 +159,9 @@ def _row_sums(rows, count, length, one, sums):
         sums[r] = total(block)
 
 
-def bias_gradient(dy: Array, out: Array | None = None) -> Array:
+def bias_gradient(dy: Array) -> Array:
     """db[o] = sum of dy[o] over all places and samples."""
-    sums = np.empty(len(dy), dy.dtype) if out is None else out
+    sums = np.empty(len(dy), dy.dtype)
     if dy.size == len(dy):
         call(np.copyto, sums, dy.reshape(-1))
         return sums

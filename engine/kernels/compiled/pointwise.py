@@ -1,6 +1,6 @@
-"""Functions of each number alone: leaky ReLU, and the optimizers' updates in one pass each.
+"""Functions of each number alone, and the optimizers' updates in one pass each.
 
-Tanh and softmax are those of the NumPy dialect: its exponentials run on whole vectors already.
+Exponentials are NumPy's: they run on whole vectors; compiled, they would go number by number.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import flat
-from engine.tape import call
 
 Array = np.ndarray
 
@@ -42,10 +42,7 @@ def leaky_relu_gradient(dy: Array, y: Array, slope: float) -> Array:
 
 
 def sigmoid_(z: Array) -> Array:
-    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place.
-
-    NumPy's tanh works on whole vectors; compiled, it would go number by number.
-    """
+    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place."""
     half = z.dtype.type(0.5)
     call(np.multiply, z, half, z)
     call(np.tanh, z, z)
@@ -65,6 +62,53 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     dz = np.empty(y.shape, y.dtype)
     call(_sigmoid_gradient, flat(dy), flat(y), dz.reshape(-1))
     return dz
+
+
+def tanh_(z: Array) -> Array:
+    """y = tanh z.  In place."""
+    call(np.tanh, z, z)
+    return z
+
+
+@compiled
+def _tanh_gradient(dy, y, dz):
+    for k in range(len(y)):
+        dz[k] = (1 - y[k] * y[k]) * dy[k]
+
+
+def tanh_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy (1 - y^2)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_tanh_gradient, flat(dy), flat(y), dz.reshape(-1))
+    return dz
+
+
+def softmax_(z: Array) -> Array:
+    """y = exp(z - max z) / sum, over the first axis.  In place; logits of 1,000 are fine."""
+    each = np.empty(z.shape[1:], z.dtype)
+    call(np.maximum.reduce, z, 0, None, each)
+    call(np.subtract, z, each, z)
+    call(np.exp, z, z)
+    call(np.add.reduce, z, 0, None, each)
+    call(np.divide, z, each, z)
+    return z
+
+
+def softmax_gradient(dy: Array, y: Array) -> Array:
+    """dz = y (dy - sum of y dy)."""
+    dz, each = np.empty(y.shape, y.dtype), np.empty(y.shape[1:], y.dtype)
+    call(np.multiply, y, dy, dz)
+    call(np.add.reduce, dz, 0, None, each)
+    call(np.subtract, dy, each, dz)
+    call(np.multiply, y, dz, dz)
+    return dz
+
+
+def copy(x: Array) -> Array:
+    """The same numbers in memory of their own, for kernels that work in place."""
+    y = np.empty(x.shape, x.dtype)
+    call(np.copyto, y, x)
+    return y
 
 
 @compiled

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import Plan, flat, pad, plan
 from engine.kernels.compiled.vectors import (
@@ -19,7 +20,6 @@ from engine.kernels.compiled.vectors import (
     store_places,
 )
 from engine.shapes import Shape, Window
-from engine.tape import call
 
 Array = np.ndarray
 
@@ -228,3 +228,20 @@ def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape
         *_overlap(window, padded),
     )  # fmt: skip
     return _crop(dx, window, shape)
+
+
+def global_average_pool(x: Array) -> Array:
+    """The mean of each channel: (channels, samples)."""
+    channels, height, width, samples = x.shape
+    y = np.empty((channels, samples), x.dtype)
+    call(np.add.reduce, x.reshape(channels, height * width, samples), 1, None, y)
+    call(np.divide, y, x.dtype.type(height * width), y)
+    return y
+
+
+def global_average_pool_gradient(dy: Array, shape: Shape) -> Array:
+    """dx: the gradient of a channel in equal shares to its pixels."""
+    share, dx = np.empty(dy.shape, dy.dtype), np.empty(shape, dy.dtype)
+    call(np.divide, dy, dy.dtype.type(shape[1] * shape[2]), share)
+    call(np.copyto, dx, share[:, None, None])
+    return dx

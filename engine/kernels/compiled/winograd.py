@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.capture.recorder import call
 from engine.kernels.compiled.build import compiled
 from engine.kernels.compiled.convolution import flat, vector_lanes
 from engine.kernels.compiled.vectors import (
@@ -32,7 +33,6 @@ from engine.kernels.compiled.vectors import (
     turn_square,
 )
 from engine.shapes import Window
-from engine.tape import call
 
 Array = np.ndarray
 
@@ -207,7 +207,7 @@ def whole_blocks(channels: int, filters: int, dtype: np.dtype) -> bool:
     return filters % 8 == 0 and channels % (2 * vector_lanes(dtype)) == 0
 
 
-def conv2d_weight_gradient(x: Array, dy: Array, window: Window, out: Array | None = None) -> Array:
+def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """As `convolution.conv2d_weight_gradient`."""
     filters, channels = len(dy), len(x)
     columns, pairs = 4 * vector_lanes(x.dtype), filters * channels
@@ -218,6 +218,6 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window, out: Array | Non
         _by_place(filters, x.dtype), np.empty(columns * channels, x.dtype), sums,
     )  # fmt: skip
     call(_weights_back, sums, pairs, taps.reshape(-1))
-    dw = np.empty((filters, channels, 3, 3), x.dtype) if out is None else out
+    dw = np.empty((filters, channels, 3, 3), x.dtype)
     call(np.copyto, dw.reshape(filters, channels, 9), taps.transpose(1, 2, 0))
     return dw

@@ -1,10 +1,9 @@
-"""Steps that are played from a tape: the same training as layer by layer, only faster.
+"""Captured steps: the same training as layer by layer, only faster.
 
-Every comparison is with the same network going layer by layer, which the other test files check
-against loops, differences and PyTorch.
+Every comparison is with the same network run eagerly, which the other test files check against
+loops, differences and PyTorch.
 """
 
-import copy
 import os
 import subprocess
 import sys
@@ -18,13 +17,12 @@ pytest.importorskip("numba")
 
 from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
+from engine.capture.captured import Capture, CapturePool
+from engine.capture.recorder import call, recording, redirect, replay
 from engine.kernels import DIALECTS, choose
 from engine.losses import MSE
-from engine.parameters import Parameters
 from engine.shapes import Sharing
-from engine.step import Recorded, Tapes
-from engine.tape import call, play, recording
-from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from Filters import AvgPool2D, Conv2D, MaxPool2D, Residual
 from MLP import (
     SGD,
     Activation,
@@ -38,38 +36,37 @@ from MLP import (
     ReLU,
     RMSprop,
     Sigmoid,
-    Tanh,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = tuple("abcd")
 
 
-# --- the tape itself -------------------------------------------------------------------------
+# --- the capture itself -------------------------------------------------------------------------
 
 
 def test_a_call_is_made_and_noted_only_inside():
-    seen, tape = [], []
+    seen, calls = [], []
     call(seen.append, "before")
-    with recording(tape):
+    with recording(calls):
         call(seen.append, "inside")
         call(seen.extend, ["one", "two"])
     call(seen.append, "behind")
     assert seen == ["before", "inside", "one", "two", "behind"]
-    assert len(tape) == 2
+    assert len(calls) == 2
     seen.clear()
-    play(tape)
-    play(tape)
+    replay(calls)
+    replay(calls)
     assert seen == ["inside", "one", "two"] * 2
 
 
 def test_playing_is_not_recorded_as_more_calls():
-    """A tape that grew while it is played would never end."""
-    seen, tape, other = [], [], []
-    with recording(tape):
+    """A capture that grew while it is played would never end."""
+    seen, calls, other = [], [], []
+    with recording(calls):
         call(seen.append, 1)
     with recording(other):
-        play(tape)
+        replay(calls)
     assert seen == [1, 1]
     assert other == []
 
@@ -82,7 +79,7 @@ def in_another_thread(task):
     assert not thread.is_alive()
 
 
-def test_every_thread_has_a_tape_of_its_own():
+def test_every_thread_has_a_capture_of_its_own():
     """Two threads record different shards at the same time."""
     seen, here, there = [], [], []
 
@@ -103,61 +100,84 @@ def test_every_thread_has_a_tape_of_its_own():
 
 def test_an_error_ends_the_recording():
     """Else a later, innocent call would be noted, its arrays kept for ever."""
-    tape, seen = [], []
+    calls, seen = [], []
 
     def fails():
         raise RuntimeError("out of memory")
 
-    with pytest.raises(RuntimeError, match="out of memory"), recording(tape):
+    with pytest.raises(RuntimeError, match="out of memory"), recording(calls):
         call(fails)
     call(seen.append, "later")
     assert seen == ["later"]
-    assert tape == []
+    assert calls == []
 
 
-# --- which tape ------------------------------------------------------------------------------
+def test_redirected_calls_work_on_other_memory():
+    """Views of what was moved, with an offset and strides of their own; nothing else moves."""
+    old, new, apart = np.zeros((3, 4)), np.zeros((3, 4)), np.zeros(4)
+    calls = []
+    with recording(calls):
+        call(np.copyto, old[1:, ::2], 1.0)
+        call(np.copyto, old.reshape(-1)[:1], 2.0)
+        call(np.add, old[0], 5.0, apart)
+    old[...] = 0
+    replay(redirect(calls, [(old, new)]))
+    assert not old.any()
+    assert new.tolist() == [[2, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 0]]
+    assert apart.tolist() == [7, 5, 5, 5]
 
 
-def test_a_tape_is_lent_to_one_at_a_time():
-    tapes, made = Tapes(), []
+# --- which capture ---------------------------------------------------------------------------
 
-    def record():
-        made.append(object())
+
+class Item:
+    """In a capture's place."""
+
+    def __init__(self, size=0):
+        self.size = size
+
+    def bytes(self):
+        return self.size
+
+
+def test_a_capture_is_lent_to_one_at_a_time():
+    pool, made = CapturePool(), []
+
+    def make(samples, batch):
+        made.append(Item())
         return made[-1]
 
-    with tapes.borrow(4, 8, record) as one:
-        with tapes.borrow(4, 8, record) as two:
+    with pool.acquire(4, 8, make) as one:
+        with pool.acquire(4, 8, make) as two:
             assert two is not one
-        with tapes.borrow(4, 8, record) as again:
+        with pool.acquire(4, 8, make) as again:
             assert again is two
-        with tapes.borrow(4, 7, record) as other_batch, tapes.borrow(3, 8, record) as other_shard:
-            assert len({id(tape) for tape in (one, two, other_batch, other_shard)}) == 4
-    with tapes.borrow(4, 8, record) as left, tapes.borrow(4, 8, record) as right:
+        with pool.acquire(4, 7, make) as other_batch, pool.acquire(3, 8, make) as other_shard:
+            assert len({id(item) for item in (one, two, other_batch, other_shard)}) == 4
+    with pool.acquire(4, 8, make) as left, pool.acquire(4, 8, make) as right:
         assert {id(left), id(right)} == {id(one), id(two)}
     assert len(made) == 4
-    with pytest.raises(RuntimeError, match="wrong"), tapes.borrow(4, 8, record) as last:
+    with pytest.raises(RuntimeError, match="wrong"), pool.acquire(4, 8, make) as last:
         raise RuntimeError("wrong")
-    with tapes.borrow(4, 8, record) as back:
-        assert back is last, "an error must not lose a tape"
+    with pool.acquire(4, 8, make) as back:
+        assert back is last, "an error must not lose a capture"
 
 
-def test_tapes_of_many_sizes_are_not_kept_for_ever():
-    tapes = Tapes()
-    for size in range(3 * Tapes.MOST):
-        with tapes.borrow(size, size, object):
+def test_captures_of_many_sizes_are_not_kept_for_ever():
+    pool = CapturePool()
+    for size in range(3 * CapturePool.MOST):
+        with pool.acquire(size, size, lambda samples, batch: Item()):
             pass
-    assert len(tapes._idle) <= Tapes.MOST + 1
+    assert len(pool._idle) <= CapturePool.MOST + 1
 
 
-def test_a_copy_begins_without_tapes():
-    """A tape holds the weights that it was recorded with, those of the original."""
-    tapes = Tapes()
-    with tapes.borrow(4, 8, object):
-        tapes.gradient(0, Parameters([], SGD(0.1), 0.0, np.float32))
-    twin = copy.deepcopy(tapes)
-    assert not twin._idle
-    assert not twin._gradients
-    assert tapes._idle
+def test_large_captures_of_other_sizes_are_forgotten():
+    pool = CapturePool()
+    for size in range(5):
+        with pool.acquire(size, 1, lambda samples, batch: Item(CapturePool.MOST_BYTES // 2)):
+            pass
+        assert len(pool._idle) <= 2
+    assert list(pool._idle)[-1] == (4, 1)
 
 
 # --- networks --------------------------------------------------------------------------------
@@ -221,10 +241,10 @@ def toy(count=50, normalise="centre", channels=1, size=(8, 9)):
     return Dataset(images, labels, CLASSES, Scaling.fit(normalise, images))
 
 
-def layer_by_layer(network, shape):
-    """The same network, kept from tapes."""
-    network.build(shape).replays = False
-    return network
+def eagerly(network, shape):
+    """The same network, run as written."""
+    network.eager = True
+    return network.build(shape)
 
 
 def steps(network, data, sizes, augment=None):
@@ -236,14 +256,20 @@ def steps(network, data, sizes, augment=None):
     ]
 
 
-def is_from_tape(network):
-    return bool(network._tapes._idle)
+def captures(network):
+    """The captures of its training steps; none where it runs eagerly."""
+    captured = network.executor.captured
+    return captured.training._idle if captured is not None else {}
+
+
+def is_captured(network):
+    return bool(captures(network))
 
 
 def agree(network, other, found, expected):
-    """Losses, right answers and weights, but for last digits; one from tapes, one not."""
-    assert is_from_tape(network)
-    assert not is_from_tape(other)
+    """Losses, right answers and weights, but for last digits; one captured, one eager."""
+    assert is_captured(network)
+    assert not is_captured(other)
     np.testing.assert_allclose([f[0] for f in found], [e[0] for e in expected], rtol=1e-6)
     assert [f[1] for f in found] == [e[1] for e in expected]
     assert all(isinstance(right, int) and isinstance(loss, float) for loss, right in found)
@@ -255,9 +281,9 @@ USUAL = (16, 16, 16, 2) * 2 + (16, 16)  # ten steps, the last batch of each epoc
 
 
 @NETS
-def test_ten_steps_are_those_of_layer_by_layer(net):
+def test_ten_steps_are_those_of_eager(net):
     data = toy()
-    one, two = net(threads=1), layer_by_layer(net(threads=1), data.shape)
+    one, two = net(threads=1), eagerly(net(threads=1), data.shape)
     start = two.parameters.values.copy()
     agree(one, two, steps(one, data, USUAL), steps(two, data, USUAL))
     moved = np.abs(two.parameters.values - start).max()
@@ -266,13 +292,13 @@ def test_ten_steps_are_those_of_layer_by_layer(net):
 
 @NETS
 @pytest.mark.parametrize("threads", [1, 2])
-def test_steps_of_several_shards_are_those_of_layer_by_layer(net, threads, monkeypatch):
+def test_steps_of_several_shards_are_those_of_eagerly(net, threads, monkeypatch):
     """Shards of 18 to 20 images; batches of 74 and 73 have shards of both 18 and 19."""
     monkeypatch.setattr(choose("compiled"), "SHARING", Sharing(2**20, 20, 20, 0))
     data, sizes = toy(80), (80, 74, 73, 80, 74, 73)
-    one, two = net(threads=threads), layer_by_layer(net(threads=1), data.shape)
+    one, two = net(threads=threads), eagerly(net(threads=1), data.shape)
     agree(one, two, steps(one, data, sizes), steps(two, data, sizes))
-    assert {key for key in one._tapes._idle if key[0] == 18} == {(18, 74), (18, 73)}
+    assert {key for key in captures(one) if key[0] == 18} == {(18, 74), (18, 73)}
 
 
 @pytest.mark.parametrize("normalise", ["unit", "standard", "none", "per-image", "min-max"])
@@ -280,30 +306,30 @@ def test_steps_of_several_shards_are_those_of_layer_by_layer(net, threads, monke
 def test_every_normalisation_reaches_the_tape(normalise, channels):
     """Those that a kernel computes, and those that look at each image."""
     data = toy(40, normalise, channels)
-    one, two = entropy(threads=1), layer_by_layer(entropy(threads=1), data.shape)
+    one, two = entropy(threads=1), eagerly(entropy(threads=1), data.shape)
     agree(one, two, steps(one, data, (16, 5, 16)), steps(two, data, (16, 5, 16)))
 
 
-def test_a_tape_serves_several_data_sets():
-    """Bytes scaled in two ways and numbers scaled already, in turn, through the same tapes."""
+def test_a_capture_serves_several_data_sets():
+    """Bytes scaled in two ways and numbers scaled already, in turn, through the same captures."""
     random = np.random.default_rng(5)
     floats = random.standard_normal((40, 1, 8, 9)).astype(np.float32)
     sets = [
         toy(40, "unit"), toy(40, "standard"),
         Dataset(floats, np.arange(40) % 4, CLASSES, Scaling("none")), toy(40, "unit"),
     ]  # fmt: skip
-    one, two = squared(threads=1), layer_by_layer(squared(threads=1), sets[0].shape)
+    one, two = squared(threads=1), eagerly(squared(threads=1), sets[0].shape)
     found, expected = [
         [step for data in sets for step in steps(network, data, (16, 16))] for network in (one, two)
     ]
     agree(one, two, found, expected)
-    assert list(one._tapes._idle) == [(16, 16)]
+    assert list(captures(one)) == [(16, 16)]
 
 
-def test_augmented_images_are_the_same_from_tape():
+def test_augmented_images_are_the_same_captured():
     """The random numbers belong to the step and the shard, whichever way the step is done."""
     data, augment = toy(), Augmentation(shift=1, rotation=10, erase=0.5)
-    one, two = squared(threads=1), layer_by_layer(squared(threads=1), data.shape)
+    one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     agree(one, two, steps(one, data, USUAL, augment), steps(two, data, USUAL, augment))
     plain = squared(threads=1)
     assert steps(plain, data, USUAL) != steps(squared(threads=1), data, USUAL, augment)
@@ -312,7 +338,7 @@ def test_augmented_images_are_the_same_from_tape():
 def test_indices_from_the_end_and_lists():
     """What NumPy takes as places of images."""
     data = toy()
-    one, two = squared(threads=1), layer_by_layer(squared(threads=1), data.shape)
+    one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     chosen = [[3, -1, -50], np.array([7, 7, -2], np.int32), range(3)]
     found, expected = [[n.train_step(data, where) for where in chosen] for n in (one, two)]
     agree(one, two, found, expected)
@@ -322,10 +348,10 @@ def test_the_batch_is_that_of_all_shards(monkeypatch):
     """4 images of 8 and 4 of 7: the same shard, but a gradient over another number of images."""
     monkeypatch.setattr(choose("compiled"), "SHARING", Sharing(2**20, 4, 4, 0))
     data = toy()
-    one, two = squared(threads=1), layer_by_layer(squared(threads=1), data.shape)
+    one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     for batch in (8, 7, 8):
         agree(one, two, steps(one, data, [batch]), steps(two, data, [batch]))
-    assert set(one._tapes._idle) == {(4, 8), (4, 7), (3, 7)}
+    assert set(captures(one)) == {(4, 8), (4, 7), (3, 7)}
 
 
 # --- bits ------------------------------------------------------------------------------------
@@ -335,7 +361,7 @@ def learnt(net, dialect, threads):
     """The bytes of the weights and the losses after two epochs, 130 images of 140 in a batch."""
     network = net(threads=threads, kernels=dialect, seed=5)
     history = network.fit(toy(140), epochs=2, batch_size=130, progress=False)
-    assert is_from_tape(network) is (dialect == "compiled")
+    assert is_captured(network)
     return network.parameters.values.tobytes(), [record["loss"] for record in history.records]
 
 
@@ -344,13 +370,13 @@ def learnt(net, dialect, threads):
 def test_same_bits_with_one_two_and_three_threads(net, dialect, monkeypatch):
     """Shards of 32 and 33 images, each of which any thread may take, and a batch of one shard."""
     monkeypatch.setattr(choose(dialect), "SHARING", Sharing(2**20, 32, 64, 0))
-    busy, train = set(), Recorded.train
+    busy, train = set(), Capture.train_whole
 
-    def spy(tape, *arguments):
+    def spy(capture, *arguments):
         busy.add(threading.current_thread().name)
-        return train(tape, *arguments)
+        return train(capture, *arguments)
 
-    monkeypatch.setattr(Recorded, "train", spy)
+    monkeypatch.setattr(Capture, "train_whole", spy)
     alone = learnt(net, dialect, 1)
     assert busy <= {threading.main_thread().name}
     for threads in (2, 3):
@@ -359,7 +385,7 @@ def test_same_bits_with_one_two_and_three_threads(net, dialect, monkeypatch):
         assert dialect == "numpy" or any(name.startswith("shard") for name in busy)
 
 
-def test_a_tape_played_again_gives_the_same_bits():
+def test_a_capture_played_again_gives_the_same_bits():
     """Nothing of the last pass is left in its arrays."""
     data = toy()
     network = entropy(threads=1).build(data.shape)
@@ -372,7 +398,7 @@ def test_a_tape_played_again_gives_the_same_bits():
     assert results[0] != results[1]
 
 
-# --- what is not replayed --------------------------------------------------------------------
+# --- what runs as written between recorded layers --------------------------------------------
 
 
 class MyDense(Dense):
@@ -409,29 +435,34 @@ class MyLoss(MSE):
     pass
 
 
-EAGER = {
-    "subclass of dropout": lambda: CNN(MyDropout(0.3), Dense(4)),
-    "batch norm": lambda: CNN(BatchNorm(), Dense(4)),
-    "global average": lambda: CNN(Conv2D(4), GlobalAvgPool2D()),
-    "tanh": lambda: CNN(Dense(4, "tanh")),
-    "tanh as a layer": lambda: CNN(Dense(4, None), Tanh()),
-    "subclass of Dense": lambda: CNN(Conv2D(2), MyDense(4)),
-    "subclass of Conv2D": lambda: CNN(MyConv(2), Dense(4)),
-    "subclass of a pool": lambda: CNN(MyPool(2), Dense(4)),
-    "subclass of an activation": lambda: CNN(MyReLU(), Dense(4)),
-    "carried subclass": lambda: CNN(Conv2D(2, activation=MyReLU()), Dense(4)),
-    "activation of one's own": lambda: CNN(Dense(4, Square())),
-    "subclass of a loss": lambda: CNN(Dense(4), loss=MyLoss()),
-    "numpy": lambda: CNN(Dense(4), kernels="numpy"),
+AS_WRITTEN = {
+    "subclass of dropout": (lambda: CNN(MyDropout(0.3), Dense(4)), ["dropout1"]),
+    "batch norm": (lambda: CNN(Dense(8), BatchNorm(), Dense(4)), ["norm1"]),
+    "residual": (lambda: CNN(Residual(Conv2D(2)), Dense(4)), ["residual1"]),
+    "subclass of Dense": (lambda: CNN(Conv2D(2), MyDense(4)), ["dense1"]),
+    "subclass of Conv2D": (lambda: CNN(MyConv(2), Dense(4)), ["conv1"]),
+    "subclass of a pool": (lambda: CNN(Conv2D(3), MyPool(2), Dense(4)), ["pool1"]),
+    "subclass of an activation": (lambda: CNN(MyReLU(), Dense(4)), ["relu1"]),
+    "carried subclass": (lambda: CNN(Conv2D(2, activation=MyReLU()), Dense(4)), ["conv1"]),
+    "activation of one's own": (lambda: CNN(Conv2D(2), Dense(4, Square())), ["dense1"]),
+    "subclass of a loss": (lambda: CNN(Conv2D(2), Dense(4), loss=MyLoss()), []),
+    "two in a row": (lambda: CNN(MyConv(2), MyPool(2), Dense(4)), ["conv1", "pool1"]),
 }
 
 
-@pytest.mark.parametrize("name", EAGER)
-def test_what_may_do_more_than_call_kernels_is_not_replayed(name):
-    network = EAGER[name]()
-    steps(network, toy(), (16, 16))
-    assert not network.replays
-    assert not is_from_tape(network)
+@pytest.mark.parametrize("name", AS_WRITTEN)
+def test_only_what_is_not_shipped_runs_as_written(name, dialect):
+    make, as_written = AS_WRITTEN[name]
+    one, two = make(), make()
+    one.kernels = two.kernels = choose(dialect)
+    eagerly(two, (1, 8, 9))
+    found, expected = (steps(network, toy(), (16, 16, 7, 16)) for network in (one, two))
+    if one.executor.captured is not None:
+        assert [layer.name for layer in one.executor.captured.as_written] == as_written
+        agree(one, two, found, expected)
+    else:
+        assert dialect == "numpy"
+        assert found == expected
 
 
 @pytest.mark.parametrize("kind", [Dense, Conv2D, MaxPool2D, ReLU])
@@ -450,24 +481,35 @@ def test_a_subclass_is_asked_in_every_step(kind):
     assert seen == [(True, 0), (True, 1), (True, 2)]
 
 
-def test_usual_networks_are_replayed():
-    """So that the test above cannot pass because nothing ever is."""
+def test_what_a_layer_keeps_of_its_input_stays_as_it_was():
+    """Recorded arrays are written again in each step; a layer of one's own gets copies."""
+
+    class Keeps(Dense):
+        def __init__(self):
+            super().__init__(6)
+            self.seen = []
+
+        def forward(self, x, run):
+            self.seen.append((x, x.copy()))
+            return super().forward(x, run)
+
+        def backward(self, dy, memory):
+            self.seen.append((dy, dy.copy()))
+            return super().backward(dy, memory)
+
+    layer = Keeps()
+    network = CNN(Dense(5), layer, Dense(4), threads=1)
+    steps(network, toy(), (16, 16, 16))
+    assert len(layer.seen) == 6
+    assert all(np.array_equal(kept, then) for kept, then in layer.seen)
+
+
+def test_usual_networks_are_recorded_whole():
+    """So that the tests above cannot pass because nothing ever is."""
     for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
         network = net().build((1, 8, 9))
-        assert network.replays
-
-
-def test_a_large_shard_is_not_recorded(monkeypatch):
-    """Its memory is better shared with the other shards."""
-    data = toy()
-    network = squared(threads=1).build(data.shape)
-    work = network._multiply_adds * 16
-    monkeypatch.setattr("CNN.MOST_WORK", work - 1)
-    steps(network, data, (16,))
-    assert not is_from_tape(network)
-    monkeypatch.setattr("CNN.MOST_WORK", work)
-    steps(network, data, (16,))
-    assert is_from_tape(network)
+        assert network.executor.captured.is_whole
+        assert not network.executor.captured.as_written
 
 
 # --- data that asks to be asked --------------------------------------------------------------
@@ -484,7 +526,7 @@ class Inverted(Dataset):
 def test_a_data_set_of_ones_own_is_asked_for_its_batches():
     given = toy(normalise="unit")
     data = Inverted(given.images, given.labels, given.classes, given.scaling)
-    one, two = squared(threads=1), layer_by_layer(squared(threads=1), data.shape)
+    one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     agree(one, two, steps(one, data, (16, 16)), steps(two, data, (16, 16)))
 
 
@@ -514,7 +556,7 @@ def test_an_index_outside_the_data_is_an_error(tmp_path):
 
 
 def test_a_label_without_an_output_is_an_error():
-    """As layer by layer; a tape compares labels one by one and would not meet it."""
+    """As layer by layer; a capture compares labels one by one and would not meet it."""
     data = toy()
     network = CNN(Dense(3), threads=1)
     with pytest.raises((IndexError, ValueError)):
@@ -535,7 +577,7 @@ def test_a_mask_or_other_whole_numbers_choose_images_too(dialect, kind):
 # --- twins and restored weights --------------------------------------------------------------
 
 
-def test_a_twin_does_not_share_tapes():
+def test_a_twin_does_not_share_captures():
     """A sanity check in the middle of a training leaves no trace in it, and learns itself."""
     data = toy()
     one, two = squared(threads=1), squared(threads=1)
@@ -549,7 +591,7 @@ def test_a_twin_does_not_share_tapes():
     assert one.parameters.values.tobytes() == two.parameters.values.tobytes()
 
 
-def test_two_networks_of_the_same_recipe_have_their_own_tapes():
+def test_two_networks_of_the_same_recipe_have_their_own_captures():
     data = toy()
     one, two = squared(threads=1, seed=1), squared(threads=1, seed=2)
     alone = squared(threads=1, seed=2)
@@ -558,7 +600,7 @@ def test_two_networks_of_the_same_recipe_have_their_own_tapes():
     assert two.parameters.values.tobytes() == alone.parameters.values.tobytes()
 
 
-def test_a_tape_sees_weights_that_were_put_back():
+def test_a_capture_sees_weights_that_were_put_back():
     """`fit` restores the best weights in place; the next step starts from them."""
     data = toy(60)
     random = np.random.default_rng(3)
@@ -566,7 +608,7 @@ def test_a_tape_sees_weights_that_were_put_back():
     network = squared(threads=1)
     history = network.fit(data, checks, epochs=6, batch_size=20, progress=False)
     assert history.best_epoch < 6, "choose another seed: nothing was restored"
-    assert is_from_tape(network)
+    assert is_captured(network)
     shares = [record["validation_accuracy"] for record in history.records]
     assert network.evaluate(checks).accuracy == shares[history.best_epoch - 1] != shares[-1]
     expected = network.evaluate(data.take(20))
@@ -575,7 +617,7 @@ def test_a_tape_sees_weights_that_were_put_back():
     assert right / 20 == expected.accuracy
 
 
-def test_a_tape_sees_weights_that_were_set_by_hand():
+def test_a_capture_sees_weights_that_were_set_by_hand():
     data = toy()
     network = entropy(threads=1)
     steps(network, data, (20,))
@@ -590,8 +632,8 @@ def test_a_tape_sees_weights_that_were_set_by_hand():
 
 @NETS
 @pytest.mark.parametrize("images", ["bytes", "floats", "min-max", "backwards"])
-def test_use_from_a_tape_is_layer_by_layer_to_the_last_bit(net, images):
-    """Also when the weights have moved since the tape was recorded, and in another order."""
+def test_use_from_a_capture_is_layer_by_layer_to_the_last_bit(net, images):
+    """Also when the weights have moved since the capture was recorded, and in another order."""
     data = toy(count=300)
     if images == "floats":
         data = Dataset(data.batch(np.arange(300))[0].copy(), data.labels, data.classes, NONE)
@@ -599,14 +641,13 @@ def test_use_from_a_tape_is_layer_by_layer_to_the_last_bit(net, images):
         data = Dataset(data.images, data.labels, data.classes, Scaling("min-max"))
     if images == "backwards":  # not in C order: no kernel fetches them
         data = Dataset(data.images[:, :, ::-1], data.labels, data.classes, data.scaling)
-    taped, plain = net(threads=2), net(threads=1)
-    plain.build(data.shape).replays_use = False
+    fast, plain = net(threads=2), eagerly(net(threads=1), data.shape)
     for _ in range(2):
-        assert taped.scores(data).tobytes() == plain.scores(data).tobytes()
-        for network in (taped, plain):
+        assert fast.scores(data).tobytes() == plain.scores(data).tobytes()
+        for network in (fast, plain):
             network.parameters.values *= np.float32(1.1)
-    assert taped._use_tapes._idle
-    assert not plain._use_tapes._idle
+    assert fast.executor.captured.inference._idle
+    assert plain.executor.captured is None
 
 
 def test_float32_images_in_a_float64_network_are_not_left_to_a_kernel():
@@ -614,24 +655,17 @@ def test_float32_images_in_a_float64_network_are_not_left_to_a_kernel():
     floats = Dataset(data.batch(np.arange(40))[0].copy(), data.labels, data.classes, NONE)
     network = squared(threads=1, dtype=np.float64)
     assert network.scores(floats).dtype == np.float64
-    assert network._use_tapes._idle
-    assert not next(iter(network._use_tapes._idle.values()))[0].intake.takes(floats)
+    idle = network.executor.captured.inference._idle
+    assert not next(iter(idle.values()))[0].input._takes(floats)
 
 
 NONE = Scaling("none")
 
 
-def test_a_tape_in_use_gives_answers_of_their_own():
+def test_a_capture_in_use_gives_answers_of_their_own():
     """Its memory is used again at once: the caller must never hold it."""
     network, data = squared(threads=1), toy(count=100)
     first = network.scores(data.subset(slice(0, 50)))
     kept = first.copy()
     network.scores(data.subset(slice(50, 100)))
     assert np.array_equal(first, kept)
-
-
-def test_large_networks_use_no_tape(monkeypatch):
-    network, data = squared(threads=1), toy(count=40)
-    monkeypatch.setattr("CNN.MOST_WORK", 10)
-    network.scores(data)
-    assert not network._use_tapes._idle

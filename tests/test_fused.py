@@ -1,17 +1,18 @@
-"""Steps saved on the way: pools joined with convolutions, gradients written where they belong."""
+"""Layers that are computed in one go: the same numbers as one after the other."""
 
 import numpy as np
 import pytest
 
 import engine.parallel
 from CNN import CNN
+from engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
 from engine.kernels import choose
 from engine.layer import Pass, Setup, alone, backward_chain, forward_chain
 from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
 from engine.parallel import Workers
 from engine.parameters import Parameters
 from engine.schedules import Moment
-from Filters import AvgPool2D, Conv2D, MaxPool2D, PooledConv, join_pools
+from Filters import AvgPool2D, Conv2D, MaxPool2D
 from MLP import Dense, Dropout, LeakyReLU
 
 
@@ -46,8 +47,8 @@ POOLS = [
 def test_joined_is_the_same_as_one_after_the_other(case, samples, dialect):
     """Outputs, dx and dw to the last bit; the bias adds fewer numbers, so it may round."""
     layers = built([make() for make in case], (16, 9, 8), dialect)
-    joined = join_pools(layers)
-    assert [type(layer) for layer in joined] == [PooledConv]
+    joined = fuse(layers, {}, dialect == "compiled")
+    assert [type(unit) for unit in joined] == [ConvPool]
     x = np.random.default_rng(4).standard_normal((16, 9, 8, samples)).astype(np.float32)
     y, dx, own = there_and_back(layers, x)
     y2, dx2, own2 = there_and_back(joined, x)
@@ -76,14 +77,41 @@ class MyConv(Conv2D):
 )
 def test_nothing_else_is_joined(layers):
     kept = built(layers(), (1, 8, 8), "numpy")
-    assert join_pools(kept) == kept
+    units = fuse(kept, {}, in_kernel=False)
+    assert [(type(unit), unit.layers) for unit in units] == [(Unit, (layer,)) for layer in kept]
+
+
+def test_what_must_run_as_written_is_not_fused():
+    conv, pool = layers = built([Conv2D(2), MaxPool2D()], (1, 8, 8), None)
+    assert [type(unit) for unit in fuse(layers, {conv: "edited"}, True)] == [Unit, Unit]
+    assert [type(unit) for unit in fuse(layers, {pool: "edited"}, True)] == [LeakyUnit, Unit]
+
+
+LEAKY = [
+    (lambda: Conv2D(5, 3), (2, 6, 7)),
+    (lambda: Conv2D(16, 3, activation="relu", bias=False), (16, 6, 7)),
+    (lambda: Dense(5, "leaky_relu"), (9,)),
+    (lambda: Dense(20, "relu"), (4, 3, 3)),
+]
+
+
+@pytest.mark.parametrize("case", LEAKY)
+@pytest.mark.parametrize("samples", [1, 20])
+def test_leaky_relu_in_the_kernel_is_the_same_to_the_last_bit(case, samples):
+    make, shape = case
+    layers = built([make()], shape, "compiled")
+    fused = fuse(layers, {}, in_kernel=True)
+    assert [type(unit) for unit in fused] == [LeakyUnit]
+    x = np.random.default_rng(4).standard_normal((*shape, samples)).astype(np.float32)
+    (y, dx, own), (y2, dx2, own2) = there_and_back(layers, x), there_and_back(fused, x)
+    assert np.array_equal(y, y2)
+    assert np.array_equal(dx, dx2)
+    assert all(np.array_equal(own[name], own2[name]) for name in layers[0].parameters)
 
 
 def test_a_second_pool_stays():
     layers = built([Conv2D(2), MaxPool2D(), MaxPool2D(), Conv2D(2), MaxPool2D()], (1, 8, 8), None)
-    assert [type(layer).__name__ for layer in join_pools(layers)] == [
-        "PooledConv", "MaxPool2D", "PooledConv",
-    ]  # fmt: skip
+    assert [type(unit) for unit in fuse(layers, {}, True)] == [ConvPool, Unit, ConvPool]
 
 
 def test_a_network_trains_its_joined_layers(dialect):
@@ -100,45 +128,16 @@ def test_a_network_trains_its_joined_layers(dialect):
     assert not np.array_equal(network.layers[0].parameters["weights"], before)
 
 
-# --- gradients in place ------------------------------------------------------------------------
-
-WRITERS = [
-    (lambda: Conv2D(3, 3), (2, 6, 7), 5),  # direct
-    (lambda: Conv2D(32, 3), (32, 6, 7), 20),  # Winograd
-    (lambda: Dense(5), (9,), 4),  # BLAS
-    (lambda: Dense(20), (40,), 40),  # blocks
-    (lambda: Dense(20), (40,), 1),  # one sample
-    (lambda: join_pools(built([Conv2D(4), MaxPool2D()], (2, 6, 7), None))[0], (2, 6, 7), 5),
-]
+# --- gradients in one vector -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", WRITERS)
-def test_gradients_are_written_where_they_are_wanted(case, dialect):
-    make, shape, samples = case
-    layer = make()
-    if not layer.parameters:
-        built([layer], shape, dialect)
-    x = np.random.default_rng(6).standard_normal((*shape, samples)).astype(np.float32)
-    y, memory = layer.forward(x, Pass(training=True))
-    dy = np.random.default_rng(7).standard_normal(y.shape).astype(np.float32)
-    _, new = layer.backward(dy, memory)
-    places = {name: np.full_like(array, 9) for name, array in layer.parameters.items()}
-    _, own = layer.backward(dy, memory, places)
-    assert list(own) == list(places) == list(new)
-    for name, array in own.items():
-        assert array is places[name]
-        assert array.tobytes() == new[name].tobytes()
-
-
-def test_a_gradient_that_is_not_given_is_zero():
-    """Its place may hold the numbers of the last step."""
-    layers = built([Dense(2), Dense(3)], (4,), None)
+def test_a_gradient_that_is_not_given_is_zero(dialect):
+    layers = built([Dense(2), Dense(3)], (5,), dialect)
     parameters = Parameters(layers, SGD(0.1), 0.0, np.float32)
-    flat = np.full_like(parameters.values, 7)
-    places = parameters.split(flat)
-    given = {"weights": places[1]["weights"], "bias": np.array([1.0, 2, 3], np.float32)}
-    parameters.gather([{}, given], places)
-    assert flat.tolist() == [0] * 10 + [7] * 6 + [1, 2, 3]
+    flat = np.full(len(parameters), 9, np.float32)
+    given = {"bias": np.array([1, 2, 3], np.float32), "weights": np.full((3, 2), 7, np.float32)}
+    parameters.gather([{}, given], flat)
+    assert flat.tolist() == [0] * 12 + [7] * 6 + [1, 2, 3]
 
 
 # --- sum and update, piece by piece ----------------------------------------------------------

@@ -1,8 +1,8 @@
-"""What tapes save: training with batches of one image, layer by layer and from the tape.
+"""What capturing saves: training with batches of one image, eager and captured.
 
-    python -m benchmarks.tape
+    python -m benchmarks.capture
 
-The same kernels in the same order either way; the rest is Python.  Microseconds a step, in
+The same kernels either way; the rest is Python.  Microseconds a step, in
 alternation, one thread.
 """
 
@@ -18,13 +18,12 @@ import numpy as np
 from benchmarks.machine import alternate, describe, machine_with, rate, ratios, spread, write_json
 from benchmarks.networks import NETWORKS, network, random_images
 
-WAYS = {"layer by layer": False, "from the tape": True}
+WAYS = {"eager": True, "captured": False}
 
 
-def microseconds(name: str, taped: bool, seconds: float) -> Callable[[], float]:
+def microseconds(name: str, eager: bool, seconds: float) -> Callable[[], float]:
     """How to time a step of that network."""
-    ours, data = network(name, threads=1), random_images(1024)
-    ours.replays = taped
+    ours, data = network(name, threads=1, eager=eager), random_images(1024)
     images = cycle(np.arange(len(data)).reshape(-1, 1))
 
     def measure() -> float:
@@ -42,16 +41,16 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     options = parser.parse_args()
     print(describe("numba"))
-    print(f"{'microseconds a step':<20}{'layer by layer':>16}{'from the tape':>16}{'':4}ratio")
+    print(f"{'microseconds a step':<20}{'eager':>16}{'captured':>16}{'':4}ratio")
     everything = {"machine": machine_with("numba")}
     for name in options.networks:
         found = alternate(
-            {way: microseconds(name, taped, options.seconds) for way, taped in WAYS.items()},
+            {way: microseconds(name, eager, options.seconds) for way, eager in WAYS.items()},
             options.rounds,
         )
-        plain, taped = (found[way] for way in WAYS)
-        medians = "".join(f"{statistics.median(times):16.0f}" for times in (plain, taped))
-        print(f"{name:<20}{medians}{'':4}{spread(ratios(plain, taped))}", flush=True)
+        eager, captured = (found[way] for way in WAYS)
+        medians = "".join(f"{statistics.median(times):16.0f}" for times in (eager, captured))
+        print(f"{name:<20}{medians}{'':4}{spread(ratios(eager, captured))}", flush=True)
         everything[name] = found
     write_json(options.json, everything)
 

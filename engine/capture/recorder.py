@@ -1,0 +1,78 @@
+"""Kernel calls, recorded once and replayed.
+
+A step of a small network is spent in Python, not in arithmetic: layers ask, kernels allocate and
+look up, threads wait for each other at Python's lock.  None of that changes from step to step; only
+the numbers in the arrays do.  So the kernel calls of a pass are recorded with the arrays they were
+given, and later passes put new numbers into the first of these arrays and make the calls again: the
+same kernels in the same order, and no allocation.
+
+Kernels take part by making their calls through `call`, and by leaving every number that depends on
+the images to such calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+Call = Callable[[], Any]
+
+_here = threading.local()
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call function(*arguments) for what it does to its arrays; record it inside `recording`."""
+    function(*arguments)
+    calls = getattr(_here, "calls", None)
+    if calls is not None:
+        calls.append(partial(function, *arguments))
+
+
+@contextmanager
+def recording(calls: list[Call]) -> Iterator[None]:
+    """Append this thread's calls to `calls` inside."""
+    _here.calls = calls
+    try:
+        yield
+    finally:
+        _here.calls = None
+
+
+def replay(calls: list[Call]) -> None:
+    """Make all calls again, in order."""
+    for recorded in calls:
+        recorded()
+
+
+def root(array: Array) -> Array:
+    """The array whose memory this one is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def redirect(calls: list[Call], moves: Sequence[tuple[Array, Array]]) -> list[Call]:
+    """The same calls, with the memory of some arrays replaced by that of others.
+
+    Parameters
+    ----------
+    moves : (old, new): `new` has the shape of `old`, and both are C-contiguous.  Every view of
+        old's memory among the arguments becomes the same view of new's.
+    """
+    targets = {id(root(old)): (root(old), new) for old, new in moves}
+
+    def moved(argument: Any) -> Any:
+        if not isinstance(argument, np.ndarray) or id(root(argument)) not in targets:
+            return argument
+        old, new = targets[id(root(argument))]
+        offset = argument.__array_interface__["data"][0] - old.__array_interface__["data"][0]
+        buffer: Any = new.reshape(-1)
+        return np.ndarray(argument.shape, argument.dtype, buffer, offset, argument.strides)
+
+    return [partial(c.func, *map(moved, c.args)) for c in calls if isinstance(c, partial)]

@@ -1,0 +1,49 @@
+"""Watch: notices when an attribute of an object, or a method of its class, is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+# What a pass calls of a layer, an activation or a loss.
+METHODS = (
+    "forward", "backward", "forward_program", "backward_program", "apply", "gradient", "targets",
+    "batch",
+)  # fmt: skip
+
+
+class Watch:
+    """Remembers the attributes of some objects, and the methods of their classes.
+
+    >>> class Thing: pass
+    >>> thing = Thing()
+    >>> watch = Watch([thing])
+    >>> watch.changed()
+    False
+    >>> thing.rate = 0.5
+    >>> watch.changed()
+    True
+    """
+
+    def __init__(self, things: Iterable[Any]) -> None:
+        things = list({id(thing): thing for thing in things}.values())
+        self._mappings: list[dict[str, Any]] = [getattr(thing, "__dict__", {}) for thing in things]
+        self._getters = []
+        for kind in {type(thing): None for thing in things}:
+            names = [name for name in METHODS if hasattr(kind, name)]
+            if names:
+                self._getters.append((attrgetter(*names), kind))
+        self._values = self._now()
+
+    def _now(self) -> list[Any]:
+        now: list[Any] = [list(mapping.values()) for mapping in self._mappings]
+        now += [get(kind) for get, kind in self._getters]
+        return now
+
+    def changed(self) -> bool:
+        """Whether an attribute was set, replaced or removed since."""
+        try:
+            return self._now() != self._values  # the same object counts as equal, unasked
+        except ValueError:  # another array in an array's place
+            return True
