@@ -1,7 +1,7 @@
 """A convolutional network, its training and its test in one file of plain NumPy.
 
     python -m examples.one_file                     # scikit-learn's digits, some seconds
-    python -m examples.one_file --dataset mnist     # some minutes
+    python -m examples.one_file --dataset mnist     # a few minutes
 
 All that happens between a pixel and a changed weight, slower than the library and as main.py has
 it: first weights, order of the images, learning rates, best epoch.  So both end with the same
