@@ -12,4 +12,5 @@
     record_best          one network, as well as it can
 
 `table` writes the README's table from what they left in results/.
+`one_file` is the network of main.py and its training in one file of plain NumPy.
 """
