@@ -21,17 +21,16 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from engine import arrays_file, checkpoints, model_file
-from engine.activations import Identity, Sigmoid, Softmax, activation_named
-from engine.capture.watch import Watch
-from engine.course import Course
-from engine.errors import Diverged, require_count, require_positive, require_share
-from engine.executor import Executor
-from engine.gradient_check import GradientReport, check_layers
-from engine.history import History
-from engine.interrupt import Interruption
-from engine.kernels import DIALECTS, choose
-from engine.layer import (
+from glassbox.atomic import write_atomically
+from glassbox.data.given import as_dataset, as_images, check_finite
+from glassbox.engine.activations import Identity, Sigmoid, Softmax, activation_named
+from glassbox.engine.capture.watch import Watch
+from glassbox.engine.course import Course
+from glassbox.engine.executor import Executor
+from glassbox.engine.gradient_check import GradientReport, check_layers
+from glassbox.engine.history import History
+from glassbox.engine.interrupt import Interruption
+from glassbox.engine.layer import (
     Array,
     Layer,
     Pass,
@@ -42,18 +41,20 @@ from engine.layer import (
     forward_chain,
     give_names,
 )
-from engine.losses import LOSSES, Loss, loss_named
-from engine.optimizers import Optimizer, optimizer_named
-from engine.parallel import LOUD_ENOUGH, Workers
-from engine.parameters import Parameters
-from engine.previews import Previews
-from engine.sanity import SanityReport, overfit, spread
-from engine.schedules import Moment
-from engine.shapes import Shape
-from engine.step import Augment, count_right, to_batch_first, to_batch_last
-from engine.summary import summary_table
-from insight.results import save, write_atomically
-from sources.given import as_dataset, as_images, check_finite
+from glassbox.engine.losses import LOSSES, Loss, loss_named
+from glassbox.engine.optimizers import Optimizer, optimizer_named
+from glassbox.engine.parallel import LOUD_ENOUGH, Workers
+from glassbox.engine.parameters import Parameters
+from glassbox.engine.previews import Previews
+from glassbox.engine.sanity import SanityReport, overfit, spread
+from glassbox.engine.schedules import Moment
+from glassbox.engine.step import Augment, count_right, to_batch_first, to_batch_last
+from glassbox.engine.summary import summary_table
+from glassbox.errors import Diverged, require_count, require_positive, require_share
+from glassbox.files import arrays_file, checkpoints, model_file
+from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels.shapes import Shape
+from glassbox.report.results import save
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
@@ -638,7 +639,7 @@ class CNN:
         `image`: (channels, height, width), or a Dataset of one.
         """
         # Only who asks for a picture waits for matplotlib to load.
-        from insight.figures import preview as preview_figure
+        from glassbox.report.figures import preview as preview_figure
 
         one = image if isinstance(image, Dataset) else np.asarray(image)[None]
         source = as_images(one, self.scaling)

@@ -18,7 +18,7 @@ seed : of the shuffling; the same seed gives the same parts
 
 MNIST and Fashion-MNIST are looked for in the data folder (the argument ``folder``, else the
 environment variable GLASSBOX_DATA, else a cache folder in the user's home) and downloaded into it
-when they are missing. Everything behind this file lives in ``sources/``.
+when they are missing. Everything behind this file lives in ``glassbox/data/``.
 
 Files of your own may come from anywhere. Nothing in them is run or believed: no memory is taken
 for what a header promises before it is there, and what is compressed may unpack to 200 times the
@@ -36,11 +36,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sources import archives, folders, published, readers, tables
-from sources.augment import Augmentation
-from sources.dataset import Dataset, Splits, check_counts, divide
-from sources.download import DataUnavailable
-from sources.scaling import NORMALISATIONS, Scaling
+from glassbox.data import archives, folders, published, readers, tables
+from glassbox.data.augment import Augmentation
+from glassbox.data.dataset import Dataset, Splits, check_counts, divide
+from glassbox.data.download import DataUnavailable
+from glassbox.data.scaling import NORMALISATIONS, Scaling
 
 __all__ = [
     "MNIST",

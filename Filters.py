@@ -1,7 +1,7 @@
 """Filters: the layers that slide over an image.
 
 Inside the network a volume is (channels, height, width, samples); shapes in errors and summaries
-leave the samples out.  The arithmetic is in `engine/kernels`, the sizes in `engine/shapes.py`.
+leave the samples out.  The arithmetic is in `glassbox/kernels`, the sizes in its `shapes.py`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.activations import Activation, activation_named
-from engine.errors import require_count
-from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import (
+from glassbox.engine.activations import Activation, activation_named
+from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.layer import (
     Array,
     Coupled,
     CoupledLayer,
@@ -30,7 +29,8 @@ from engine.layer import (
     forward_chain,
     give_names,
 )
-from engine.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
+from glassbox.errors import require_count
+from glassbox.kernels.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
 
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.activations import (
+from glassbox.engine.activations import (
     Activation,
     Identity,
     LeakyReLU,
@@ -22,9 +22,8 @@ from engine.activations import (
     Tanh,
     activation_named,
 )
-from engine.errors import require_count, require_positive, require_share
-from engine.initialisers import check_initialiser, draw_weights
-from engine.layer import (
+from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.layer import (
     Array,
     Coupled,
     CoupledLayer,
@@ -34,8 +33,8 @@ from engine.layer import (
     Reach,
     Setup,
 )
-from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
-from engine.schedules import (
+from glassbox.engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from glassbox.engine.schedules import (
     Constant,
     Cosine,
     Exponential,
@@ -44,7 +43,8 @@ from engine.schedules import (
     StepDecay,
     WarmUp,
 )
-from engine.shapes import Shape
+from glassbox.errors import require_count, require_positive, require_share
+from glassbox.kernels.shapes import Shape
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Constant", "Cosine", "Dense",

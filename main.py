@@ -5,8 +5,8 @@ This file is yours to edit.  The network stands below in plain sight: change a l
 """
 
 from CNN import CNN
-from experiment import Options, start
 from Filters import Conv2D, MaxPool2D
+from glassbox.cli import Options, start
 from MLP import Adam, Dense, OneCycle
 
 

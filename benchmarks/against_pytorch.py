@@ -48,8 +48,8 @@ from benchmarks.recipe import recipe, weights
 from benchmarks.tables import heading, means, row
 from benchmarks.torch_twin import load_weights, torch_sgd, torch_step, torch_twin
 from Datasets import Dataset
-from engine.kernels import DIALECTS
-from engine.machine import machine
+from glassbox.engine.machine import machine
+from glassbox.kernels import DIALECTS
 
 MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

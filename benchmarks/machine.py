@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine.machine import machine
+from glassbox.engine.machine import machine
 
 Step = Callable[[], object]
 

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.machine import describe, machine_with, ratios, spread, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network
 from benchmarks.recipe import recipe
-from engine.kernels import DIALECTS
+from glassbox.kernels import DIALECTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "numba")

@@ -26,7 +26,7 @@ def indices(step: int, batch: int) -> np.ndarray:
 def ours(job: dict[str, Any]) -> Callable[[], Callable[[int], object]]:
     """Imports and data are done when this returns; the function it returns builds the network."""
     from benchmarks.networks import network, random_images
-    from engine.kernels import choose
+    from glassbox.kernels import choose
 
     choose(job["kernels"])  # imports Numba, where it is the dialect that needs it
     data = random_images(IMAGES)

@@ -9,8 +9,8 @@ import numpy as np
 
 from CNN import CNN
 from Datasets import Dataset, Scaling
-from engine.layer import Layer
 from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.layer import Layer
 from MLP import SGD, Dense, Dropout
 
 IMAGE = (1, 28, 28)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from CNN import CNN
-from engine.activations import Activation, Identity, LeakyReLU, Sigmoid, Softmax
-from engine.layer import Array, Layer
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Pooling
+from glassbox.engine.activations import Activation, Identity, LeakyReLU, Sigmoid, Softmax
+from glassbox.engine.layer import Array, Layer
 from MLP import Dense, Dropout
 
 Recipe = list[dict[str, Any]]

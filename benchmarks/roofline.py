@@ -41,11 +41,11 @@ from benchmarks.machine import (
 )
 from benchmarks.networks import NETWORKS, network, random_images
 from CNN import CNN
-from engine.kernels import DEFAULT, DIALECTS
-from engine.layer import Layer
-from engine.machine import machine
-from engine.parallel import shard_slices
 from Filters import Conv2D
+from glassbox.engine.layer import Layer
+from glassbox.engine.machine import machine
+from glassbox.engine.parallel import shard_slices
+from glassbox.kernels import DEFAULT, DIALECTS
 from MLP import Dense
 
 SIDE, BATCH = 1024, 128

@@ -24,9 +24,9 @@ from benchmarks.machine import alternate, describe, machine_with, rate, write_js
 from benchmarks.networks import random_images
 from benchmarks.roofline import step_flops
 from CNN import CNN
-from engine.kernels import DIALECTS
-from engine.machine import machine
 from Filters import Conv2D, MaxPool2D
+from glassbox.engine.machine import machine
+from glassbox.kernels import DIALECTS
 from MLP import SGD, Dense
 
 
@@ -137,8 +137,8 @@ def draw(
     """The four sweeps side by side: microseconds of an image, both axes logarithmic."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    from insight.results import save
-    from insight.style import COLOUR, SIZE, dress, new_figure
+    from glassbox.report.results import save
+    from glassbox.report.style import COLOUR, SIZE, dress, new_figure
 
     figure = new_figure(11, 7)
     colours = dict(zip(dialects, (COLOUR["training"], COLOUR["validation"]), strict=False))

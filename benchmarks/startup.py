@@ -26,7 +26,7 @@ FOLDER_VARIABLE = "GLASSBOX_KERNELS"  # names the folder where compiled code is 
 PROGRAM = """
 import sys
 import numpy as np
-from experiment import Options
+from glassbox.cli import Options
 from main import network
 pixels = np.random.default_rng(0).integers(0, 256, size=(32, 1, 28, 28), dtype=np.uint8)
 network(Options(kernels=sys.argv[1])).train_step((pixels, np.arange(32) % 10))

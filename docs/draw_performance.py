@@ -42,9 +42,9 @@ from draw_pictures import (
 )
 
 from benchmarks.networks import network
-from engine.kernels.compiled.convolution import plan
-from engine.kernels.compiled.vectors import IN, OUT, WEIGHTS
-from engine.shapes import resolve_window
+from glassbox.kernels.compiled.convolution import plan
+from glassbox.kernels.compiled.vectors import IN, OUT, WEIGHTS
+from glassbox.kernels.shapes import resolve_window
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

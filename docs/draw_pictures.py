@@ -6,6 +6,7 @@ Lengths are in tenths of an inch, y runs downwards as in a matrix; nothing globa
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,13 +19,22 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from engine.activations import LeakyReLU, Sigmoid, Tanh, activation_named
-from engine.kernels import pure_numpy as kernels
-from engine.layer import Reach
-from engine.schedules import Constant, Cosine, Moment, OneCycle, Schedule, StepDecay, WarmUp
-from engine.shapes import resolve_window
 from Filters import Conv2D, MaxPool2D, Sliding
+from glassbox.engine.activations import LeakyReLU, Sigmoid, Tanh, activation_named
+from glassbox.engine.layer import Reach
+from glassbox.engine.schedules import (
+    Constant,
+    Cosine,
+    Moment,
+    OneCycle,
+    Schedule,
+    StepDecay,
+    WarmUp,
+)
+from glassbox.kernels import pure_numpy as kernels
+from glassbox.kernels.shapes import resolve_window
 
+ROOT = Path(__file__).resolve().parent.parent
 DPI = 150
 INK, SOFT, LINE, PAPER = "#1F2933", "#52606D", "#9AA5B1", "#FFFFFF"
 # Okabe and Ito's hues, which stay apart for the colour-blind; the pale ones fill cells.
@@ -671,45 +681,56 @@ def _mark_runs(axes: Axes, order: Sequence[tuple[int, int]], y: float, width: fl
             start = None
 
 
+PURPOSES = {
+    "main.py": "what a user edits and runs",
+    "glassbox/cli": "the command line, one run from settings to results",
+    "glassbox/bridges": "ONNX, scikit-learn",
+    "CNN.py": "the chain of layers and its training",
+    "Filters.py": "layers that slide over an image",
+    "MLP.py": "layers that do not, optimizers",
+    "Datasets.py": "where images come from",
+    "glassbox/files": "models and checkpoints",
+    "glassbox/engine": "losses, optimizers, steps, captures",
+    "glassbox/data": "reading, splitting, scaling",
+    "glassbox/report": "metrics, figures, the report",
+    "glassbox/kernels": "arithmetic on arrays",
+}
+
+
+def import_levels() -> list[list[str]]:
+    """The files and folders by how far they stand above the ground, computed from the imports."""
+    below: dict[str, set[str]] = {room: set() for room in PURPOSES}
+    for room in PURPOSES:
+        for path in [ROOT / room] if room.endswith(".py") else (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    word = str(node.module).replace(".", "/")
+                    names = {"/".join(word.split("/")[:2]), f"{word.split('/')[0]}.py"}
+                    below[room] |= (names & set(PURPOSES)) - {room}
+    levels: list[list[str]] = []
+    while below:
+        level = [room for room in below if not below[room] & set(below)]
+        assert level, f"imports go in a circle among {sorted(below)}"
+        levels.append(level)
+        below = {room: rooms for room, rooms in below.items() if room not in level}
+    return levels
+
+
 def stairs() -> Figure:
-    """Who imports whom: downwards only."""
-    figure, axes = sheet(80, 47)
+    """Who stands above whom: imports run downward only."""
+    levels = import_levels()[::-1]
+    figure, axes = sheet(80, 8 + 7.2 * len(levels))
     title(axes, "Imports run down the stairs, never up")
-    steps = [
-        ("main.py, examples/", "what a user edits and runs", BLUE),
-        ("experiment/", "one run from settings to results", BLUE),
-        ("CNN.py", "the chain of layers and its training", RED),
-        (
-            "Filters.py, MLP.py, Datasets.py",
-            "layers that slide, layers that do not, images (sources/)",
-            RED,
-        ),
-        ("engine/", "layers, sizes, losses, optimizers, shards", GREEN),
-        ("engine/kernels/", "arithmetic on arrays", GREEN),
-    ]
-    height, rise = 5.4, 6.9
-    for k, (name, purpose, colour) in enumerate(steps):
-        x, y, width = 2 + 2.6 * k, 5.5 + rise * k, 40.0
-        box(axes, x, y, width, height, PALE[colour], edgecolor=colour, linewidth=1.6)
-        write(axes, x + 1.2, y + 1.75, name, 10.5, ha="left", weight="bold")
-        write(axes, x + 1.2, y + 3.85, purpose, 9.5, ha="left", color=SOFT)
+    for k, level in enumerate(levels):
+        y, width = 6.0 + 7.2 * k, (76 - 1.5 * (len(level) - 1)) / len(level)
+        for n, room in enumerate(level):
+            x = 2 + n * (width + 1.5)
+            colour = GREEN if room.startswith("glassbox") else RED
+            box(axes, x, y, width, 5.6, PALE[colour], edgecolor=colour, linewidth=1.6)
+            write(axes, x + 1.0, y + 1.9, room, 10.5, ha="left", weight="bold")
+            write(axes, x + 1.0, y + 4.1, PURPOSES[room], 8.5, ha="left", color=SOFT)
         if k:
-            arrow(axes, (x + 6, y - rise + height + 0.1), (x + 6, y - 0.1))
-    x, y = 59.0, 5.5 + rise
-    box(axes, x, y, 19, rise + height, PALE[PURPLE], edgecolor=PURPLE, linewidth=1.6)
-    write(axes, x + 1.2, y + 2.4, "insight/", 10.5, ha="left", weight="bold")
-    write(
-        axes,
-        x + 1.2,
-        y + 7.2,
-        "figures, metrics,\nfiles of results:\narrays in, pictures out",
-        9.5,
-        ha="left",
-        color=SOFT,
-    )
-    for k in (1, 2):
-        at = 5.5 + rise * k + height / 2
-        arrow(axes, (42 + 2.6 * k + 0.2, at), (x - 0.2, at))
+            arrow(axes, (40, y - 1.5), (40, y - 0.1))
     return figure
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 def main() -> None:
     from Datasets import MNIST
-    from experiment import Options
+    from glassbox.cli import Options
     from main import network
 
     data = MNIST()

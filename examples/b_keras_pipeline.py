@@ -13,9 +13,9 @@ import time
 
 from CNN import CNN
 from Datasets import Splits
-from engine.optimizers import Optimizer
 from examples.common import Claim, finish, folder_of, images, parse, seeds
 from Filters import Conv2D, MaxPool2D
+from glassbox.engine.optimizers import Optimizer
 from MLP import SGD, Adadelta, Dense, Dropout
 
 SMALL = Claim(

@@ -15,9 +15,9 @@ import numpy as np
 
 from CNN import CNN
 from Datasets import Digits, Splits, from_arrays, load
-from engine.machine import machine
-from experiment import report
-from insight.results import Results
+from glassbox.cli import report
+from glassbox.engine.machine import machine
+from glassbox.report.results import Results
 
 RESULTS = Path(__file__).parent.parent / "results"
 DONE = "result.json"  # written last: where it is, the run is over

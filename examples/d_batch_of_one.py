@@ -18,9 +18,9 @@ import math
 import time
 
 from CNN import CNN
-from engine.optimizers import Optimizer
 from examples.common import Claim, finish, folder_of, images, parse, seeds
 from Filters import Conv2D, MaxPool2D
+from glassbox.engine.optimizers import Optimizer
 from MLP import SGD, Adam, Dense, OneCycle
 
 SCALES = (0.5, 0.5, 2, 4)  # of the first weights

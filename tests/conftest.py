@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.kernels import DIALECTS, choose
-from engine.machine import machine
-from insight.results import write_atomically
+from glassbox.atomic import write_atomically
+from glassbox.engine.machine import machine
+from glassbox.kernels import DIALECTS, choose
 
 # Programs, not tests: two need PyTorch, which the tests do without.
 collect_ignore = [

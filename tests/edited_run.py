@@ -79,19 +79,24 @@ TARGETS = {
         "Residual": PROGRAM,
     },
     "MLP": {"Dense": LAYER, "Flatten": LAYER, "Dropout": LAYER, "BatchNorm": PROGRAM},
-    "engine.activations": {
+    "glassbox.engine.activations": {
         "Activation": LAYER, "Identity": FUNCTION, "LeakyReLU": FUNCTION, "Sigmoid": FUNCTION,
         "Tanh": FUNCTION, "Softmax": FUNCTION,
     },
-    "engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
-    "engine.optimizers": {
+    "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
+    "glassbox.engine.optimizers": {
         name: ("_update",) for name in ("SGD", "Adam", "RMSprop", "Adadelta")
     },
 }  # fmt: skip
 # Modules that hold compiled code, and those that it holds on to: they stay as they are.
-OURS = ("CNN", "Datasets", "Filters", "MLP", "engine", "insight", "sources")
-PACKAGES = ("engine", "engine.capture")
-KEPT = ("engine.kernels", "engine.capture.recorder", "engine.shapes", "engine.errors")
+OURS = ("CNN", "Datasets", "Filters", "MLP", "glassbox")
+PACKAGES = ("glassbox", "glassbox.engine", "glassbox.engine.capture")
+KEPT = (
+    "glassbox.kernels",
+    "glassbox.kernels.recorder",
+    "glassbox.kernels.shapes",
+    "glassbox.errors",
+)
 
 
 class Edit(ast.NodeTransformer):

@@ -40,7 +40,7 @@ def die():
 
 def kill_while_writing(where):
     """Die at a certain place of the third checkpoint's writing."""
-    import insight.results as results
+    import glassbox.atomic as atomic
 
     written, fsync, replace = [0], os.fsync, os.replace
 
@@ -59,7 +59,7 @@ def kill_while_writing(where):
         if written[0] == 3 and where == "renamed":
             die()
 
-    results.os.fsync, results.os.replace = flush, rename
+    atomic.os.fsync, atomic.os.replace = flush, rename
 
 
 def main(folder, every, where=None):

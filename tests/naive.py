@@ -1,6 +1,6 @@
 """What convolution, pooling and dense layers mean, written as loops that a person can follow.
 
-An oracle for the kernels, so it shares no code with `engine/`: sizes are found by walking, pixels
+An oracle for the kernels, so it shares no code with `glassbox/`: sizes are found by walking, pixels
 are met one by one.  Border layout: images (samples, channels, height, width), weights (out, in,
 kh, kw); padding is (top, bottom, left, right).  Slow, and always in float64.
 """

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from CNN import CNN
-from engine.kernels import choose
-from engine.layer import Pass, Setup
-from engine.losses import loss_named
-from engine.shapes import Sharing
 from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.losses import loss_named
+from glassbox.kernels import choose
+from glassbox.kernels.shapes import Sharing
 from MLP import SGD, BatchNorm, Dense, ReLU
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from CNN import CNN
 from Datasets import Dataset, Scaling, from_arrays
-from engine.errors import Diverged
-from engine.layer import Pass
-from engine.losses import MSE
-from engine.shapes import Sharing
 from Filters import Conv2D, MaxPool2D, Residual
+from glassbox.data.scaling import NORMALISATIONS
+from glassbox.engine.layer import Pass
+from glassbox.engine.losses import MSE
+from glassbox.errors import Diverged
+from glassbox.kernels.shapes import Sharing
 from MLP import SGD, Adam, AdamW, BatchNorm, Dense, Dropout, Identity, OneCycle, RMSprop
-from sources.scaling import NORMALISATIONS
 
 ADVICE = r"Try a learning rate ten times smaller \(now .*gradient_check\(\)"
 
@@ -273,7 +273,7 @@ NETWORKS = {
 @pytest.fixture
 def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
-    from engine.kernels import DIALECTS, choose
+    from glassbox.kernels import DIALECTS, choose
 
     for name in DIALECTS:
         monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))

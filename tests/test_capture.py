@@ -17,12 +17,12 @@ pytest.importorskip("numba")
 
 from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
-from engine.capture.captured import Capture, CapturePool
-from engine.capture.recorder import call, recording, redirect, replay
-from engine.kernels import DIALECTS, choose
-from engine.losses import MSE
-from engine.shapes import Sharing
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Residual
+from glassbox.engine.capture.captured import Capture, CapturePool
+from glassbox.engine.losses import MSE
+from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels.recorder import call, recording, redirect, replay
+from glassbox.kernels.shapes import Sharing
 from MLP import (
     SGD,
     Activation,

@@ -15,7 +15,7 @@ from test_command_line import ROOT, type_in
 import main
 from CNN import CNN
 from Datasets import Digits
-from experiment import start
+from glassbox.cli import start
 
 RUN = ["--dataset", "digits", "--epochs", "60", "--batch-size", "8", "--kernels", "numpy"]
 SHORT = ["--dataset", "digits", "--epochs", "4", "--kernels", "numpy"]

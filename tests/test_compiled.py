@@ -19,12 +19,16 @@ import pytest
 
 pytest.importorskip("numba")
 
-import engine.kernels
+import glassbox.kernels
 from CNN import CNN
 from Datasets import Dataset, Scaling
-from engine.capture.captured import LOSSES
-from engine.kernels import choose
-from engine.kernels.compiled import (
+from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.capture.captured import LOSSES
+from glassbox.engine.layer import Pass, alone, backward_chain, forward_chain
+from glassbox.engine.losses import MSE, CrossEntropy
+from glassbox.engine.step import to_batch_last
+from glassbox.kernels import choose
+from glassbox.kernels.compiled import (
     build,
     choice,
     convolution,
@@ -34,11 +38,7 @@ from engine.kernels.compiled import (
     pooling,
     winograd,
 )
-from engine.layer import Pass, alone, backward_chain, forward_chain
-from engine.losses import MSE, CrossEntropy
-from engine.shapes import Window
-from engine.step import to_batch_last
-from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.kernels.shapes import Window
 from MLP import Dense, LeakyReLU
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -512,7 +512,7 @@ def test_losses_are_those_of_the_layer_by_layer_step(fenced, kind, smoothing):
     for samples in (1, 5, 16, 33):
         y, labels = fenced.put(4 * draw(1, 6, samples)), np.arange(samples) % 6
         losses, memory = loss.forward(y, labels)
-        kernel, factor = LOSSES[f"engine.losses.{kind.__name__}"]
+        kernel, factor = LOSSES[f"glassbox.engine.losses.{kind.__name__}"]
         found, difference = getattr(ends, kernel)(y, labels, 1 - smoothing * 5 / 6, smoothing / 6)
         dz = ends.scaled(difference, factor(6, 100))
         np.testing.assert_allclose(found, losses, rtol=2e-6, atol=1e-6)  # of logits of about 10
@@ -712,7 +712,7 @@ def test_a_step_does_not_copy_images_that_lie_in_another_order():
 
 TINY = """
 import numpy as np
-from engine.kernels import choose
+from glassbox.kernels import choose
 kernels = choose("compiled")
 x = kernels.leaky_relu_(np.array([-1, 2], np.float32), 0.5)
 print(kernels.leaky_relu_gradient(x, x, 0.5).tolist())
@@ -765,13 +765,13 @@ def test_the_folder_is_called_after_the_sources(tmp_path, monkeypatch):
 @pytest.fixture
 def no_numba(monkeypatch):
     """Python does not find Numba."""
-    find_spec = engine.kernels.find_spec
+    find_spec = glassbox.kernels.find_spec
 
     def missing(name, *arguments):
         return None if name == "numba" else find_spec(name, *arguments)
 
     monkeypatch.setattr("importlib.util.find_spec", missing)
-    monkeypatch.setattr(engine.kernels, "find_spec", missing)
+    monkeypatch.setattr(glassbox.kernels, "find_spec", missing)
 
 
 def test_compiled_without_numba_says_how_to_install_it(no_numba):
@@ -781,11 +781,11 @@ def test_compiled_without_numba_says_how_to_install_it(no_numba):
 
 def test_the_default_without_numba_is_numpy(no_numba):
     """The default is decided where the module is loaded, so it is loaded once more."""
-    loaded = runpy.run_path(engine.kernels.__file__)
+    loaded = runpy.run_path(glassbox.kernels.__file__)
     assert loaded["DEFAULT"] == "numpy"
-    assert loaded["choose"]().__name__ == "engine.kernels.pure_numpy"
+    assert loaded["choose"]().__name__ == "glassbox.kernels.pure_numpy"
 
 
 def test_the_default_with_numba_is_compiled():
-    assert engine.kernels.DEFAULT == "compiled"
+    assert glassbox.kernels.DEFAULT == "compiled"
     assert choose() is KERNELS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from Datasets import NORMALISATIONS, Dataset, Digits, Scaling, from_arrays, load
-from sources.splitting import split
+from glassbox.data.splitting import split
 
 
 def pixels(n=12, channels=2, height=5, width=7, dtype=np.uint8):
@@ -191,7 +191,7 @@ def test_scaling_is_fitted_to_the_training_part_alone():
 
 
 def test_fit_agrees_with_numpy_over_several_blocks(monkeypatch):
-    monkeypatch.setattr("sources.scaling.IMAGES_AT_ONCE", 5)
+    monkeypatch.setattr("glassbox.data.scaling.IMAGES_AT_ONCE", 5)
     images = pixels(12)
     scaling = Scaling.fit("standard", images)
     assert scaling.mean == pytest.approx(images.mean(axis=(0, 2, 3)) / 255)

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,13 @@ def lines(name):
     return [line for line in found if line and not line.startswith("-r")]
 
 
-REQUIRED = [Requirement(line) for name in ("requirements.txt", "requirements-dev.txt")
-            for line in lines(name)]  # fmt: skip
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIRED = [
+    requirement
+    for listed in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    for requirement in map(Requirement, listed)
+    if requirement.name != PROJECT["name"]
+]
 
 
 @pytest.mark.parametrize("requirement", REQUIRED, ids=str)

@@ -156,7 +156,7 @@ def test_every_formula_section_is_there_and_names_its_functions(title):
 def test_every_kernel_is_explained():
     public = {
         name
-        for name in definitions(ROOT / "engine" / "kernels" / "pure_numpy.py")
+        for name in definitions(ROOT / "glassbox" / "kernels" / "pure_numpy.py")
         if not name.startswith("_") and name not in ("pad", "copy")
     }
     assert public <= {name.strip("`") for name, _ in NAMED}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from Datasets import MNIST, DataUnavailable, FashionMNIST
-from sources import download, published
-from sources.readers import unpack
+from glassbox.data import download, published
+from glassbox.data.readers import unpack
 
 
 def idx(array):
@@ -376,7 +376,7 @@ def test_failure_to_save_leaves_nothing_behind(tmp_path, use, monkeypatch):
     def full(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(download.os, "replace", full)
+    monkeypatch.setattr("glassbox.atomic.os.replace", full)
     with pytest.raises(DataUnavailable, match="cannot be saved: disk full"):
         MNIST(tmp_path, SIZES)
     assert files_below(tmp_path) == []

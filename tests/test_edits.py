@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from CNN import CNN
-from engine.capture import shipped
-from engine.capture.captured import CaptureWarning
-from engine.kernels import DIALECTS, choose
-from engine.losses import CrossEntropy
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.capture import shipped
+from glassbox.engine.capture.captured import CaptureWarning
+from glassbox.engine.losses import CrossEntropy
+from glassbox.kernels import DIALECTS, choose
 from MLP import (
     SGD,
     Adam,
@@ -35,8 +35,8 @@ from MLP import (
 
 HERE = Path(__file__).resolve().parent
 EDITS = {  # how many edits tests/edited_run.py makes in each module
-    "Filters": 60, "MLP": 48, "engine.activations": 72, "engine.losses": 28,
-    "engine.optimizers": 24,
+    "Filters": 60, "MLP": 48, "glassbox.engine.activations": 72, "glassbox.engine.losses": 28,
+    "glassbox.engine.optimizers": 24,
 }  # fmt: skip
 ROUNDING = 3e-5  # between captured and eager, relative to the largest number; float32
 
@@ -54,7 +54,7 @@ def test_every_edit_of_the_source_takes_effect(module):
     for edit in edits:
         assert edit["from_eager"] < ROUNDING or edit["warnings"], edit
         assert edit["from_plain"] > 10 * max(edit["from_eager"], 1e-7), edit
-    if module == "engine.activations":
+    if module == "glassbox.engine.activations":
         assert "seen LeakyReLU" in done.stderr
 
 
@@ -62,7 +62,7 @@ def test_every_edit_of_the_source_takes_effect(module):
 
 
 def test_the_hashes_are_those_of_the_sources():
-    """After a change that is meant to be shipped: python -m engine.capture.shipped"""
+    """After a change that is meant to be shipped: python -m glassbox.engine.capture.shipped"""
     assert json.loads(shipped.MANIFEST.read_text("utf-8")) == shipped.current()
 
 
@@ -93,12 +93,12 @@ def test_a_method_replaced_on_a_class_is_seen(monkeypatch):
 
 def test_an_edit_of_the_eager_step_is_seen(monkeypatch):
     """The captured step does not come through it, so the network must run eagerly then."""
-    import engine.step
+    import glassbox.engine.step
 
-    monkeypatch.setattr(engine.step, "train_shard", lambda *a, **k: None)
+    monkeypatch.setattr(glassbox.engine.step, "train_shard", lambda *a, **k: None)
     network = CNN(Dense(4)).build((1, 3, 3))
     assert network.executor.captured is None
-    assert "engine.step.train_shard was replaced" in network.executor.describe()
+    assert "glassbox.engine.step.train_shard was replaced" in network.executor.describe()
 
 
 # --- changes of built networks ---------------------------------------------------------------

@@ -18,7 +18,7 @@ from examples import (
     table,
 )
 from examples.common import DONE, RESULTS, Claim, lines, write_line
-from insight.results import Results
+from glassbox.report.results import Results
 
 # What each reaches on the small digits must stay above this, in per cent; by chance it is 10.
 FLOORS = [

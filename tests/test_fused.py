@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-import engine.parallel
+import glassbox.engine.parallel
 from CNN import CNN
-from engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
-from engine.kernels import choose
-from engine.layer import Pass, Setup, alone, backward_chain, forward_chain
-from engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
-from engine.parallel import Workers
-from engine.parameters import Parameters
-from engine.schedules import Moment
 from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
+from glassbox.engine.layer import Pass, Setup, alone, backward_chain, forward_chain
+from glassbox.engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from glassbox.engine.parallel import Workers
+from glassbox.engine.parameters import Parameters
+from glassbox.engine.schedules import Moment
+from glassbox.kernels import choose
 from MLP import Dense, Dropout, LeakyReLU
 
 
@@ -163,16 +163,16 @@ def test_pieces_and_threads_change_no_bit_of_an_update(kind, threads, dialect, m
         copies = [vector.copy() for vector in gradients]
         whole.update(copies, moment, choose(dialect), Workers(1))
         with monkeypatch.context() as patch:
-            patch.setattr(engine.parallel, "PIECE", 20)
-            patch.setattr(engine.parallel, "LONG_VECTOR", 50)
+            patch.setattr(glassbox.engine.parallel, "PIECE", 20)
+            patch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
             pieces.update(gradients, moment, choose(dialect), workers)
         assert whole.values.tobytes() == pieces.values.tobytes()
 
 
 @pytest.mark.parametrize("length", [1, 49, 50, 51, 1000])
 def test_pieces_cover_a_stretch_once(length, monkeypatch):
-    monkeypatch.setattr(engine.parallel, "PIECE", 20)
-    monkeypatch.setattr(engine.parallel, "LONG_VECTOR", 50)
+    monkeypatch.setattr(glassbox.engine.parallel, "PIECE", 20)
+    monkeypatch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
     seen = np.zeros(length + 10, int)
 
     def count(piece):
@@ -185,8 +185,8 @@ def test_pieces_cover_a_stretch_once(length, monkeypatch):
 
 def test_an_overflow_in_a_thread_says_nothing_either(monkeypatch, recwarn):
     """Numbers that overflow are told of by the loss; NumPy's warnings would only come before."""
-    monkeypatch.setattr(engine.parallel, "PIECE", 20)
-    monkeypatch.setattr(engine.parallel, "LONG_VECTOR", 50)
+    monkeypatch.setattr(glassbox.engine.parallel, "PIECE", 20)
+    monkeypatch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
     layers = built([Dense(20)], (20,), "numpy")
     parameters = Parameters(layers, SGD(1e30), 0.0, np.float32)
     huge = np.full_like(parameters.values, 1e30)

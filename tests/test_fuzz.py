@@ -33,14 +33,14 @@ from mutate import spoil
 from PIL import Image
 from safetensors.numpy import save as write_tensors
 
-from bridges.onnx import export, import_model
 from CNN import CNN
 from Datasets import Dataset, Scaling, Splits, from_csv, from_folder, from_idx, from_npz, load
-from engine import arrays_file
-from experiment.arguments import Options, options_of
 from Filters import Conv2D, MaxPool2D, Residual
+from glassbox.bridges.onnx import export, import_model
+from glassbox.cli.arguments import Options, options_of
+from glassbox.data.readers import FREE, RATIO
+from glassbox.files import arrays_file
 from MLP import Adam, BatchNorm, Dense, Dropout, OneCycle
-from sources.readers import FREE, RATIO
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a reader may take: three copies of what a file may unpack to (see `readers.room`).

@@ -5,9 +5,9 @@ import pytest
 from test_layers import build, every_layer, some
 
 from CNN import CNN
-from engine.gradient_check import TOLERANCE, GradientReport
-from engine.layer import Pass
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from glassbox.engine.gradient_check import TOLERANCE, GradientReport
+from glassbox.engine.layer import Pass
 from MLP import (
     BatchNorm,
     Dense,

@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 
-from engine.shapes import Window
+from glassbox.kernels.shapes import Window
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-4, np.float64: 1e-10}

@@ -11,11 +11,11 @@ import pytest
 import Filters
 import MLP
 from CNN import CNN
-from engine.activations import ACTIVATIONS, Activation
-from engine.kernels import DIALECTS, choose
-from engine.layer import CoupledLayer, Layer, Pass, Reach, Setup
-from engine.shapes import Shape
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.activations import ACTIVATIONS, Activation
+from glassbox.engine.layer import CoupledLayer, Layer, Pass, Reach, Setup
+from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels.shapes import Shape
 from MLP import (
     BatchNorm,
     Dense,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from CNN import CNN
-from engine.losses import LOSSES, MSE, CrossEntropy, Loss, loss_named, one_hot
+from glassbox.engine.losses import LOSSES, MSE, CrossEntropy, Loss, loss_named, one_hot
 from MLP import Dense
 
 # PyTorch's numbers for both losses, with and without smoothing, are in test_against_pytorch.py.

@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
-from insight.metrics import evaluate_predictions
-from insight.names import short_names
+from glassbox.report.metrics import evaluate_predictions
+from glassbox.report.names import short_names
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]

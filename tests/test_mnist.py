@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from Datasets import MNIST
-from experiment import Options
+from glassbox.cli import Options
 from main import network
 
 FOLDER = os.environ.get("GLASSBOX_DATA", "")

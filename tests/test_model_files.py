@@ -25,12 +25,12 @@ from safetensors.numpy import save as write_tensors
 
 from CNN import CNN
 from Datasets import Dataset, Digits, Scaling
-from engine import arrays_file, blueprint, model_file
-from engine.activations import Activation
-from engine.layer import Layer
-from engine.optimizers import Optimizer
-from engine.schedules import Schedule
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.activations import Activation
+from glassbox.engine.layer import Layer
+from glassbox.engine.optimizers import Optimizer
+from glassbox.engine.schedules import Schedule
+from glassbox.files import arrays_file, blueprint, model_file
 from MLP import (
     SGD,
     Adadelta,

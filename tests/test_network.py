@@ -9,9 +9,9 @@ import pytest
 
 from CNN import CNN
 from Datasets import Dataset, Scaling
-from engine.errors import Diverged
-from engine.losses import CrossEntropy
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from glassbox.engine.losses import CrossEntropy
+from glassbox.errors import Diverged
 from MLP import SGD, Adam, BatchNorm, Dense, Dropout, Flatten, Softmax
 
 RNG = np.random.default_rng(7)

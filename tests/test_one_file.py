@@ -14,7 +14,7 @@ import MLP
 from CNN import CNN
 from Datasets import Digits
 from examples import one_file
-from experiment import Options
+from glassbox.cli import Options
 
 FILE = Path(one_file.__file__)
 WEIGHT, BIAS = "weights", "bias"  # what the library calls a layer's parameters

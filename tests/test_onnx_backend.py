@@ -1,4 +1,4 @@
-"""The official tests of ONNX's operators, run through `bridges.onnx.import_model`.
+"""The official tests of ONNX's operators, run through `glassbox.bridges.onnx.import_model`.
 
 A test is one model with inputs and the outputs it must give.  Every test whose operators we have
 layers for is collected; it must pass, or be refused by the import for the reason that EXCLUDED
@@ -19,9 +19,9 @@ from onnx import numpy_helper
 from onnx.backend.base import Backend, BackendRep
 from onnx.backend.test.loader import load_model_tests
 
-from bridges.onnx import import_model
-from engine.layer import Pass, alone, forward_chain
-from engine.step import to_batch_first, to_batch_last
+from glassbox.bridges.onnx import import_model
+from glassbox.engine.layer import Pass, alone, forward_chain
+from glassbox.engine.step import to_batch_first, to_batch_last
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")  # "real" ones are downloads
 OPERATORS = {

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from bridges.onnx import export, import_model
-from bridges.onnx_reader import TAKEN, _numbers
 from CNN import CNN
 from Datasets import Scaling
-from engine.layer import Layer
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.bridges.onnx import export, import_model
+from glassbox.bridges.onnx_reader import TAKEN, _numbers
+from glassbox.engine.layer import Layer
 from MLP import (
     BatchNorm,
     Dense,
@@ -731,7 +731,7 @@ def test_an_imported_network_can_be_kept(tmp_path):
 
 # --- the page --------------------------------------------------------------------------------
 
-PAGE = HERE.parent / "docs" / "bridges.md"
+PAGE = HERE.parent / "docs" / "glassbox.bridges.md"
 
 
 def test_the_pages_examples_give_what_they_say():

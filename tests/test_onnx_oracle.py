@@ -6,10 +6,10 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from engine.kernels import choose
-from engine.layer import Pass, Setup
-from engine.shapes import resolve_window
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from glassbox.engine.layer import Pass, Setup
+from glassbox.kernels import choose
+from glassbox.kernels.shapes import resolve_window
 from MLP import BatchNorm, Dense, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 
 OPSET = 22

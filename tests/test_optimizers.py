@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from CNN import CNN
-from engine.kernels import choose
-from engine.optimizers import OPTIMIZERS, Optimizer, optimizer_named
-from engine.schedules import Moment, StepDecay
+from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, optimizer_named
+from glassbox.engine.schedules import Moment, StepDecay
+from glassbox.kernels import choose
 from MLP import SGD, Adadelta, Adam, AdamW, Dense, RMSprop
 
 KINDS = {kind.__name__: kind for kind in OPTIMIZERS.values()}

@@ -8,11 +8,18 @@ import pytest
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
-from engine.kernels import DIALECTS, choose
-from engine.layer import Pass, Setup, backward_chain, forward_chain
-from engine.parallel import MOST_IN_USE, VECTOR, Workers, shard_slices, tree_sum, use_slices
-from engine.shapes import Sharing
 from Filters import Conv2D, MaxPool2D
+from glassbox.engine.layer import Pass, Setup, backward_chain, forward_chain
+from glassbox.engine.parallel import (
+    MOST_IN_USE,
+    VECTOR,
+    Workers,
+    shard_slices,
+    tree_sum,
+    use_slices,
+)
+from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels.shapes import Sharing
 from MLP import BatchNorm, Dense, Dropout, Identity
 
 # --- the tree --------------------------------------------------------------------------------
@@ -98,7 +105,7 @@ def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
         seen.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr("engine.executor.shard_slices", spy)
+    monkeypatch.setattr("glassbox.engine.executor.shard_slices", spy)
     for threads in (1, 2, 3):
         network = CNN(Dense(2), threads=threads)
         network.train_step((np.zeros((70, 1, 4, 4), np.float32), np.arange(70) % 2))

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.image import imread
 from matplotlib.mathtext import MathTextParser
 
-from engine.kernels.compiled import vectors, winograd
+from glassbox.kernels.compiled import vectors, winograd
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from CNN import CNN
-from engine.gradient_check import check_layer
-from engine.kernels import DIALECTS, choose
-from engine.layer import CoupledLayer, Layer, Pass, Setup
-from engine.shapes import Shape, Sharing
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.gradient_check import check_layer
+from glassbox.engine.layer import CoupledLayer, Layer, Pass, Setup
+from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels.shapes import Shape, Sharing
 from MLP import (
     SGD,
     Adam,

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from Datasets import from_arrays, from_csv, from_folder, from_idx, from_npz, load
-from sources.archives import parse_npy
-from sources.readers import parse_idx, read_bytes, read_idx
-from sources.tables import channels_first, read_csv
+from glassbox.data.archives import parse_npy
+from glassbox.data.readers import parse_idx, read_bytes, read_idx
+from glassbox.data.tables import channels_first, read_csv
 
 SHAPES = {"|u1": 0x08, "|i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
 

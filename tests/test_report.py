@@ -14,12 +14,12 @@ from matplotlib.image import imread
 
 from CNN import CNN
 from Datasets import Digits
-from experiment.run import activations_of, hidden_layer
 from Filters import Conv2D, MaxPool2D
-from insight import evaluation
-from insight.evaluation import Run, write_evaluation
-from insight.report import Listing, Picture, Table, facts, page, readable
-from insight.results import Results
+from glassbox.cli.run import activations_of, hidden_layer
+from glassbox.report import evaluation
+from glassbox.report.evaluation import Run, write_evaluation
+from glassbox.report.report import Listing, Picture, Table, facts, page, readable
+from glassbox.report.results import Results
 from MLP import Dense, Dropout, Flatten
 
 RNG = np.random.default_rng(5)

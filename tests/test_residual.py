@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from CNN import CNN
-from engine.course import Average
-from engine.kernels import choose
-from engine.layer import Pass, Setup
-from engine.optimizers import SGD, Adam
 from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.course import Average
+from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.optimizers import SGD, Adam
+from glassbox.kernels import choose
 from MLP import BatchNorm, Dense, Dropout, Flatten, ReLU
 
 

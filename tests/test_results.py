@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from insight.results import Results, as_json, save, write_atomically
+from glassbox.atomic import write_atomically
+from glassbox.report.results import Results, as_json, save
 
 
 @pytest.fixture

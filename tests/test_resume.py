@@ -16,9 +16,9 @@ from killed_run import STEPS, network, settings
 
 from CNN import CNN
 from Datasets import Dataset, Digits
-from engine import arrays_file
-from engine.errors import Diverged
 from Filters import Conv2D, MaxPool2D
+from glassbox.errors import Diverged
+from glassbox.files import arrays_file
 from MLP import SGD, Adadelta, Adam, Constant, Dense, OneCycle
 
 ROOT = Path(__file__).parent.parent

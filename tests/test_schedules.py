@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.schedules import (
+from glassbox.engine.schedules import (
     Constant,
     Cosine,
     Exponential,

@@ -8,10 +8,10 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from insight.embedding import sample_places, tsne
-from insight.evaluation import score
-from insight.metrics import confused_pairs, evaluate_predictions
-from insight.scores import calibration, roc
+from glassbox.report.embedding import sample_places, tsne
+from glassbox.report.evaluation import score
+from glassbox.report.metrics import confused_pairs, evaluate_predictions
+from glassbox.report.scores import calibration, roc
 
 
 def predictions(classes, samples=300, seed=0, decimals=None):

@@ -6,7 +6,7 @@ import naive
 import numpy as np
 import pytest
 
-from engine.shapes import (
+from glassbox.kernels.shapes import (
     Window,
     extent,
     output_length,

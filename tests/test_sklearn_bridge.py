@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from bridges.sklearn import CNNClassifier
 from Datasets import Augmentation
 from Filters import Conv2D, MaxPool2D
+from glassbox.bridges.sklearn import CNNClassifier
 from MLP import SGD, BatchNorm, Dense, Dropout
 
 CLASSIFIERS = [

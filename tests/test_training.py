@@ -11,10 +11,10 @@ import pytest
 
 from CNN import CNN
 from Datasets import Augmentation, Digits
-from engine.course import batches
-from engine.errors import Diverged
-from engine.history import Running
 from Filters import Conv2D, MaxPool2D
+from glassbox.engine.course import batches
+from glassbox.engine.history import Running
+from glassbox.errors import Diverged
 from MLP import SGD, Adam, Dense, Dropout, OneCycle
 
 

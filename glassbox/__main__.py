@@ -1,0 +1,5 @@
+"""`python -m glassbox`: the `glassbox` command."""
+
+from glassbox.cli.command import main
+
+main()

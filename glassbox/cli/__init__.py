@@ -1,0 +1,6 @@
+"""An experiment from the command line: arguments in, a trained network and a results folder out."""
+
+from glassbox.cli.arguments import Options
+from glassbox.cli.run import report, start
+
+__all__ = ["Options", "report", "start"]

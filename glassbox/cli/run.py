@@ -1,0 +1,254 @@
+"""What `python main.py` does with a network: data, summary, training, test, results."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from CNN import CNN
+from Datasets import Dataset, DataUnavailable, Digits, Splits, load
+from Filters import Conv2D
+from glassbox.cli.arguments import Options, parse
+from glassbox.engine.layer import Array
+from glassbox.engine.machine import machine
+from glassbox.engine.summary import summary_table
+from glassbox.errors import Diverged
+from glassbox.report.evaluation import Run, Scores, write_evaluation
+from glassbox.report.figures import feature_maps, filters
+from glassbox.report.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Builder = Callable[[Options], CNN]
+MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
+
+
+def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: Any) -> None:
+    """Run the experiment of a command line; mistakes end it with a sentence, not a traceback.
+
+    network : from `Options` to an unbuilt CNN.
+    arguments : the command line's words; None takes those the program was started with.
+    defaults : of `Options`: epochs, batch_size, learning_rate and the like.
+    """
+    options = parse(arguments, **defaults)
+    try:
+        run(network, options)
+    except KeyboardInterrupt:
+        sys.exit("Stopped at once.")
+    except (ValueError, TypeError, OSError, Diverged) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(network: Builder, options: Options) -> Results | None:
+    """Train, test and write; returns the folder (None for a sanity check, which writes nothing)."""
+    begun = time.perf_counter()
+    data = find_data(options)
+    options = dataclasses.replace(options, classes=len(data.classes))
+    print(textwrap.fill(str(data), 80), end="\n\n")
+    model = network(options)
+    model.summary(data.shape)
+    print()
+    if options.sanity_check:
+        model.sanity_check(data.train)
+        return None
+    results = _folder(options, data)  # before any work that could be lost
+    results.write_json("settings", settings(model, data, dataclasses.asdict(options)))
+    try:
+        _train(model, data, options, results)
+    except KeyboardInterrupt:
+        _remove_if_untrained(results)
+        _tell_how_to_go_on(results)
+        raise
+    except BaseException:
+        _remove_if_untrained(results)
+        raise
+    model.save(results.path / MODEL)
+    report(model, data, dataclasses.asdict(options), results, begun)
+    if model.history.ended.startswith("interrupted"):
+        _tell_how_to_go_on(results)
+    return results
+
+
+def _tell_how_to_go_on(results: Results) -> None:
+    if (results.path / CHECKPOINT).exists():
+        name = Path(sys.argv[0]).name
+        program = "glassbox train" if name in ("glassbox", "__main__.py") else f"python {name}"
+        print(f"Go on with: {program} --resume {results.path}")
+
+
+def _folder(options: Options, data: Splits) -> Results:
+    """A new folder, or that of the run that goes on."""
+    if options.resume is None:
+        return Results.create(options.output, stem=_stem(data))
+    return Results(options.resume)
+
+
+def find_data(options: Options) -> Splits:
+    """The data set asked for; where MNIST can neither be found nor fetched, the embedded digits."""
+    try:
+        return load(options.dataset, folder=options.data_dir)
+    except DataUnavailable as error:
+        if options.data_dir is not None:  # a folder was named: silence would hide the mistake
+            raise
+        print(
+            f"NOTICE: {error}\n\nTraining on scikit-learn's 1,797 embedded 8 x 8 digits instead.\n",
+            file=sys.stderr,
+            flush=True,
+        )
+        return Digits()
+
+
+def _stem(data: Splits) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
+
+
+def _remove_if_untrained(results: Results) -> None:
+    """No folder stays behind a run that failed before it had anything to show but settings."""
+    if {path.name for path in results.path.iterdir()} <= {"settings.json"}:
+        (results.path / "settings.json").unlink(missing_ok=True)
+        results.path.rmdir()
+
+
+def _train(model: CNN, data: Splits, options: Options, results: Results) -> None:
+    epochs = options.epochs
+    enough = math.ceil(IMAGES_AT_LEAST / len(data.train))
+    if not options.epochs_given and enough > epochs:
+        epochs = enough
+        print(f"{len(data.train):,} images are few: {epochs} epochs, not {options.epochs}.\n")
+    model.fit(
+        data.train,
+        data.validation,
+        epochs,
+        options.batch_size,
+        preview=options.preview,
+        preview_folder=results.path / "previews",
+        checkpoint=results.path / CHECKPOINT,
+        checkpoint_every=options.checkpoint_every,
+        resume=results.path / CHECKPOINT if options.resume is not None else None,
+        allow_changes=bool(options.changed),
+    )
+    for change in model.history.changes:
+        print("Changed after {step} steps of epoch {epoch}: {what} {was} -> {now}".format(**change))
+
+
+def report(
+    model: CNN, data: Splits, options: Mapping[str, Any], results: Results, begun: float
+) -> Scores:
+    """Test a trained network and write everything a person wants to see to the results folder.
+
+    options : whatever decided the run; kept in settings.json and shown in report.html.
+    begun : time.perf_counter() as it was when the run began.
+    """
+    part, name = (data.test, "test") if len(data.test) else (data.train, "train")
+    history = model.history
+    decided = settings(model, data, options)
+    results.write_json("history", history.to_json())
+    results.write_csv("history", history.records)
+    results.write_json("settings", decided)
+    tested = model.evaluate(part)
+    hidden = hidden_layer(model)
+    run = Run(
+        part.images,
+        part.labels,
+        model.predict_proba(part),
+        data.classes,
+        title=f"{data.name}: what the network learnt",
+        part=name,
+        hidden=partial(activations_of, model, hidden, part) if hidden else None,
+        hidden_name=f"Layer {hidden}",
+        loss=tested.loss,
+        history=history.records,
+        running=history.running,
+        settings={key: value for key, value in decided.items() if key not in ("layers", "machine")},
+        summary=summary_table(model.layers, model.dtype.itemsize),
+        machine=decided["machine"],
+        seconds={"training": history.seconds},
+        begun=begun,
+        numbers=_numbers(model),
+        figures=_figures(model, part),
+    )
+    scores = write_evaluation(results, run)
+    print(f"\n{scores.metrics.table()}\n")
+    print(f"{name} {tested}")
+    seconds = time.perf_counter() - begun
+    print(f"{seconds:.1f} s in all, {history.seconds:.1f} s of them training and validating")
+    print(f"Results: {results.path}")
+    print("Everything on one page: report.html in it")
+    return scores
+
+
+def hidden_layer(model: CNN) -> str | None:
+    """The name of the last layer before the one that gives the class scores; None without one."""
+    weighted = [k for k, layer in enumerate(model.layers) if "weights" in layer.parameters]
+    return model.layers[weighted[-1] - 1].name if weighted and weighted[-1] else None
+
+
+def activations_of(
+    model: CNN, layer: str, data: Dataset, places: Array, batch_size: int = 100
+) -> Array:
+    """What one layer makes of some images, (places, ...).
+
+    In batches: only this layer's numbers are kept, since all layers' together are many times more.
+    """
+    parts = [
+        dict(model.activations(data.subset(places[start : start + batch_size])))[layer]
+        for start in range(0, len(places), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
+    """The pictures that only the network itself can give: file name -> (title, figure)."""
+    one = part.take(1)
+    maps = [(name, array[0]) for name, array in model.activations(one)]
+    found = {
+        "feature_maps": (
+            "What every layer makes of one image",
+            feature_maps(one.batch([0])[0][0], maps),
+        ),
+    }
+    for layer in model.layers:
+        if isinstance(layer, Conv2D):
+            drawn = filters(layer.parameters["weights"], layer.name)
+            found[f"filters_{layer.name}"] = (f"The filters of {layer.name}", drawn)
+    return found
+
+
+def _numbers(model: CNN) -> dict[str, Any]:
+    """What metrics.json holds besides the scores; accuracies are shares of 1."""
+    last = model.history.records[(model.history.best_epoch or 0) - 1]
+    return {
+        "validation": {
+            "accuracy": last.get("validation_accuracy"),
+            "loss": last.get("validation_loss"),
+        },
+        "parameters": model.parameter_count,
+    }
+
+
+def settings(model: CNN, data: Splits, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides the run, and the machine it ran on."""
+    return {
+        "options": dict(options),
+        "layers": [
+            {"name": layer.name, "kind": type(layer).__name__, "output": layer.output_shape}
+            for layer in model.layers
+        ],
+        "loss": model.loss.word,
+        "optimizer": repr(model.optimizer),
+        "data": repr(data),
+        "machine": machine() | {"threads": model.workers.threads},
+    }

@@ -1,0 +1,212 @@
+"""Dataset: one part of a data set. Splits: the three parts a person works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from glassbox.data.scaling import Scaling
+from glassbox.data.splitting import split
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels; the images stay as they were stored until a batch is taken.
+
+    Parameters
+    ----------
+    images : (samples, channels, height, width), uint8 or float32
+    labels : (samples,) whole numbers 0..classes-1; kept as int64
+    classes : the classes' names, in the order of their labels
+    scaling : how stored pixels become network input
+
+    Both arrays are kept as read-only views, so that threads may share them without a lock.
+
+    Raises
+    ------
+    TypeError : images neither uint8 nor float32, labels that are no whole numbers
+    ValueError : wrong number of axes, differing counts, a label outside the classes
+
+    >>> images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
+    >>> data = Dataset(images, np.array([1, 0]), ("cat", "dog"), Scaling("none"))
+    >>> len(data), data.shape
+    (2, (1, 2, 2))
+    >>> x, labels = data.batch([1])
+    >>> x.tolist(), labels.tolist()
+    ([[[[4.0, 5.0], [6.0, 7.0]]]], [0])
+    """
+
+    plain: ClassVar[bool] = True  # a batch is its images, scaled, and nothing else
+
+    images: NDArray[Any] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    classes: tuple[str, ...]
+    scaling: Scaling
+
+    def __post_init__(self) -> None:
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.ndim != 4:
+            raise ValueError(
+                "Dataset: expected images (samples, channels, height, width), "
+                f"got shape {images.shape}"
+            )
+        if images.dtype not in (np.uint8, np.float32):
+            raise TypeError(
+                f"Dataset: expected images of uint8 or float32, got {images.dtype}; "
+                "from_arrays converts other types"
+            )
+        if labels.dtype.kind not in "iu":
+            raise TypeError(
+                f"Dataset: labels must be whole numbers, got {labels.dtype}; write "
+                "labels.astype(int), or hand names to from_arrays"
+            )
+        check_counts(images, labels, "Dataset")
+        check_labels(labels, len(self.classes), "Dataset")
+        object.__setattr__(self, "images", _read_only(images))
+        object.__setattr__(self, "labels", _read_only(labels.astype(np.int64, copy=False)))
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(
+        self, indices: ArrayLike, dtype: DTypeLike = np.float32
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The images at ``indices``, scaled, with their labels.
+
+        Returns x (n, channels, height, width) of ``dtype`` and labels (n,). x is a view of
+        memory laid out as (channels, height, width, n): the network computes with samples last,
+        and ``x.transpose(1, 2, 3, 0)`` hands it that memory without another copy.
+
+        Raises IndexError for an index outside the data, TypeError when ``dtype`` is not floating.
+        """
+        chosen = np.atleast_1d(np.asarray(indices))
+        if chosen.size == 0:
+            chosen = chosen.astype(np.intp)  # an empty list would arrive as floats
+        return self.scaling.apply(self.images[chosen], dtype), self.labels[chosen]
+
+    def take(self, n: int) -> Dataset:
+        """The first ``n`` samples, without copying; ValueError when there are fewer."""
+        if not 0 <= n <= len(self):
+            raise ValueError(f"take({n}): this part has {len(self):,} samples")
+        return self.subset(slice(0, n))
+
+    def subset(self, indices: ArrayLike | slice) -> Dataset:
+        """The samples at ``indices`` as a Dataset of the same classes and scaling.
+
+        A slice shares the images' memory; a list or an array of indices copies them.
+
+        >>> images = np.zeros((3, 1, 2, 2), dtype=np.uint8)
+        >>> data = Dataset(images, np.array([0, 1, 1]), ("cat", "dog"), Scaling("unit"))
+        >>> data.subset([2, 0]).labels.tolist()
+        [1, 0]
+        """
+        if not isinstance(indices, slice):
+            indices = np.asarray(indices)
+            if indices.size == 0:
+                indices = indices.astype(np.intp)
+        return Dataset(self.images[indices], self.labels[indices], self.classes, self.scaling)
+
+
+class Splits:
+    """A data set in three parts that share classes and scaling.
+
+    Attributes
+    ----------
+    train, validation, test : Dataset; validation and test may be empty
+    name : str
+    shape : (channels, height, width)
+    classes : the names of the classes
+    scaling : Scaling, fitted to the training part
+    """
+
+    def __init__(self, name: str, train: Dataset, validation: Dataset, test: Dataset) -> None:
+        self.name = name
+        self.train = train
+        self.validation = validation
+        self.test = test
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        return self.train.shape
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, in the order of their labels."""
+        return self.train.classes
+
+    @property
+    def scaling(self) -> Scaling:
+        """How pixels are scaled, in every part alike."""
+        return self.train.scaling
+
+    def __repr__(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        counts = " / ".join(f"{len(part):,}" for part in parts)
+        shape = "x".join(map(str, self.shape))
+        return (
+            f"{self.name}: {counts} images to train / validate / test, {shape}, "
+            f"{len(self.classes)} classes, normalised by {self.scaling.name!r}"
+        )
+
+
+def divide(
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    classes: tuple[str, ...],
+    *,
+    sizes: Sequence[float] | None,
+    normalise: str,
+    stratify: bool | None,
+    seed: int,
+    official: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> tuple[Dataset, Dataset, Dataset]:
+    """Split a set, fit the scaling to the training part alone, and make the three Datasets.
+
+    ``official``: how many samples, from the first on, the training file has (see ``split``).
+    """
+    train, *others = split(labels, sizes, official, stratify, seed)
+    training_images = images[train]
+    scaling = Scaling.fit(normalise, training_images, pixel_range)
+    first = Dataset(training_images, labels[train], classes, scaling)
+    second, third = (Dataset(images[i], labels[i], classes, scaling) for i in others)
+    return first, second, third
+
+
+def check_counts(images: NDArray[Any], labels: NDArray[Any], source: str) -> None:
+    """Raise ValueError unless there is one label for each image."""
+    if labels.ndim != 1 or len(images) != len(labels):
+        hint = "; of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise ValueError(
+            f"{source}: {len(images):,} images need as many labels, "
+            f"got labels of shape {labels.shape}{hint}"
+        )
+
+
+def check_labels(labels: NDArray[Any], classes: int, source: str) -> None:
+    """Raise ValueError unless every label lies in 0..classes-1."""
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if outside.size:
+        first = outside[0]
+        raise ValueError(
+            f"{source}: labels must lie in 0..{classes - 1}, but {outside.size:,} do not; "
+            f"the first is {labels[first]} at index {first}"
+        )
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

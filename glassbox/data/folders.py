@@ -1,0 +1,180 @@
+"""Reading folders: pictures in one subfolder for each class, or a set of IDX files."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassbox.data.readers import existing, room
+
+PICTURES = {".png", ".jpg", ".jpeg"}
+
+
+def read_folder(
+    path: str | Path, size: int | tuple[int, int] | None = None, grey: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
+    """Images (samples, channels, height, width), labels, and classes named as the subfolders.
+
+    Parameters
+    ----------
+    path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order
+    size : (height, width) or one number for both; pictures are resized to it
+    grey : one channel of grey, else three of red, green and blue
+
+    A picture may unpack to 200 times the size of its file, and to 32 MiB in any case; without
+    ``size`` so may the whole folder.
+
+    Raises FileNotFoundError, and ValueError for no or empty subfolders, for files that are no
+    pictures or unpack to too much, for links that lead out of the folder, and for pictures of
+    different sizes when no ``size`` is given.
+    """
+    path = existing(path, folder=True)
+    folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    if not folders:
+        raise ValueError(f"{str(path)!r}: expected one subfolder of pictures for each class")
+    target = _size(size)
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    first: Path | None = None
+    packed = unpacked = 0
+    for label, file in _pictures(path, folders):
+        first = first or file
+        picture = read_picture(file, target, grey)
+        if images and picture.shape != images[0].shape:
+            raise ValueError(
+                f"{str(file)!r} has {_describe(picture)}, but {str(first)!r} has "
+                f"{_describe(images[0])}; give size=(height, width) to resize them all"
+            )
+        packed, unpacked = packed + file.stat().st_size, unpacked + picture.nbytes
+        if target is None and unpacked > room(packed):
+            raise ValueError(
+                f"{str(path)!r}: {len(images) + 1:,} pictures unpack from {packed:,} to "
+                f"{unpacked:,} bytes, which is too many; give size=(height, width)"
+            )
+        images.append(picture)
+        labels.append(label)
+    return np.stack(images), np.array(labels), tuple(folder.name for folder in folders)
+
+
+def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:
+    """The label and the place of every picture."""
+    for label, folder in enumerate(folders):
+        stay_inside(folder, root)
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+        if not files:
+            raise ValueError(f"{str(folder)!r}: no PNG or JPEG files in this subfolder")
+        for file in files:
+            stay_inside(file, root)
+            yield label, file
+
+
+def stay_inside(path: Path, root: Path) -> Path:
+    """The path; ValueError for a link that leads out of the folder ``root``.
+
+    A folder may come from anywhere, and what it holds must not make other files of this computer
+    part of the data.
+    """
+    if path.is_symlink() and not _real(path).is_relative_to(_real(root)):
+        raise ValueError(
+            f"{str(path)!r} is a link that leads out of {str(root)!r}; put a copy in its place"
+        )
+    return path
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def read_picture(
+    path: Path, size: tuple[int, int] | None = None, grey: bool = True
+) -> NDArray[np.uint8]:
+    """One picture as (channels, height, width); transparent parts are laid on white.
+
+    Raises FileNotFoundError, and ValueError for what is no PNG or JPEG file, or unpacks to more
+    than the `room` of its file.
+    """
+    path = existing(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large and odd files; what matters is an error
+            return _decoded(path.read_bytes(), size, grey)
+    except Exception as error:  # Pillow lets through whatever its parsers trip over
+        raise ValueError(f"{str(path)!r} cannot be read as a picture: {error}") from error
+
+
+def _decoded(content: bytes, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps  # only those who read pictures wait for this import
+
+    if not content.startswith((b"\x89PNG", b"\xff\xd8")):
+        raise ValueError("it does not begin as a PNG or JPEG file does")
+    # From memory: of a file, Pillow would make room for whatever length a part of it claims.
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as file:
+        if 4 * file.width * file.height > room(len(content)):
+            raise ValueError(
+                f"{file.width:,} x {file.height:,} pixels in a file of {len(content):,} bytes are "
+                "too many; save it smaller"
+            )
+        picture = ImageOps.exif_transpose(file)
+    if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would keep the lower 8
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    picture = picture.convert("L" if grey else "RGB")
+    if size is not None:
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    values = np.asarray(picture, dtype=np.uint8)
+    return values[None] if grey else values.transpose(2, 0, 1)
+
+
+def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(side, int) or side < 1 for side in pair):
+        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
+    return pair[0], pair[1]
+
+
+def _describe(picture: NDArray[Any]) -> str:
+    return f"{picture.shape[1]} x {picture.shape[2]} pixels (height x width)"
+
+
+def find_idx_files(path: str | Path) -> list[Path]:
+    """The IDX files in a folder: [images, labels], and the test file's two where there are any.
+
+    Their names are expected to be as those of MNIST and EMNIST: ``...images-idx3-ubyte`` and
+    ``...labels-idx1-ubyte``, with ``t10k`` or ``test`` in those of the test file, each plain or
+    with ``.gz``. Returns [] when there are none.
+
+    Raises ValueError when labels are missing, when several sets lie in one folder, and for a link
+    that leads out of it.
+    """
+    path = existing(path, folder=True)
+    images = [p for p in sorted(path.iterdir()) if "images-idx3" in p.name and p.is_file()]
+    images = [p for p in images if p.suffix == ".gz" or p.with_name(p.name + ".gz") not in images]
+    test = [p for p in images if "t10k" in p.name or "test" in p.name]
+    train = [p for p in images if p not in test]
+    if not images:
+        return []
+    if len(test) > 1 or len(train) > 1:
+        names = ", ".join(p.name for p in images)
+        raise ValueError(f"{str(path)!r} holds several sets ({names}); name the files by from_idx")
+    files = [file for p in train + test for file in (p, _labels_beside(p))]
+    return [stay_inside(file, path) for file in files]
+
+
+def _labels_beside(images: Path) -> Path:
+    name = images.name.replace("images-idx3", "labels-idx1").removesuffix(".gz")
+    for candidate in (name + ".gz", name):
+        if (images.parent / candidate).is_file():
+            return images.parent / candidate
+    raise ValueError(f"{str(images)!r} has no labels beside it: expected {name} or {name}.gz")

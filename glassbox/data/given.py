@@ -1,0 +1,88 @@
+"""What a person hands to a network, as a Dataset: a Dataset, a pair of arrays, or images alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassbox.data.dataset import Dataset
+from glassbox.data.readers import MOST_CLASSES
+from glassbox.data.scaling import Scaling
+
+
+def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) -> Dataset:
+    """A Dataset as it is; a pair (images, labels) made into one.
+
+    Without ``classes`` they are numbered from 0 to the largest label. Bytes are scaled by
+    ``scaling`` (0..1 without one); floats are taken to be scaled already.
+
+    Raises TypeError for anything else, ValueError for wrong shapes, an empty set, labels that do
+    not fit, and NaN or infinity in the images.
+
+    >>> len(as_dataset((np.zeros((3, 8, 8)), [0, 1, 0]), (), None))
+    3
+    """
+    if isinstance(given, Dataset):
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(
+            "expected a Dataset such as MNIST().train, or a pair (images, labels), got "
+            f"{type(given).__name__}"
+        )
+    images, labels = _pixels(given[0]), np.asarray(given[1])
+    if not len(images):
+        raise ValueError("the data set is empty; it needs at least one image with its label")
+    if not classes and labels.size and labels.dtype.kind in "iu":
+        highest = int(labels.max())
+        if highest >= MOST_CLASSES:
+            raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
+        classes = tuple(str(k) for k in range(highest + 1))
+    return Dataset(images, labels, classes, _scaling(images, scaling))
+
+
+def as_images(given: Any, scaling: Scaling | None) -> Dataset:
+    """A Dataset as it is; an array of images made into one, with labels that nobody reads."""
+    if isinstance(given, Dataset):
+        return given
+    images = _pixels(given)
+    return Dataset(images, np.zeros(len(images), int), ("?",), _scaling(images, scaling))
+
+
+def check_finite(images: NDArray[Any]) -> None:
+    """Raise ValueError where an image holds NaN or infinity."""
+    if images.size and np.isfinite(images.max()) and np.isfinite(images.min()):
+        return
+    sound = np.isfinite(images).all(axis=(1, 2, 3))
+    if not sound.all():
+        bad = np.flatnonzero(~sound)
+        raise ValueError(
+            f"{len(bad):,} of {len(images):,} images hold NaN or infinite pixels, the first is "
+            f"image {bad[0]}; clean or drop them"
+        )
+
+
+def _pixels(images: Any) -> NDArray[Any]:
+    """Images as (n, channels, height, width), uint8 or finite float32."""
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4:
+        raise ValueError(
+            "expected images (samples, channels, height, width) or (samples, height, width), got "
+            f"shape {array.shape}"
+        )
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"expected images of numbers, got {array.dtype}")
+        with np.errstate(over="ignore"):  # what becomes infinite here is told of below
+            array = np.asarray(array, np.float32)
+        check_finite(array)
+    return array
+
+
+def _scaling(images: NDArray[Any], scaling: Scaling | None) -> Scaling:
+    if images.dtype != np.uint8:
+        return Scaling("none")
+    return scaling or Scaling("unit")

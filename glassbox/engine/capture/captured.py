@@ -1,0 +1,458 @@
+"""A captured network: its passes as segments, for every size of shard, and a pool of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from glassbox.engine.capture import shipped
+from glassbox.engine.capture.fused import Unit, fuse, name_of, why_as_written
+from glassbox.engine.capture.segment import (
+    AsWritten,
+    CheckedUnit,
+    CoupledAsWritten,
+    Segment,
+    close,
+    on_a_copy,
+)
+from glassbox.engine.capture.watch import Watch
+from glassbox.engine.layer import (
+    Array,
+    Coupled,
+    CoupledLayer,
+    Layer,
+    Pass,
+    alone,
+    backward_chain,
+    forward_chain,
+)
+from glassbox.engine.losses import Loss
+from glassbox.engine.parameters import Parameters
+from glassbox.engine.step import (
+    Augment,
+    ShardResult,
+    augmented,
+    count_right,
+    coupled_of,
+    to_batch_last,
+)
+from glassbox.kernels.recorder import Call, recording, replay, root
+from glassbox.kernels.shapes import Shape
+
+# The kernel of each loss that can be recorded, and what its difference is multiplied by.
+LOSSES: dict[str, tuple[str, Callable[[int, int], float]]] = {
+    "glassbox.engine.losses.MSE": ("squared_error", lambda classes, batch: 2.0 / (classes * batch)),
+    "glassbox.engine.losses.CrossEntropy": ("cross_entropy", lambda classes, batch: 1.0 / batch),
+}
+DATASET = "glassbox.data.dataset.Dataset"
+OFTEN = 8  # changes of a layer's attributes during training, from which it runs as written
+
+
+class CaptureWarning(UserWarning):
+    """A recorded layer did not compute what its code says; it runs as written from now on."""
+
+
+class InputBuffer:
+    """The array where a capture finds its images, batch-last; filled anew before every replay."""
+
+    def __init__(self, shape: Shape, samples: int, dtype: Any, kernels: Any) -> None:
+        self.x = np.zeros((*shape, samples), dtype)
+        self._take = kernels.ends.take_images
+        self._scratch = np.empty(0, np.uint8)
+        self._data: Any = None
+        self._constants: Any = None
+
+    def fill(
+        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+    ) -> tuple[Array, Array]:
+        """The images and labels at `indices`, as `Dataset.batch` gives them, batch-last."""
+        if augment is None and self._takes(data):
+            labels = data.labels[indices]  # raises for an index outside
+            if self._scratch.dtype != data.images.dtype or not self._scratch.size:
+                self._scratch = np.empty(self.x.size, data.images.dtype)
+            images = data.images.reshape(len(data.images), -1)
+            self._take(images, indices, *self._constants, self._scratch, self.x.reshape(-1))
+            return self.x, labels
+        x, labels = augmented(data, indices, run, augment, self.x.dtype)
+        np.copyto(self.x, np.moveaxis(x, 0, -1))
+        return self.x, labels
+
+    def _takes(self, data: Any) -> bool:
+        """Whether a kernel can fetch the images: in C order, of a type it knows, all scaled alike.
+
+        Only for `Dataset` and `Scaling` as they were shipped; any other is asked for its batches.
+        """
+        if data is not self._data:
+            self._data, self._constants = data, None
+            plain = name_of(data) == DATASET and not shipped.edited(type(data))
+            if plain and not shipped.edited(type(data.scaling)):
+                same = data.images.dtype in (np.uint8, self.x.dtype)
+                if same and data.images.flags.c_contiguous:
+                    self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
+        return self._constants is not None
+
+
+class RecordedLoss:
+    """A loss and its gradient, from kernels, on recorded outputs."""
+
+    def __init__(self, network: CapturedNetwork, outputs: Array, batch: int) -> None:
+        self._loss, self._batch, self.checking = network.loss, batch, False
+        self._report = network.report_loss
+        kernel, factor = LOSSES[name_of(network.loss)]
+        ends, classes = network.kernels.ends, len(outputs)
+        off = network.loss.label_smoothing / classes
+        self.labels = np.zeros(outputs.shape[-1], np.int64)
+        self.calls: list[Call] = []
+        with recording(self.calls):
+            self._losses, difference = getattr(ends, kernel)(
+                outputs, self.labels, 1 - network.loss.label_smoothing + off, off
+            )
+            self._right = ends.count_right(outputs, self.labels)
+            self.dz = ends.scaled(difference, factor(classes, batch))
+
+    def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
+        """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
+        np.copyto(self.labels, labels)
+        replay(self.calls)
+        if self._right[0] < 0:
+            raise IndexError(
+                f"labels from {labels.min()} to {labels.max()}, but the last layer has "
+                f"{len(outputs)} outputs"
+            )
+        if self.checking:
+            losses, memory = self._loss.forward(outputs.copy(), labels)
+            dz = self._loss.backward(memory, batch)
+            if not (close(self._losses, losses) and close(self.dz, dz)):
+                self._report()
+                np.copyto(self._losses, losses)
+                np.copyto(self.dz, dz)
+        return math.fsum(self._losses.tolist()), int(self._right[0]), self.dz
+
+
+class LossAsWritten:
+    """A loss that is not recorded."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss, self.checking = loss, False
+
+    def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
+        """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
+        losses, memory = on_a_copy(self._loss.forward, outputs, labels)
+        dz = self._loss.backward(memory, batch)
+        return math.fsum(losses.tolist()), count_right(outputs, labels), dz
+
+
+class Capture:
+    """One pass of so many samples, with arrays of its own; one thread at a time uses it.
+
+    Parameters
+    ----------
+    batch : the number of samples of the whole mini-batch; 0 for a pass that does not train.
+    """
+
+    def __init__(self, network: CapturedNetwork, samples: int, batch: int) -> None:
+        self._network, self._replays, self._checked = network, 0, False
+        self._originals = [units[0].layers[0] for units in network.parts]
+        layers, kernels = network.layers, network.kernels
+        self.input: InputBuffer | None = None
+        if network.records:
+            shape = network.input_shape
+            self.input = InputBuffer(shape, samples, network.dtype, kernels)
+        self._parts = self._forward_parts(samples, batch > 0)
+        self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
+        if not batch:
+            return
+        self.gradient = np.zeros_like(network.parameters.values)
+        by_layer = network.parameters.split(self.gradient)
+        place = dict(zip(layers, by_layer, strict=True))
+        self._places = [[place[unit.layers[0]] for unit in units] for units in network.parts]
+        last = self._parts[-1]
+        if isinstance(last, Segment) and network.loss_is_recorded:
+            self._loss = RecordedLoss(network, last.y, batch)
+        dy = self._loss.dz if isinstance(self._loss, RecordedLoss) else None
+        for part, places in zip(reversed(self._parts), reversed(self._places), strict=True):
+            if isinstance(part, Segment):
+                dy = part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
+            dy = None  # between segments are layers that give new arrays
+
+    def _forward_parts(self, samples: int, training: bool) -> list[Any]:
+        """The network's parts, the recorded ones with arrays of their own."""
+        network = self._network
+        parts: list[Any] = []
+        x = self.input.x if self.input else None
+        for units in network.parts:
+            layer: Any = units[0].layers[0]
+            if layer in network.recorded and network.records:
+                if x is None:
+                    x = np.zeros((*layer.input_shape, samples), network.dtype)
+                parts.append(Segment(units, x, training, network.report))
+            elif not network.records and layer not in network.as_written:
+                parts.append(CheckedUnit(units[0], network.report))
+            elif not network.records or (isinstance(layer, CoupledLayer) and _keeps_nothing(layer)):
+                parts.append(layer)
+            else:
+                kind = CoupledAsWritten if isinstance(layer, CoupledLayer) else AsWritten
+                parts.append(kind(layer))
+            x = None
+        return parts
+
+    def _begin(self) -> None:
+        """Count the replays; those numbered 1, 2, 4, 8, ... are compared with the layers."""
+        self._replays += 1
+        checking = self._replays & (self._replays - 1) == 0
+        if checking or self._checked:
+            self._checked = checking
+            for part in [*self._parts, self._loss]:
+                part.checking = checking
+
+    def _images(
+        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+    ) -> tuple[Array, Array]:
+        if self.input is not None:
+            return self.input.fill(data, indices, run, augment)
+        x, labels = augmented(data, indices, run, augment, self._network.dtype)
+        return to_batch_last(x), labels
+
+    def train(
+        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+    ) -> Coupled:
+        """What `glassbox.engine.step.train_shard` returns, but for rounding.
+
+        The only shard of a batch gives this capture's own gradient: nobody else will write in it
+        before the step is over.
+        """
+        self._begin()
+        x, labels = self._images(data, indices, run, augment)
+        outputs, memories = yield from forward_chain(self._parts, x, run)
+        loss, right, dz = self._loss.run(outputs, labels, run.batch)
+        _, gradients = yield from backward_chain(self._parts, dz, memories)
+        for part, places, own in zip(self._parts, self._places, gradients, strict=True):
+            if not isinstance(part, Segment):
+                for name, place in places[0].items():
+                    place[...] = own.get(name, 0)
+        if len(indices) == run.batch:
+            gradient = self.gradient
+        else:
+            np.copyto(gradient, self.gradient)
+        coupled = coupled_of(self._originals, memories, run)
+        return ShardResult(loss, right, gradient, coupled)
+
+    def train_whole(
+        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+    ) -> ShardResult:
+        """`train` where one segment and the loss are all: nothing pauses."""
+        self._begin()
+        x, labels = self._images(data, indices, run, augment)
+        segment = self._parts[0]
+        outputs, _ = segment.forward(x, run)
+        loss, right, dz = self._loss.run(outputs, labels, run.batch)
+        segment.backward(dz, None)
+        if len(indices) == run.batch:
+            gradient = self.gradient
+        else:
+            np.copyto(gradient, self.gradient)
+        return ShardResult(loss, right, gradient, [])
+
+    def use(self, data: Any, indices: Array) -> Array:
+        """The outputs of a pass that does not train, in memory that the next one overwrites."""
+        self._begin()
+        x, _ = self._images(data, indices, Pass(), None)
+        outputs: Array = alone(forward_chain(self._parts, x, Pass()))[0]
+        return outputs
+
+    def bytes(self) -> int:
+        """How much memory its arrays take."""
+        roots = {
+            id(root(array)): root(array).nbytes
+            for part in self._parts
+            if isinstance(part, Segment)
+            for array in part.arrays()
+        }
+        return sum(roots.values())
+
+
+def _keeps_nothing(layer: Any) -> bool:
+    """Whether a layer, and all inside it, is as shipped, and so keeps no array of a pass."""
+    things = [layer, getattr(layer, "activation", None), *getattr(layer, "layers", ())]
+    return all(
+        thing is None or not (shipped.replaced(thing) or shipped.edited(type(thing)))
+        for thing in things
+    )
+
+
+class CapturedNetwork:
+    """The fast form of built layers and a loss.
+
+    Attributes
+    ----------
+    records : whether the backend's kernels can be recorded; else layers are only fused.
+    as_written : each layer that runs as written, and why.
+    is_whole : whether all layers and the loss are recorded: `train_whole` then does for `train`.
+    parts : lists of units; a part is recorded as one segment, or is one layer as written.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], loss: Loss, parameters: Parameters, input_shape: Shape
+    ) -> None:
+        self.layers, self.loss, self.parameters = list(layers), loss, parameters
+        self.input_shape, self.dtype = input_shape, parameters.values.dtype
+        self.kernels: Any = layers[0].kernels
+        self.records = hasattr(self.kernels, "ends")
+        self._distrusted: dict[Layer, str] = {}
+        self._loss_is_distrusted = False
+        self._faults: list[str] = []
+        self._changes: dict[Layer, int] = {}
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Decide what is recorded and fused, and forget all captures."""
+        reasons = {layer: self._distrusted.get(layer, "") for layer in self.layers}
+        reasons = {layer: known or why_as_written(layer) for layer, known in reasons.items()}
+        self.as_written = {layer: reason for layer, reason in reasons.items() if reason}
+        units = fuse(self.layers, self.as_written, self.records)
+        self.fused = [unit for unit in units if type(unit) is not Unit]
+        self.recorded = {unit.layers[0] for unit in units if unit.layers[0] not in self.as_written}
+        grouped = itertools.groupby(
+            units, lambda unit: self.records and unit.layers[0] in self.recorded
+        )
+        self.parts = [
+            part
+            for recorded, run in grouped
+            for part in ([list(run)] if recorded else [[unit] for unit in run])
+        ]
+        known = not (shipped.replaced(self.loss) or shipped.edited(type(self.loss)))
+        known = known and name_of(self.loss) in LOSSES and not self._loss_is_distrusted
+        self.loss_is_recorded = self.records and known
+        self.is_whole = self.loss_is_recorded and not self.as_written
+        watched = [layer for layer in self.layers if layer not in self.as_written]
+        activations = [getattr(layer, "activation", None) for layer in watched]
+        self._watches = {
+            layer: Watch([layer] + ([activation] if activation is not None else []))
+            for layer, activation in zip(watched, activations, strict=True)
+        }
+        carried = [activation for activation in activations if activation is not None]
+        self._watch = Watch([*watched, *carried, self.loss])
+        self.training = CapturePool[Capture]()
+        self.inference = CapturePool[Capture]()
+
+    @property
+    def active(self) -> bool:
+        """Whether anything at all is recorded or fused."""
+        return bool(self.fused) or (self.records and bool(self.recorded))
+
+    def refresh(self) -> None:
+        """Start anew where a layer, an activation or the loss was changed since."""
+        if not self._watch.changed():
+            return
+        for layer, watch in self._watches.items():
+            if watch.changed():
+                self._changes[layer] = self._changes.get(layer, 0) + 1
+                if self._changes[layer] >= OFTEN:
+                    self._distrusted[layer] = "its attributes change again and again"
+        self._arrange()
+
+    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> Coupled:
+        """The program of one shard, for `Workers.run`."""
+        gradient = self.training.gradient(run.shard, self.parameters)
+        with self.training.acquire(len(indices), run.batch, self._new) as capture:
+            result = yield from capture.train(data, indices, run, gradient, augment)
+        return result
+
+    def train_whole(
+        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+    ) -> ShardResult:
+        """The same where nothing pauses."""
+        gradient = self.training.gradient(run.shard, self.parameters)
+        with self.training.acquire(len(indices), run.batch, self._new) as capture:
+            return capture.train_whole(data, indices, run, gradient, augment)
+
+    def _new(self, samples: int, batch: int) -> Capture:
+        return Capture(self, samples, batch)
+
+    def use(self, data: Any, indices: Array, outputs: Array) -> None:
+        """The outputs of some images, into the array given."""
+        with self.inference.acquire(len(indices), 0, self._new) as capture:
+            np.copyto(outputs, capture.use(data, indices))
+
+    def report(self, unit: Unit, what: str) -> None:
+        """Called by a capture whose replay was wrong; `settle` draws the conclusion."""
+        for layer in unit.layers:
+            self._distrusted[layer] = f"its recorded {what} was not what its code computes"
+        label = " and ".join(layer.label for layer in unit.layers)
+        self._faults.append(f"{label}: the recorded {what} is not what the code computes")
+
+    def report_loss(self) -> None:
+        """The same for the loss."""
+        self._loss_is_distrusted = True
+        name = type(self.loss).__name__
+        self._faults.append(f"{name}: the recorded loss is not what the code computes")
+
+    def settle(self) -> None:
+        """Warn of what was wrong, and run it as written from now on."""
+        if not self._faults:
+            return
+        faults, self._faults = list(dict.fromkeys(self._faults)), []
+        self._arrange()
+        warnings.warn(
+            f"{'; '.join(faults)}. It runs as written from now on, which is slower but right.",
+            CaptureWarning,
+            stacklevel=4,
+        )
+
+    def describe(self) -> str:
+        """In one line: what is recorded, and what runs as written and why."""
+        how = "kernel calls recorded and replayed" if self.records else "fused, not recorded"
+        slow = [f"{layer.name} as written ({why})" for layer, why in self.as_written.items()]
+        if self.records and not self.loss_is_recorded:
+            slow.append(f"the loss as written ({type(self.loss).__name__})")
+        return "; ".join([f"captured: {how}", *slow])
+
+
+Item = TypeVar("Item", bound=Any)
+
+
+class CapturePool(Generic[Item]):
+    """The captures of one network, and a flat gradient for each shard.
+
+    A thread acquires the capture that was released last: its arrays are still in the cache.
+    """
+
+    MOST = 64  # sizes of shards and batches; a training run has two, the usual and the last batch
+    MOST_BYTES = 2**30  # of captures kept beside those of the size in use
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[int, int], list[Item]] = {}
+        self._bytes = 0
+        self._gradients: dict[int, Array] = {}
+
+    @contextmanager
+    def acquire(self, samples: int, batch: int, make: Callable[[int, int], Item]) -> Iterator[Item]:
+        """A capture for so many samples of a batch; `make` makes one where none is idle."""
+        idle = self._idle.setdefault((samples, batch), [])
+        try:
+            item = idle.pop()  # one operation: no other thread can take the same
+        except IndexError:
+            item = make(samples, batch)
+            self._make_room((samples, batch), item.bytes())
+        try:
+            yield item
+        finally:
+            idle.append(item)
+
+    def _make_room(self, size: tuple[int, int], more: int) -> None:
+        """Forget the captures of other sizes where there are too many, or too large ones."""
+        self._bytes += more
+        if len(self._idle) > self.MOST or self._bytes > self.MOST_BYTES:
+            self._idle, self._bytes = {size: self._idle.get(size, [])}, more
+
+    def gradient(self, shard: int, parameters: Parameters) -> Array:
+        """The memory for the flat gradient of a shard."""
+        if shard not in self._gradients:
+            self._gradients[shard] = np.zeros_like(parameters.values)
+        return self._gradients[shard]

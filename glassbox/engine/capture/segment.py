@@ -1,0 +1,269 @@
+"""Segments: runs of recorded units, replayed, and compared with the layers that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from glassbox.engine.capture.fused import Unit
+from glassbox.engine.layer import (
+    Array,
+    Coupled,
+    CoupledLayer,
+    Gradients,
+    Layer,
+    Pass,
+    alone,
+    backward_chain,
+    forward_chain,
+)
+from glassbox.kernels.recorder import Call, call, recording, redirect, replay, root
+from glassbox.kernels.shapes import Shape
+
+# A recorded result may differ from the layer's by rounding: so large a share of the largest number,
+# and in a sum over all places (a bias) so large a share of what was added up.
+TOLERANCE = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float64): (1e-11, 1e-13)}
+
+
+class RecordedPass(Pass):
+    """A `Pass` whose random numbers are drawn again in every replay."""
+
+    __slots__ = ()
+
+    def draw(self, stream: int, shape: Shape) -> Array:
+        """As `Pass.draw`, recorded."""
+        bits = np.empty(shape, np.uint16)
+        call(self._fill, stream, bits)
+        return bits
+
+    def _fill(self, stream: int, bits: Array) -> None:
+        np.copyto(bits, Pass.draw(self, stream, bits.shape))
+
+
+class Comparison:
+    """One unit beside its layers: runs them on the same numbers, and keeps their results.
+
+    Where the unit's result differs beyond rounding, the layers' takes its place, and the unit is
+    told to `report`.
+    """
+
+    def __init__(self, unit: Unit, report: Callable[[Unit, str], None]) -> None:
+        self.unit, self._report = unit, report
+        self._layers = list(unit.layers)
+
+    def forward(self, x: Array, run: Pass) -> None:
+        """Run the layers forward on x, which is copied."""
+        self._x = x.copy()
+        own = Pass(run.training, run.seed, run.step, run.shard, run.batch)
+        self._y, self._memories = alone(forward_chain(self._layers, self._x, own))
+
+    def judge_forward(self, y: Array) -> None:
+        """Compare the unit's output with the layers'; correct it where it is wrong."""
+        self._settle("output", y, self._y, 0.0)
+
+    def backward(self, x: Array, y: Array, dy: Array) -> None:
+        """Run the layers backward on dy, with x and y as they are now."""
+        np.copyto(self._x, x)
+        np.copyto(self._y, y)
+        self._added = float(np.abs(dy).sum())
+        chain = backward_chain(self._layers, dy.copy(), self._memories)
+        self._dx, (self._gradients, *_) = alone(chain)
+
+    def judge_backward(self, dx: Array | None, gradients: Gradients) -> None:
+        """Compare the gradients; correct them where they are wrong."""
+        if dx is not None and self._dx is not None:
+            self._settle("gradient of the input", dx, self._dx, 0.0)
+        for name, value in gradients.items():
+            self._settle(f"gradient of {name}", value, self._gradients[name], self._added)
+
+    def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
+        if not close(found, expected, added):
+            self._report(self.unit, what)
+            np.copyto(found, expected)
+
+
+def close(found: Array, expected: Array, added: float = 0.0) -> bool:
+    """Whether two results differ by rounding alone; numbers that are not finite are not judged."""
+    if found.shape != expected.shape:
+        return False
+    share, of_sum = TOLERANCE[found.dtype]
+    with np.errstate(all="ignore"):
+        most = np.abs(expected).max(initial=0.0)
+        apart = np.abs(found - expected).max(initial=0.0)
+        return not np.isfinite(most + apart) or bool(apart <= share * most + of_sum * added)
+
+
+class Segment:
+    """Recorded units one after the other, with arrays of their own: `forward`, `backward`.
+
+    Parameters
+    ----------
+    units : what to record.
+    x : the array for the input; forward copies its argument there, unless it is this very array.
+    training : as in `Pass`.
+    report : called with a unit and a word where its replay is not what its layers compute.
+    """
+
+    def __init__(
+        self, units: Sequence[Unit], x: Array, training: bool, report: Callable[[Unit, str], None]
+    ) -> None:
+        self.units, self.x = units, x
+        self.checking = False
+        self._run = RecordedPass(training)
+        self._forward: list[tuple[list[Call], Array, Array]] = []
+        self._backward: list[tuple[list[Call], Array, Array | None, Gradients]] = []
+        self._comparisons = [Comparison(unit, report) for unit in units]
+        self._memories = []
+        for unit in units:
+            calls: list[Call] = []
+            with recording(calls):
+                y, memory = unit.forward(x, self._run)
+            self._forward.append((calls, x, y))
+            self._memories.append(memory)
+            x = y
+        self.y = x
+        self._all_forward = [one for calls, *_ in self._forward for one in calls]
+
+    def record_backward(self, dy: Array, places: Sequence[Gradients]) -> Array | None:
+        """Record the way back from dy; the gradients of each unit go to its place.
+
+        Returns the array of the input's gradient, None where nobody needs it.
+        """
+        self.dy = dy
+        dx: Array | None = dy
+        for unit, memory, place in zip(
+            reversed(self.units), reversed(self._memories), reversed(places), strict=True
+        ):
+            if dx is None:  # nothing before this unit learns
+                break
+            calls: list[Call] = []
+            dy = dx
+            with recording(calls):
+                dx, own = unit.backward(dy, memory)
+                moves = [(value, place[k]) for k, value in own.items() if _owns_all(value)]
+                for name, value in own.items():
+                    if not _owns_all(value):
+                        call(np.copyto, place[name], value)
+            self._backward.append((redirect(calls, moves), dy, dx, place))
+        self.dx = dx
+        self._all_backward = [one for calls, *_ in self._backward for one in calls]
+        return dx
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """Replay the way forward."""
+        if x is not self.x:
+            np.copyto(self.x, x)
+        own = self._run
+        own.seed, own.step, own.shard, own.batch = run.seed, run.step, run.shard, run.batch
+        if not self.checking:
+            replay(self._all_forward)
+            return self.y, None
+        for (calls, x, y), comparison in zip(self._forward, self._comparisons, strict=True):
+            comparison.forward(x, own)
+            replay(calls)
+            comparison.judge_forward(y)
+        return self.y, None
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """Replay the way back; the gradients are in their places, so none are returned."""
+        if dy is not self.dy:
+            np.copyto(self.dy, dy)
+        if not self.checking:
+            replay(self._all_backward)
+            return self.dx, {}
+        for k, (calls, dy, dx, place) in enumerate(self._backward, start=1):
+            comparison, (_, x, y) = self._comparisons[-k], self._forward[-k]
+            comparison.backward(x, y, dy)
+            replay(calls)
+            comparison.judge_backward(dx, place)
+        return self.dx, {}
+
+    def arrays(self) -> list[Array]:
+        """All arrays that its calls work on."""
+        recorded = [one for calls, *_ in self._forward for one in calls]
+        recorded += [one for calls, *_ in self._backward for one in calls]
+        arguments = [a for one in recorded for a in getattr(one, "args", ())]
+        return [argument for argument in arguments if isinstance(argument, np.ndarray)]
+
+
+def _owns_all(array: Array) -> bool:
+    """Whether an array is all of the memory that it lies in, in order."""
+    whole = root(array)
+    return array.flags.c_contiguous and whole.flags.c_contiguous and whole.size == array.size
+
+
+class CheckedUnit:
+    """A unit of a backend that records nothing, compared with its layers when told to."""
+
+    def __init__(self, unit: Unit, report: Callable[[Unit, str], None]) -> None:
+        self._unit, self.checking = unit, False
+        self._comparison = Comparison(unit, report)
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """As `Layer.forward`."""
+        if self.checking:
+            self._comparison.forward(x, run)
+        y, memory = self._unit.forward(x, run)
+        if self.checking:
+            self._comparison.judge_forward(y)
+        return y, (x, y, memory)
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """As `Layer.backward`."""
+        x, y, own = memory
+        if self.checking:
+            self._comparison.backward(x, y, dy)
+        dx, gradients = self._unit.backward(dy, own)
+        if self.checking:
+            self._comparison.judge_backward(dx, gradients)
+        return dx, gradients
+
+
+def on_a_copy(function: Callable[..., Any], x: Array, *others: Any) -> Any:
+    """function(x, *others) on a copy of x, which goes back into x.
+
+    Recorded arrays are written again in every step; what is handed to code that is not recorded
+    may be kept by it, and changed in place.
+    """
+    own = x.copy()
+    result = function(own, *others)
+    np.copyto(x, own)
+    return result
+
+
+class AsWritten:
+    """A layer that is not recorded, between segments that are."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer: Any = layer
+        self.checking = False  # there is nothing to compare it with
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The layer's own."""
+        result: tuple[Array, Any] = on_a_copy(self.layer.forward, x, run)
+        return result
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The layer's own."""
+        result: tuple[Array | None, Gradients] = on_a_copy(self.layer.backward, dy, memory)
+        return result
+
+
+class CoupledAsWritten(AsWritten, CoupledLayer):
+    """The same for a layer whose passes pause for sums over all shards."""
+
+    def forward_program(self, x: Array, run: Pass) -> Coupled:
+        """The layer's own."""
+        own = x.copy()
+        result = yield from self.layer.forward_program(own, run)
+        np.copyto(x, own)
+        return result
+
+    def backward_program(self, dy: Array, memory: Any) -> Coupled:
+        """The layer's own."""
+        own = dy.copy()
+        result = yield from self.layer.backward_program(own, memory)
+        np.copyto(dy, own)
+        return result

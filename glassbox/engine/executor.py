@@ -1,0 +1,163 @@
+"""The executor: runs training steps and predictions of built layers, eagerly or captured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from glassbox.engine.capture import shipped
+from glassbox.engine.capture.captured import CapturedNetwork
+from glassbox.engine.layer import Array, Layer, Pass, alone, forward_chain
+from glassbox.engine.losses import Loss
+from glassbox.engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
+from glassbox.engine.parameters import Parameters
+from glassbox.engine.schedules import Moment
+from glassbox.engine.step import Augment, ShardResult, Source, to_batch_last, train_shard
+from glassbox.errors import Diverged, require_count
+from glassbox.kernels.shapes import Shape
+
+Diagnose = Callable[[str], Diverged]
+
+
+class Executor:
+    """Runs the layers of a network on shards, side by side.
+
+    Parameters
+    ----------
+    layers, loss, parameters : built.
+    input_shape : of one image.
+    workers : the threads.
+    seed : of the network's random numbers.
+    eager : whether every layer runs as written, always; else what can be captured is.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        loss: Loss,
+        parameters: Parameters,
+        input_shape: Shape,
+        workers: Workers,
+        seed: int,
+        eager: bool,
+    ) -> None:
+        self.layers, self.loss, self.parameters = layers, loss, parameters
+        self.workers, self.seed = workers, seed
+        self.kernels = layers[0].kernels
+        self.dtype = parameters.values.dtype
+        self.output_shape = layers[-1].output_shape
+        shapes = [input_shape, *(layer.output_shape for layer in layers)]
+        # of the largest array for one sample: shards are cut by it
+        self.sample_bytes = max(map(math.prod, shapes)) * self.dtype.itemsize
+        self.multiply_adds = sum(layer.multiply_adds() for layer in layers)
+        self._gradients: dict[int, Array] = {}
+        self.captured: CapturedNetwork | None = None
+        self.why_eager = "as asked" if eager else shipped.edited_module("glassbox.engine.step")
+        if not self.why_eager:
+            captured = CapturedNetwork(layers, loss, parameters, input_shape)
+            if captured.active:
+                self.captured = captured
+            else:
+                self.why_eager = "nothing to record or fuse"
+
+    @property
+    def mode(self) -> str:
+        """ "captured" or "eager"."""
+        return "eager" if self.captured is None else "captured"
+
+    @property
+    def execution(self) -> str:
+        """What decides the last bits of a step: the mode, and the layers as written."""
+        slow = [] if self.captured is None else [layer.name for layer in self.captured.as_written]
+        return f"{self.mode}, as written: {', '.join(slow)}" if slow else self.mode
+
+    def describe(self) -> str:
+        """How steps are run, in one line."""
+        if self.captured is not None:
+            return self.captured.describe()
+        return f"eager: layer by layer ({self.why_eager})"
+
+    def refresh(self) -> None:
+        """Notice what was changed by hand since the last step."""
+        if self.captured is not None:
+            self.captured.refresh()
+
+    def train_step(
+        self,
+        data: Source,
+        indices: Array,
+        moment: Moment,
+        step: int,
+        augment: Augment | None,
+        diagnose: Diagnose,
+    ) -> tuple[float, int]:
+        """One step; returns the sum of the losses and how many were right, before the step.
+
+        Raises what `diagnose` makes of a sentence where a number is no longer finite.
+        """
+        cuts = shard_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
+        work = self.multiply_adds * len(indices) // len(cuts)
+        alone = work < self.kernels.SHARING.least_work  # too little to wake another thread for
+        shards = [
+            (indices[cut], Pass(True, self.seed, step, shard, len(indices)))
+            for shard, cut in enumerate(cuts)
+        ]
+        results: list[ShardResult]
+        captured = self.captured
+        if captured is not None and captured.is_whole:
+            train = captured.train_whole
+            results = self.workers.map(lambda s: train(data, s[0], s[1], augment), shards, alone)
+        else:
+            programs = [self._program(data, cut, run, augment) for cut, run in shards]
+            results = self.workers.run(programs, alone)
+        if captured is not None:
+            captured.settle()
+        loss = sum(result.loss for result in results)
+        if not math.isfinite(loss):
+            raise diagnose("the loss is not a finite number")
+        gradients = [result.gradient for result in results]
+        self.parameters.update(gradients, moment, self.kernels, self.workers)
+        with np.errstate(**LOUD_ENOUGH):
+            for layer, memory in results[0].coupled:
+                layer.after_step(memory)
+            if not self.parameters.finite():
+                raise diagnose("it left numbers that are not finite")
+        return loss, sum(result.correct for result in results)
+
+    def _program(self, data: Source, indices: Array, run: Pass, augment: Augment | None) -> Any:
+        """The program of one shard."""
+        if self.captured is not None:
+            return self.captured.train(data, indices, run, augment)
+        if run.shard not in self._gradients:
+            self._gradients[run.shard] = np.zeros_like(self.parameters.values)
+        gradient = self._gradients[run.shard]
+        return train_shard(
+            self.layers, self.loss, self.parameters, data, indices, run, gradient, augment
+        )
+
+    def outputs(self, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:
+        """(indices, outputs batch-last) of every batch in turn, the shards side by side."""
+        require_count("batch_size", batch_size)
+        with self.workers.ready():
+            for start in range(0, len(data), batch_size):
+                indices = np.arange(start, min(start + batch_size, len(data)))
+                outputs = np.empty((*self.output_shape, len(indices)), self.dtype)
+
+                def use(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
+                    self._use(data, indices[cut], outputs[..., cut])
+
+                cuts = use_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
+                self.workers.map(use, cuts)
+                if self.captured is not None:
+                    self.captured.settle()
+                yield indices, outputs
+
+    def _use(self, data: Any, indices: Array, outputs: Array) -> None:
+        if self.captured is not None:
+            self.captured.use(data, indices, outputs)
+        else:
+            x = to_batch_last(data.batch(indices, self.dtype)[0])
+            outputs[...] = alone(forward_chain(self.layers, x, Pass()))[0]

@@ -1,0 +1,180 @@
+"""Shards and one tree: who computes what cannot change a bit of the result.
+
+A mini-batch is cut into a power-of-two number of shards whose size depends on the network and the
+batch alone.  What the shards give is summed in a fixed binary tree.  Threads only decide who
+computes a shard, and when.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from glassbox.engine.layer import Array, Coupled
+from glassbox.engine.memory import keep_freed_memory
+from glassbox.errors import require_count
+from glassbox.kernels.shapes import Sharing
+
+MOST_IN_USE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
+LONG_VECTOR = 500_000  # numbers from which several threads go over them faster than one
+PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough for a cache
+# Numbers that overflow end in a loss that is not finite, and that stops the run with an
+# explanation; NumPy's own warnings would only come before it.
+LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+
+
+@lru_cache
+def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> Sequence[slice]:
+    """Cut `batch` samples into a power-of-two number of shards of about equal size.
+
+    `sample_bytes` is the size of the network's largest array for one sample, `sharing` what the
+    kernels like.
+
+    >>> from glassbox.kernels.pure_numpy import SHARING
+    >>> shard_slices(100, 2**16, SHARING)
+    (slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None))
+    """
+    wanted = sharing.cache_bytes // max(sample_bytes, 1)
+    size = min(max(wanted, sharing.smallest), sharing.largest)
+    count = 1
+    while count * size < batch:
+        count *= 2
+    edges = [batch * k // count for k in range(count + 1)]
+    return tuple(slice(*edge) for edge in pairwise(edges))
+
+
+def use_slices(count: int, sample_bytes: int, sharing: Sharing) -> list[slice]:
+    """Cut `count` samples into pieces for use: about equal, and whole vectors but for the last.
+
+    Nothing is summed over them, so there may be any number, and they may be larger than shards.
+
+    >>> from glassbox.kernels.pure_numpy import SHARING
+    >>> use_slices(100, 2**16, SHARING)
+    [slice(0, 32, None), slice(32, 64, None), slice(64, 96, None), slice(96, 100, None)]
+    """
+    most = min(max(sharing.cache_bytes // max(sample_bytes, 1), sharing.smallest), MOST_IN_USE)
+    pieces = -(-count // most)
+    size = -(-count // max(pieces, 1) // VECTOR) * VECTOR or VECTOR
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def tree_sum(arrays: Sequence[Array]) -> Array:
+    """The sum in a fixed binary tree: ((a0 + a1) + (a2 + a3)) + ...; adds into the first ones.
+
+    >>> tree_sum([np.array([1.0]), np.array([2.0]), np.array([3.0]), np.array([4.0])]).tolist()
+    [10.0]
+    """
+    step = 1
+    while step < len(arrays):
+        for left in range(0, len(arrays) - step, 2 * step):
+            np.add(arrays[left], arrays[left + step], out=arrays[left])
+        step *= 2
+    return arrays[0]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+class Workers:
+    """The threads that compute shards; `threads` of None takes one per core.
+
+    Raises ValueError for less than one thread.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        self.threads = available or os.cpu_count() or 1
+        if threads is not None:
+            require_count("threads", threads)
+            self.threads = int(threads)
+        self._pool: ThreadPoolExecutor | None = None
+        self._is_ready = False
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Matrix products single-threaded inside: the shards are the parallel work.
+
+        Inside itself it does nothing, so that every step may ask for it.
+        """
+        if self._is_ready:
+            yield
+            return
+        keep_freed_memory()
+        with _blas().limit(limits=1, user_api="blas"):
+            self._is_ready = True
+            try:
+                yield
+            finally:
+                self._is_ready = False
+
+    def map(
+        self, task: Callable[[Any], Any], items: Sequence[Any], alone: bool = False
+    ) -> list[Any]:
+        """task(item) of every item, in order; on the calling thread where one is enough.
+
+        `alone`: for tasks too small to be worth waking another thread.
+        """
+        if alone or self.threads == 1 or len(items) == 1:
+            return _map_here(task, items)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
+        # each thread takes a run of neighbours, the calling thread the last one
+        edges = [len(items) * k // self.threads for k in range(self.threads + 1)]
+        parts = [items[start:stop] for start, stop in pairwise(edges)]
+        waiting = [self._pool.submit(_map_here, task, part) for part in parts[:-1] if part]
+        try:
+            last = _map_here(task, parts[-1])
+        finally:
+            wait(waiting)  # no thread is left at work behind an error
+        return [result for part in waiting for result in part.result()] + last
+
+    def run(self, programs: Sequence[Coupled], alone: bool = False) -> list[Any]:
+        """Run the programs of all shards side by side; returns what each returned.
+
+        `alone`: as for `map`.  Where programs pause with a partial array, all wait, and each gets
+        the tree's sum.
+        """
+        answers = self.map(_start, programs, alone)
+        while any(paused for paused, _ in answers):
+            total = tree_sum([np.array(partial) for _, partial in answers])
+            answers = self.map(_resume, [(program, total) for program in programs], alone)
+        return [result for _, result in answers]
+
+    def over(self, where: slice, task: Callable[[slice], None]) -> None:
+        """task(piece) for each piece of a stretch of a vector; threads share a long one."""
+        pieces = [
+            slice(start, min(start + PIECE, where.stop))
+            for start in range(where.start, where.stop, PIECE)
+        ]
+        self.map(task, pieces, alone=where.stop - where.start < LONG_VECTOR)
+
+
+def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    with np.errstate(**LOUD_ENOUGH):
+        return [task(item) for item in items]
+
+
+def _start(program: Coupled) -> tuple[bool, Any]:
+    """(paused, partial) or (ended, result)."""
+    try:
+        return True, next(program)
+    except StopIteration as end:
+        return False, end.value
+
+
+def _resume(pair: tuple[Coupled, Array]) -> tuple[bool, Any]:
+    program, total = pair
+    try:
+        return True, program.send(total)
+    except StopIteration as end:
+        return False, end.value

@@ -1,0 +1,215 @@
+"""All trainable numbers of a network in one flat vector; each layer's arrays are views of it.
+
+One vector means one optimizer call for the whole network, one copy for the best weights, one tree
+for the gradients: what makes batches of one image fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassbox.engine.layer import Array, Gradients, Layer
+from glassbox.engine.optimizers import Optimizer, State
+from glassbox.engine.parallel import LOUD_ENOUGH, Workers, tree_sum
+from glassbox.engine.schedules import Moment
+
+
+@dataclass
+class Group:
+    """A stretch of the flat vector that one optimizer moves, and that optimizer's state."""
+
+    optimizer: Optimizer
+    where: slice
+    state: State
+
+    def state_of(self, piece: slice) -> State:
+        """The state of a piece of the flat vector: views, and the number of steps."""
+        if piece == self.where:
+            return self.state
+        own = slice(piece.start - self.where.start, piece.stop - self.where.start)
+        arrays = {name: self.state[name][own] for name in self.optimizer.slots}
+        return {"steps": self.state["steps"], **arrays}
+
+
+class BoundArrays(MutableMapping[str, Array]):
+    """The arrays of a built layer, by name; setting one copies numbers into its memory.
+
+    So `layer.parameters["weights"] = w` changes the weights that are trained.  Raises ValueError
+    for another shape, KeyError for a name that the layer does not have.
+    """
+
+    def __init__(self, owner: str, arrays: Mapping[str, Array]) -> None:
+        self._owner, self._arrays = owner, dict(arrays)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._arrays:
+            raise KeyError(f"{self._owner} has no {name!r}; it has {', '.join(self._arrays)}")
+        target, given = self._arrays[name], np.asarray(value)
+        if given is target:
+            return
+        if given.shape != target.shape:
+            raise ValueError(
+                f"{self._owner}: {name} has the shape {target.shape}, got {given.shape}"
+            )
+        target[...] = given
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{self._owner}: {name} cannot be removed, the layer is built")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return repr(self._arrays)
+
+
+class Parameters:
+    """The flat vector `values` of the trainable numbers of `layers`, in their order.
+
+    `default` is the optimizer of layers without their own; `l2` the factor of layers without
+    theirs (it acts on arrays named "weights", never on biases).
+    """
+
+    def __init__(self, layers: Sequence[Layer], default: Optimizer, l2: float, dtype: Any) -> None:
+        self.layers = list(layers)
+        self._leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
+        sizes = [array.size for leaf in self._leaves for array in leaf.parameters.values()]
+        self.values = np.empty(sum(sizes), dtype)
+        start = 0
+        for leaf in self._leaves:
+            views = {}
+            for name, array in leaf.parameters.items():
+                views[name] = self.values[start : start + array.size].reshape(array.shape)
+                views[name][...] = array
+                start += array.size
+            leaf.parameters = BoundArrays(leaf.label, views)
+            leaf.buffers = BoundArrays(leaf.label, leaf.buffers)
+        self._bound = [(leaf.parameters, leaf.buffers) for leaf in self._leaves]
+        # what training fills but no gradient moves (running statistics)
+        self.buffers = [array for leaf in self._leaves for array in leaf.buffers.values()]
+        self.groups: list[Group] = []
+        self.configure(default, l2)
+
+    def configure(self, default: Optimizer, l2: float) -> None:
+        """Decide anew which optimizer moves what, and the L2 factors.
+
+        An optimizer that moves the same stretch as before keeps its state.
+        """
+        self.l2: Array | None = None
+        decay = np.zeros(len(self.values), self.values.dtype)
+        before, self.groups = self.groups, []
+        start = 0
+        for layer in self.layers:
+            for name, array in layer.parameters.items():
+                where = slice(start, start + array.size)
+                optimizer, own_l2 = layer.settings_of(name)
+                if name.endswith("weights"):
+                    with np.errstate(**LOUD_ENOUGH):
+                        decay[where] = l2 if own_l2 is None else own_l2
+                self._place(optimizer or default, where)
+                start += array.size
+        if decay.any():
+            self.l2 = decay
+        for group in self.groups:
+            for old in before:
+                if old.optimizer is group.optimizer and old.where == group.where:
+                    group.state = old.state
+
+    def rebind(self) -> None:
+        """Take over arrays that were put in the place of a layer's `parameters` or `buffers`."""
+        for leaf, (parameters, buffers) in zip(self._leaves, self._bound, strict=True):
+            for bound, given in ((parameters, leaf.parameters), (buffers, leaf.buffers)):
+                if given is not bound:
+                    if set(given) != set(bound):
+                        raise ValueError(
+                            f"{leaf.label}: expected the arrays {sorted(bound)}, got "
+                            f"{sorted(given)}"
+                        )
+                    for name, array in given.items():
+                        bound[name] = array
+            leaf.parameters, leaf.buffers = parameters, buffers
+
+    def _place(self, optimizer: Optimizer, where: slice) -> None:
+        """Join the last group where it has the same optimizer, else open a new one."""
+        if self.groups and self.groups[-1].optimizer is optimizer:
+            last = self.groups[-1]
+            where = slice(last.where.start, where.stop)
+            self.groups.pop()
+        self.groups.append(Group(optimizer, where, optimizer.new_state(self.values[where])))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def split(self, flat: Array) -> list[Gradients]:
+        """A vector like `values` as the arrays of each layer: views."""
+        found, start = [], 0
+        for layer in self.layers:
+            own = {}
+            for name, value in layer.parameters.items():
+                own[name] = flat[start : start + value.size].reshape(value.shape)
+                start += value.size
+            found.append(own)
+        return found
+
+    def gather(self, gradients: Sequence[Gradients], flat: Array) -> None:
+        """Put the gradients of all layers into one vector like `values` (one not given is 0)."""
+        for own, places in zip(gradients, self.split(flat), strict=True):
+            for name, place in places.items():
+                place[...] = own.get(name, 0)
+
+    def penalty(self) -> float:
+        """The L2 term of the loss: sum of l2 w^2 / 2."""
+        if self.l2 is None:
+            return 0.0
+        with np.errstate(**LOUD_ENOUGH):
+            return 0.5 * float(np.dot(self.l2 * self.values, self.values))
+
+    def update(
+        self, gradients: Sequence[Array], moment: Moment, kernels: Any, workers: Workers
+    ) -> None:
+        """Add up the shards' gradients and move all weights in place; uses the gradients up.
+
+        Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
+        """
+        for group in self.groups:
+            rate = group.optimizer.begin(group.state, moment)
+
+            def move(piece: slice, group: Group = group, rate: float = rate) -> None:
+                values = self.values[piece]
+                gradient = tree_sum([vector[piece] for vector in gradients])
+                if self.l2 is not None:
+                    gradient += self.l2[piece] * values
+                group.optimizer.move(values, gradient, group.state_of(piece), rate, kernels)
+
+            workers.over(group.where, move)
+
+    def finite(self) -> bool:
+        """Whether no number of what makes the network's answers is NaN or infinite."""
+        arrays = [self.values, *self.buffers]
+        # A sum of squares is the quickest look; only large numbers call for a second one.
+        return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)
+
+    def forget(self) -> None:
+        """Let every optimizer begin anew: no momentum, no means, no steps."""
+        for group in self.groups:
+            group.state = group.optimizer.new_state(self.values[group.where])
+
+    def snapshot(self) -> list[Array]:
+        """A copy of everything that makes the network's answers."""
+        return [self.values.copy(), *(buffer.copy() for buffer in self.buffers)]
+
+    def restore(self, snapshot: list[Array]) -> None:
+        """Put a snapshot back."""
+        for target, source in zip([self.values, *self.buffers], snapshot, strict=True):
+            target[...] = source

@@ -1,0 +1,103 @@
+"""Named arrays and JSON records in one safetensors file: data, and nothing that could be run.
+
+Such a file is a JSON header that names arrays, and their bytes.  The header's metadata hold the
+records, and a hash over everything: a flipped bit is an error, not a slightly different network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as read_tensors
+from safetensors.numpy import save as write_tensors
+
+from glassbox.engine.layer import Array
+
+KEY = "glassbox"  # of the metadata
+VERSION = 1  # of what stands there; a file of a later one is refused
+# What PyTorch counts and nothing here reads.
+UNREAD = re.compile(r"(^|\.)num_batches_tracked$")
+TYPES = ("F64", "F32", "F16")
+
+
+@dataclass
+class Contents:
+    """What a file holds: arrays by name, and records (JSON objects) by name."""
+
+    arrays: dict[str, Array]
+    records: dict[str, Any]
+
+
+def read(path: Any) -> Contents:
+    """The contents of the file at `path`; see `decode`."""
+    return decode(Path(path).read_bytes(), str(path))
+
+
+def encode(contents: Contents) -> bytes:
+    """The bytes of a safetensors file; equal contents give equal bytes."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in contents.arrays.items()}
+    record = {
+        "version": VERSION, "sha256": _digest(arrays, contents.records), **contents.records,
+    }  # fmt: skip
+    # One entry, for the library writes several in an order that differs from run to run.
+    return bytes(write_tensors(arrays, {KEY: json.dumps(record)}))
+
+
+def decode(data: bytes, where: str) -> Contents:
+    """What `encode` wrote, or the arrays alone of a file that others wrote.
+
+    Raises ValueError, naming `where`, for anything that is no whole safetensors file of float
+    arrays, for a hash that does not fit, and for a version that is not known yet.
+    """
+    arrays, metadata = _read(data, where)
+    if KEY not in metadata:
+        return Contents(arrays, {})
+    try:
+        records = json.loads(metadata[KEY])
+        version, digest = records.pop("version"), records.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{where}: its settings are no JSON record ({error!r})") from error
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(
+            f"{where}: written in version {version!r} of the format, this program reads up to "
+            f"{VERSION}; use a newer one"
+        )
+    if digest != _digest(arrays, records):
+        raise ValueError(f"{where}: damaged (its hash does not fit); fetch or save it again")
+    return Contents(arrays, records)
+
+
+def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and the metadata, once the safetensors library has found the file whole."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        if len(data) < 8 or size > len(data) - 8:
+            raise ValueError(f"its header promises {size:,} bytes, it has {len(data):,}")
+        header = json.loads(data[8 : 8 + size])
+        metadata = header.pop("__metadata__", None) or {}
+        for name, entry in header.items():
+            if not UNREAD.search(name) and entry["dtype"] not in TYPES:
+                raise ValueError(f"{name} is of type {entry['dtype']}, expected one of {TYPES}")
+        # In an order of our own: the library's differs from run to run, and messages with it.
+        arrays = {n: a for n, a in sorted(read_tensors(data).items()) if not UNREAD.search(n)}
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise ValueError(f"{where}: no whole safetensors file ({e})") from e
+    return arrays, metadata
+
+
+def _digest(arrays: Mapping[str, Array], records: Mapping[str, Any]) -> str:
+    """A hash over every setting, and every array's name, type, shape and numbers."""
+    digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""Kernels: stateless functions of arrays and numbers; a dialect is one module of the same names.
+
+The dialect is chosen here and nowhere else; a layer calls the module that it was built with.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from glassbox.errors import unknown_name
+
+# name -> module; loaded when it is chosen, since Numba takes half a second to import
+DIALECTS = {"compiled": "glassbox.kernels.compiled", "numpy": "glassbox.kernels.pure_numpy"}
+DEFAULT = "compiled" if find_spec("numba") else "numpy"
+
+
+@cache
+def choose(name: str | None = None) -> ModuleType:
+    """The kernel module called `name`; None means the default: compiled where Numba is installed.
+
+    Raises ValueError for another name, and ModuleNotFoundError for "compiled" without Numba.
+
+    >>> choose("numpy").__name__
+    'glassbox.kernels.pure_numpy'
+    """
+    name = DEFAULT if name is None else name
+    if name not in DIALECTS:
+        raise unknown_name("kernels", name, DIALECTS)
+    if name == "compiled" and not find_spec("numba"):
+        raise ModuleNotFoundError(
+            'kernels "compiled" needs Numba, which is not installed; pip install numba, or use '
+            'kernels="numpy"'
+        )
+    return import_module(DIALECTS[name])

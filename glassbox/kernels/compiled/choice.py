@@ -1,0 +1,59 @@
+"""Which algorithm computes a convolution: decided here, from shapes alone.
+
+direct     for few channels or filters, and for every kernel, stride and dilation
+winograd   for 3 x 3 kernels that move by one pixel, with many channels and filters, and samples
+           enough to fill a vector
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glassbox.kernels.compiled import convolution, winograd
+from glassbox.kernels.compiled.convolution import mirrored_window, turned, vector_lanes
+from glassbox.kernels.shapes import Shape, Window
+
+Array = np.ndarray
+
+MANY = 16  # channels and filters from which Winograd's detour into another basis pays
+
+
+def algorithm(window: Window, channels: int, filters: int) -> str:
+    """The name of the algorithm that a layer's batches are computed with, for summaries.
+
+    >>> algorithm(Window((3, 3), (1, 1), (1, 1), (0, 0, 0, 0), (24, 24)), 32, 64)
+    'winograd'
+    """
+    plain = window.kernel == (3, 3) and window.stride == window.dilation == (1, 1)
+    return "winograd" if plain and min(channels, filters) >= MANY else "direct"
+
+
+def _by_winograd(window: Window, channels: int, filters: int, x: Array) -> bool:
+    fills = x.shape[-1] >= vector_lanes(x.dtype)
+    return fills and algorithm(window, channels, filters) == "winograd"
+
+
+def conv2d(
+    x: Array, weights: Array, bias: Array | None, window: Window, slope: float = 1.0
+) -> Array:
+    """y[o, i, j] = leaky(sum over c, a, b of w[o, c, a, b] x[c, i s + a d, j s + b d] + bias[o]).
+
+    leaky(z) = z where z > 0, else slope z: 1 for none, 0 for ReLU.
+    """
+    way = winograd if _by_winograd(window, len(x), len(weights), x) else convolution
+    return way.conv2d(x, weights, bias, window, slope)
+
+
+def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
+    """dx: again a convolution, of dy with every kernel turned by 180 degrees."""
+    if _by_winograd(window, shape[0], len(dy), dy):
+        mirrored = mirrored_window(window, (shape[1], shape[2]))
+        return winograd.conv2d(dy, turned(weights), None, mirrored, 1.0)
+    return convolution.conv2d_input_gradient(dy, weights, window, shape)
+
+
+def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+    """dw[o, c, a, b] = sum over all outputs of dy[o, i, j] x[c, i s + a d, j s + b d]."""
+    chosen = _by_winograd(window, len(x), len(dy), x)
+    way = winograd if chosen and winograd.whole_blocks(len(x), len(dy), x.dtype) else convolution
+    return way.conv2d_weight_gradient(x, dy, window)

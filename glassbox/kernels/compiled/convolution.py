@@ -1,0 +1,328 @@
+"""Convolution as one product over the pixels where they lie: nothing is unfolded.
+
+For one place in the output and one tap (a channel, a row and a column of the kernel), the pixels
+that all samples need are neighbours in memory, and so are those of the next place to the right.
+So the product of im2col, filters x taps times taps x places, can read its second factor straight
+from the padded image: tap k of a run of outputs begins at taps[k] + the run's own start.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from glassbox.kernels.compiled.build import compiled
+from glassbox.kernels.compiled.vectors import (
+    VECTOR_BYTES,
+    add_sums,
+    inner,
+    kept,
+    lanes,
+    leaky,
+    loaded,
+    outer,
+    started,
+    store,
+)
+from glassbox.kernels.recorder import call
+from glassbox.kernels.shapes import Shape, Window
+
+Array = np.ndarray
+
+# 4 x 4 vectors of sums: for each tap 4 loads of pixels and 4 of weights serve 16 multiply-adds.
+ROWS = COLUMNS = 4
+CHUNK = 1024  # outputs whose pixels stay in the innermost cache while all taps meet them
+
+# Outputs that are neighbours both where they are read and where they are written:
+# (count, per_row, length, row_step, column_step).  Run r has `length` outputs; it starts at
+# (r // per_row) row_step + (r % per_row) column_step in x and at r length in y.
+Runs = tuple[int, int, int, int, int]
+
+
+class Plan(NamedTuple):
+    """Where a convolution reads: taps[k], the offset of each tap, and the runs of outputs."""
+
+    taps: Array
+    runs: Runs
+
+
+@lru_cache(maxsize=4096)
+def plan(window: Window, channels: int, height: int, width: int, samples: int) -> Plan:
+    """The plan of a window over padded images of (channels, height, width)."""
+    (kh, kw), (sh, sw), (dh, dw), (oh, ow) = (
+        window.kernel, window.stride, window.dilation, window.output,
+    )  # fmt: skip
+    row = width * samples
+    c, i, j = np.ix_(np.arange(channels), np.arange(kh), np.arange(kw))
+    taps = (c * height * row + i * dh * row + j * dw * samples).reshape(-1)
+    if sw == 1:
+        return Plan(taps, (oh, 1, ow * samples, sh * row, 0))
+    return Plan(taps, (oh * ow, ow, samples, sh * row, sw * samples))
+
+
+# --- forward ---------------------------------------------------------------------------------
+
+
+@compiled
+def slide(w, bias, slope, x, taps, runs, y, filters):
+    """y[o, run] = leaky(bias[o] + sum over k of w[o, k] x[taps[k] + run]).
+
+    w and bias must have at least `ROWS` rows, however few the filters.
+    """
+    width = lanes(x)
+    count, per_row, length, row_step, column_step = runs
+    vectors = (length + width - 1) // width  # of one run; the last one may be part full
+    full = length // width
+    places, depth = count * length, len(taps)
+    for v in range(0, count * vectors, 4):
+        run, part = v // vectors, v % vectors
+        if part + 4 <= full:
+            at = part * width
+            source = (run // per_row) * row_step + (run % per_row) * column_step
+            for first in range(0, filters, 4):
+                o = max(0, min(first, filters - 4))
+                block = started(bias, o, 4, 4)
+                for k in range(len(taps)):
+                    block = outer(block, w, o * depth + k, depth, x, taps[k] + source + at, None)
+                store(
+                    leaky(block, slope), y, o * places + run * length + at, places,
+                    filters, None,
+                )  # fmt: skip
+        else:
+            x0, y0, n0 = _place(v, vectors, width, runs)
+            x1, y1, n1 = _place(v + 1, vectors, width, runs)
+            x2, y2, n2 = _place(v + 2, vectors, width, runs)
+            x3, y3, n3 = _place(v + 3, vectors, width, runs)
+            counts = (n0, n1, n2, n3)
+            for first in range(0, filters, 4):
+                o = max(0, min(first, filters - 4))
+                block = started(bias, o, 4, 4)
+                for k in range(len(taps)):
+                    t = taps[k]
+                    block = outer(
+                        block, w, o * depth + k, depth, x,
+                        (t + x0, t + x1, t + x2, t + x3), counts,
+                    )  # fmt: skip
+                up = o * places
+                store(
+                    leaky(block, slope), y, (up + y0, up + y1, up + y2, up + y3), places,
+                    filters, counts,
+                )  # fmt: skip
+
+
+@compiled
+def _place(v, vectors, width, runs):
+    """Where vector v of all runs is read and written, and how many of its lanes are there."""
+    count, per_row, length, row_step, column_step = runs
+    run, at = v // vectors, (v % vectors) * width
+    if run >= count:
+        return 0, 0, 0
+    source = (run // per_row) * row_step + (run % per_row) * column_step
+    return source + at, run * length + at, min(width, length - at)
+
+
+def conv2d(
+    x: Array, weights: Array, bias: Array | None, window: Window, slope: float = 1.0
+) -> Array:
+    """y[o, i, j] = leaky(sum over c, a, b of w[o, c, a, b] x[c, i s + a d, j s + b d] + bias[o]).
+
+    leaky(z) = z where z > 0, else slope z: 1 for none, 0 for ReLU.
+    """
+    filters, channels, samples = len(weights), x.shape[0], x.shape[3]
+    padded = pad(x, window.padding)
+    taps, runs = plan(window, channels, padded.shape[1], padded.shape[2], samples)
+    y = np.empty((filters, *window.output, samples), x.dtype)
+    w, b = filter_bank(weights, bias)
+    call(
+        slide, w, b, x.dtype.type(slope), padded.reshape(-1), taps, runs,
+        y.reshape(-1), filters,
+    )  # fmt: skip
+    return y
+
+
+def filter_bank(weights: Array, bias: Array | None) -> tuple[Array, Array]:
+    """Flat weights and biases, with rows of zeros where there are fewer than a block's."""
+    filters = len(weights)
+    row = flat(weights)
+    if bias is None:
+        bias = zeros(max(filters, ROWS), weights.dtype)
+    if filters < ROWS:
+        more, extra = np.zeros(ROWS * (row.size // filters), row.dtype), np.zeros(ROWS, row.dtype)
+        call(np.copyto, more[: row.size], row)
+        call(np.copyto, extra[:filters], bias[:filters])
+        return more, extra
+    return row, bias
+
+
+@lru_cache
+def zeros(count: int, dtype: np.dtype) -> Array:
+    return np.zeros(count, dtype)
+
+
+# --- gradient of the input -------------------------------------------------------------------
+
+
+def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
+    """dx: again a convolution, of dy with every kernel turned by 180 degrees.
+
+    Where windows move by more than a pixel, zeros are put between the numbers of dy.
+    """
+    mirrored = mirrored_window(window, (shape[1], shape[2]))
+    spread = spread_out(dy, window, mirrored.padding)
+    bank = contiguous(turned(weights))
+    return conv2d(spread, bank, None, mirrored._replace(padding=(0, 0, 0, 0)))
+
+
+def turned(weights: Array) -> Array:
+    """Every kernel turned by 180 degrees, channels and filters in each other's place: a view."""
+    return weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+
+
+@lru_cache(maxsize=4096)
+def mirrored_window(window: Window, size: tuple[int, int]) -> Window:
+    """The window that takes dy, spread out to a step of one pixel, back to dx.
+
+    Its padding may be negative: rows or columns of dy that only ever met padding.
+    """
+    borders = []
+    for axis in (0, 1):
+        span = window.dilation[axis] * (window.kernel[axis] - 1)
+        before = span - window.padding[2 * axis]
+        length = (window.output[axis] - 1) * window.stride[axis] + 1
+        borders += [before, size[axis] + span - length - before]
+    top, bottom, left, right = borders
+    return Window(window.kernel, (1, 1), window.dilation, (top, bottom, left, right), size)
+
+
+def spread_out(dy: Array, window: Window, border: tuple[int, int, int, int]) -> Array:
+    """dy with stride - 1 zeros between its numbers and a border of zeros (or less than none)."""
+    if window.stride == (1, 1) and min(border) >= 0:
+        return pad(dy, border)
+    (sh, sw), (oh, ow) = window.stride, window.output
+    top, bottom, left, right = border
+    height, width = (oh - 1) * sh + 1, (ow - 1) * sw + 1
+    apart = np.zeros((dy.shape[0], height, width, dy.shape[3]), dy.dtype)
+    call(np.copyto, apart[:, ::sh, ::sw], dy)
+    inside = apart[:, max(-top, 0) : height + min(bottom, 0), max(-left, 0) : width + min(right, 0)]
+    return pad(inside, (max(top, 0), max(bottom, 0), max(left, 0), max(right, 0)))
+
+
+# --- gradient of the weights -----------------------------------------------------------------
+
+
+@compiled
+def correlate(dy, filters, x, taps, runs, dw, sums):
+    """dw[o, k] = sum over all runs of dy[o, run] x[taps[k] + run].
+
+    Whole vectors are added up, a chunk of runs at a time, in `sums`; their lanes come last.
+    """
+    width = lanes(x)
+    count, per_row, length, row_step, column_step = runs
+    places = count * length
+    last, size = len(taps) - 1, 16 * width
+    in_chunk = max(1, CHUNK // length)
+    sums[:] = 0
+    dw[:] = 0
+    for chunk in range(0, count, in_chunk):
+        block_at = 0
+        for o in range(0, filters, 4):
+            d0 = o * places
+            d1 = min(o + 1, filters - 1) * places
+            d2 = min(o + 2, filters - 1) * places
+            d3 = min(o + 3, filters - 1) * places
+            for k in range(0, len(taps), 4):
+                t0, t1 = taps[k], taps[min(k + 1, last)]
+                t2, t3 = taps[min(k + 2, last)], taps[min(k + 3, last)]
+                block = loaded(sums, block_at, 4 * width, 4, 4)
+                for run in range(chunk, min(chunk + in_chunk, count)):
+                    d = run * length
+                    s = (run // per_row) * row_step + (run % per_row) * column_step
+                    for _ in range(length // width):
+                        block = inner(
+                            block, dy, (d0 + d, d1 + d, d2 + d, d3 + d),
+                            x, (t0 + s, t1 + s, t2 + s, t3 + s), None,
+                        )  # fmt: skip
+                        d += width
+                        s += width
+                    if length % width:
+                        block = inner(
+                            block, dy, (d0 + d, d1 + d, d2 + d, d3 + d),
+                            x, (t0 + s, t1 + s, t2 + s, t3 + s), length % width,
+                        )  # fmt: skip
+                kept(block, sums, block_at, 4 * width)
+                block_at += size
+    block_at = 0
+    for o in range(0, filters, 4):
+        for k in range(0, len(taps), 4):
+            block = loaded(sums, block_at, 4 * width, 4, 4)
+            add_sums(block, dw, o * len(taps) + k, len(taps), filters - o, len(taps) - k)
+            block_at += size
+
+
+def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+    """dw[o, c, a, b] = sum over all outputs of dy[o, i, j] x[c, i s + a d, j s + b d]."""
+    filters, channels, samples = len(dy), x.shape[0], x.shape[3]
+    padded = pad(x, window.padding)
+    taps, runs = plan(window, channels, padded.shape[1], padded.shape[2], samples)
+    dw = np.empty((filters, channels, *window.kernel), x.dtype)
+    blocks = -(-filters // ROWS) * -(-len(taps) // COLUMNS)
+    sums = np.empty(blocks * ROWS * COLUMNS * vector_lanes(x.dtype), x.dtype)
+    call(correlate, flat(dy), filters, padded.reshape(-1), taps, runs, dw.reshape(-1), sums)
+    return dw
+
+
+# --- padding ---------------------------------------------------------------------------------
+
+
+@compiled
+def _put_inside(x, channels, height, row, padded, top, left, padded_height, padded_row, value):
+    """x into the middle of `padded`, `value` around it; rows are counted in numbers."""
+    for c in range(channels):
+        plane = c * padded_height * padded_row
+        padded[plane : plane + top * padded_row] = value
+        for i in range(height):
+            start = plane + (top + i) * padded_row
+            source = (c * height + i) * row
+            padded[start : start + left] = value
+            padded[start + left : start + left + row] = x[source : source + row]
+            padded[start + left + row : start + padded_row] = value
+        padded[plane + (top + height) * padded_row : plane + padded_height * padded_row] = value
+
+
+def pad(x: Array, padding: tuple[int, int, int, int], value: float = 0.0) -> Array:
+    """x with a border of `value`: (top, bottom, left, right) pixels; contiguous."""
+    if not any(padding):
+        return contiguous(x)
+    top, bottom, left, right = padding
+    channels, height, width, samples = x.shape
+    padded_height, padded_width = height + top + bottom, width + left + right
+    padded = np.empty((channels, padded_height, padded_width, samples), x.dtype)
+    call(
+        _put_inside, flat(x), channels, height, width * samples, padded.reshape(-1), top,
+        left * samples, padded_height, padded_width * samples, x.dtype.type(value),
+    )  # fmt: skip
+    return padded
+
+
+# --- small things ----------------------------------------------------------------------------
+
+
+def contiguous(array: Array) -> Array:
+    """The same numbers without gaps, in C order: the array itself where it is so already."""
+    if array.flags.c_contiguous:
+        return array
+    dense = np.empty(array.shape, array.dtype)
+    call(np.copyto, dense, array)
+    return dense
+
+
+def flat(array: Array) -> Array:
+    """All numbers of an array in a row, in C order."""
+    return contiguous(array).reshape(-1)
+
+
+def vector_lanes(dtype: np.dtype) -> int:
+    """Numbers of this type in one vector."""
+    return VECTOR_BYTES // dtype.itemsize

@@ -1,0 +1,196 @@
+"""Dense layers: products of matrices, eight rows by two vectors of columns at a time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from glassbox.kernels.compiled.build import compiled
+from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
+from glassbox.kernels.compiled.vectors import (
+    inner,
+    lanes,
+    leaky,
+    outer,
+    started,
+    store,
+    total,
+    turn_square,
+)
+from glassbox.kernels.recorder import call
+
+Array = np.ndarray
+
+ROWS = 8
+
+
+@compiled
+def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
+    """y[r, c] = leaky(bias[r] + sum over k < depth of w[r w_row + k w_step] x[k, c]).
+
+    At least `ROWS` rows; the last block begins early enough to be whole.
+    """
+    width = lanes(x)
+    for at in range(0, columns, 2 * width):
+        left = columns - at
+        for first in range(0, rows, 8):
+            r = min(first, rows - 8)
+            block = started(bias, r, 8, 2)
+            if left >= 2 * width:
+                for k in range(depth):
+                    block = outer(
+                        block, w, r * w_row + k * w_step, w_row, x, k * columns + at, None
+                    )
+                store(leaky(block, slope), y, r * columns + at, columns, 8, None)
+            else:
+                counts = (min(left, width), max(left - width, 0))
+                for k in range(depth):
+                    place = k * columns + at
+                    block = outer(
+                        block, w, r * w_row + k * w_step, w_row, x, (place, place + width), counts
+                    )
+                place = r * columns + at
+                store(leaky(block, slope), y, (place, place + width), columns, 8, counts)
+
+
+def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
+    """Too small for blocks; a single column above all: BLAS then runs along the rows of W."""
+    return rows < ROWS or columns < vector_lanes(dtype)
+
+
+def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> Array:
+    """Y = leaky(W X + b), one column per sample."""
+    (units, features), samples = weights.shape, x.shape[1]
+    y = np.empty((units, samples), x.dtype)
+    b = zeros(units, x.dtype) if bias is None else bias
+    kind = x.dtype.type
+    if _by_blas(units, samples, x.dtype):
+        call(np.matmul, weights, x, y)
+        call(_add_bias, y.reshape(-1), b, samples, kind(slope))
+        return y
+    call(
+        product, flat(weights), features, 1, b, kind(slope), flat(x), features, y.reshape(-1),
+        units, samples,
+    )  # fmt: skip
+    return y
+
+
+def dense_input_gradient(dy: Array, weights: Array) -> Array:
+    """dX = W^T dY."""
+    (units, features), samples = weights.shape, dy.shape[1]
+    dx = np.empty((features, samples), dy.dtype)
+    if _by_blas(features, samples, dy.dtype):
+        call(np.matmul, weights.T, dy, dx)
+        return dx
+    call(
+        product, flat(weights), 1, features, zeros(features, dy.dtype), dy.dtype.type(1), flat(dy),
+        units, dx.reshape(-1), features, samples,
+    )  # fmt: skip
+    return dx
+
+
+def dense_weight_gradient(x: Array, dy: Array) -> Array:
+    """dW = dY X^T."""
+    (features, samples), units = x.shape, len(dy)
+    dw = np.empty((units, features), x.dtype)
+    if samples == 1:
+        call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
+        return dw
+    if _by_blas(units, features, x.dtype):
+        call(np.matmul, dy, x.T, dw)
+        return dw
+    turned = np.empty((samples, features), x.dtype)
+    call(transpose, flat(x), features, samples, turned.reshape(-1))
+    call(
+        product, flat(dy), samples, 1, zeros(units, x.dtype), x.dtype.type(1), turned.reshape(-1),
+        samples, dw.reshape(-1), units, features,
+    )  # fmt: skip
+    return dw
+
+
+@compiled
+def _add_bias(y, bias, samples, slope):
+    """y = leaky(y + bias), in place."""
+    for k in range(len(y)):
+        z = y[k] + bias[k // samples]
+        y[k] = z if z > 0 else slope * z
+
+
+@compiled
+def _outer_product(dy, x, dw):
+    """dw[u, k] = dy[u] x[k]."""
+    for u in range(len(dy)):
+        factor, row = dy[u], dw[u * len(x) : (u + 1) * len(x)]
+        for k in range(len(x)):
+            row[k] = factor * x[k]
+
+
+@compiled
+def transpose(x, rows, columns, turned):
+    """turned[j, i] = x[i, j], square by square; what is left at the edges one by one."""
+    side = lanes(x)
+    whole_rows, whole_columns = rows - rows % side, columns - columns % side
+    for i in range(0, whole_rows, side):
+        for j in range(0, whole_columns, side):
+            turn_square(x, i * columns + j, columns, turned, j * rows + i, rows)
+    for i in range(rows):
+        for j in range(whole_columns if i < whole_rows else 0, columns):
+            turned[j * rows + i] = x[i * columns + j]
+
+
+@compiled
+def _row_sums(rows, count, length, one, sums):
+    """sums[r] = the sum of row r: four vectors of partial sums, then the rest."""
+    width = lanes(rows)
+    for r in range(count):
+        at, end = r * length, (r + 1) * length
+        block = started(one, 1, 1, 4)  # zeros
+        while at + 4 * width <= end:
+            block = outer(block, one, 0, 0, rows, at, None)
+            at += 4 * width
+        left = end - at
+        counts = (
+            min(left, width), min(max(left - width, 0), width),
+            min(max(left - 2 * width, 0), width), max(left - 3 * width, 0),
+        )  # fmt: skip
+        places = (at, at + width, at + 2 * width, at + 3 * width)
+        block = outer(block, one, 0, 0, rows, places, counts)
+        sums[r] = total(block)
+
+
+def bias_gradient(dy: Array) -> Array:
+    """db[o] = sum of dy[o] over all places and samples."""
+    sums = np.empty(len(dy), dy.dtype)
+    if dy.size == len(dy):
+        call(np.copyto, sums, dy.reshape(-1))
+        return sums
+    call(_row_sums, flat(dy), len(dy), dy.size // len(dy), _one_and_zero(dy.dtype), sums)
+    return sums
+
+
+@compiled
+def _row_products(a, b, count, length, zero, sums):
+    """sums[r] = the product of row r of a with row r of b."""
+    width = lanes(a)
+    for r in range(count):
+        at, end = r * length, (r + 1) * length
+        block = started(zero, 0, 1, 1)
+        while at + width <= end:
+            block = inner(block, a, (at,), b, (at,), None)
+            at += width
+        if at < end:
+            block = inner(block, a, (at,), b, (at,), end - at)
+        sums[r] = total(block)
+
+
+def row_products(a: Array, b: Array) -> Array:
+    """s[c] = sum over k of a[c, k] b[c, k]."""
+    sums = np.empty(len(a), a.dtype)
+    call(_row_products, flat(a), flat(b), len(a), a.size // len(a), zeros(1, a.dtype), sums)
+    return sums
+
+
+@lru_cache
+def _one_and_zero(dtype: np.dtype) -> Array:
+    return np.array([1, 0], dtype)

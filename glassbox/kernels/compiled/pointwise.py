@@ -1,0 +1,272 @@
+"""Functions of each number alone, and the optimizers' updates in one pass each.
+
+Exponentials are NumPy's: they run on whole vectors; compiled, they would go number by number.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from glassbox.kernels.compiled.build import compiled
+from glassbox.kernels.compiled.convolution import flat
+from glassbox.kernels.recorder import call
+
+Array = np.ndarray
+
+
+@compiled
+def _leaky_relu(z, slope):
+    for k in range(len(z)):
+        z[k] = z[k] if z[k] > 0 else slope * z[k]
+
+
+def leaky_relu_(z: Array, slope: float) -> Array:
+    """y = z where z > 0, else slope z; slope 0 is ReLU.  In place."""
+    call(_leaky_relu, z.reshape(-1), z.dtype.type(slope))
+    return z
+
+
+@compiled
+def _leaky_relu_gradient(dy, y, slope, dz):
+    for k in range(len(y)):
+        dz[k] = dy[k] if y[k] > 0 else slope * dy[k]
+
+
+def leaky_relu_gradient(dy: Array, y: Array, slope: float) -> Array:
+    """dz = dy where y > 0, else slope dy (y has the sign of z)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_leaky_relu_gradient, flat(dy), flat(y), y.dtype.type(slope), dz.reshape(-1))
+    return dz
+
+
+def sigmoid_(z: Array) -> Array:
+    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place."""
+    half = z.dtype.type(0.5)
+    call(np.multiply, z, half, z)
+    call(np.tanh, z, z)
+    call(np.multiply, z, half, z)
+    call(np.add, z, half, z)
+    return z
+
+
+@compiled
+def _sigmoid_gradient(dy, y, dz):
+    for k in range(len(y)):
+        dz[k] = (1 - y[k]) * y[k] * dy[k]
+
+
+def sigmoid_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy y (1 - y)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_sigmoid_gradient, flat(dy), flat(y), dz.reshape(-1))
+    return dz
+
+
+def tanh_(z: Array) -> Array:
+    """y = tanh z.  In place."""
+    call(np.tanh, z, z)
+    return z
+
+
+@compiled
+def _tanh_gradient(dy, y, dz):
+    for k in range(len(y)):
+        dz[k] = (1 - y[k] * y[k]) * dy[k]
+
+
+def tanh_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy (1 - y^2)."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_tanh_gradient, flat(dy), flat(y), dz.reshape(-1))
+    return dz
+
+
+def softmax_(z: Array) -> Array:
+    """y = exp(z - max z) / sum, over the first axis.  In place; logits of 1,000 are fine."""
+    each = np.empty(z.shape[1:], z.dtype)
+    call(np.maximum.reduce, z, 0, None, each)
+    call(np.subtract, z, each, z)
+    call(np.exp, z, z)
+    call(np.add.reduce, z, 0, None, each)
+    call(np.divide, z, each, z)
+    return z
+
+
+def softmax_gradient(dy: Array, y: Array) -> Array:
+    """dz = y (dy - sum of y dy)."""
+    dz, each = np.empty(y.shape, y.dtype), np.empty(y.shape[1:], y.dtype)
+    call(np.multiply, y, dy, dz)
+    call(np.add.reduce, dz, 0, None, each)
+    call(np.subtract, dy, each, dz)
+    call(np.multiply, y, dz, dz)
+    return dz
+
+
+def copy(x: Array) -> Array:
+    """The same numbers in memory of their own, for kernels that work in place."""
+    y = np.empty(x.shape, x.dtype)
+    call(np.copyto, y, x)
+    return y
+
+
+@compiled
+def _drop(x, bits, dropped, scale, y):
+    for k in range(len(x)):
+        y[k] = scale * x[k] if bits[k] >= dropped else 0 * x[k]
+
+
+def drop(x: Array, bits: Array, dropped: int) -> Array:
+    """y = x / (1 - p) where bits >= dropped, else 0; p = dropped / 65,536."""
+    y = np.empty(x.shape, x.dtype)
+    scale = x.dtype.type(2**16 / (2**16 - dropped))
+    call(_drop, flat(x), bits.reshape(-1), np.uint16(dropped), scale, y.reshape(-1))
+    return y
+
+
+# --- normalisation: rows (channels, everything else) -------------------------------------------
+
+
+@compiled
+def _normalise(rows, inverse, scale, shift, y):
+    length = len(rows) // len(inverse)
+    for c in range(len(inverse)):
+        i, s, t = inverse[c], scale[c], shift[c]
+        xhat, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+        for k in range(length):
+            h = xhat[k] * i
+            xhat[k] = h
+            out[k] = h * s + t
+
+
+def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
+    """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
+    y = np.empty(rows.shape, rows.dtype)
+    call(_normalise, rows.reshape(-1), inverse, scale, shift, y.reshape(-1))
+    return y
+
+
+@compiled
+def _normalise_gradient(dy, xhat, mean, product, factor, dx):
+    length = len(dy) // len(mean)
+    for c in range(len(mean)):
+        m, p, f = mean[c], product[c], factor[c]
+        given, h = dy[c * length : (c + 1) * length], xhat[c * length : (c + 1) * length]
+        out = dx[c * length : (c + 1) * length]
+        for k in range(length):
+            out[k] = (given[k] - m - h[k] * p) * f
+
+
+def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
+    """dx = factor (dy - mean - xhat product), channel by channel."""
+    dx = np.empty(dy.shape, dy.dtype)
+    call(_normalise_gradient, flat(dy), flat(xhat), mean, product, factor, dx.reshape(-1))
+    return dx
+
+
+# --- optimizer updates: in place on flat vectors -----------------------------------------------
+
+
+@compiled
+def _descend(w, g, lr):
+    for k in range(len(w)):
+        w[k] -= lr * g[k]
+
+
+@compiled
+def _sgd(w, g, v, lr, momentum, nesterov):
+    for k in range(len(w)):
+        v[k] = momentum * v[k] + g[k]
+        w[k] -= lr * (g[k] + momentum * v[k] if nesterov else v[k])
+
+
+def sgd_(w: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool) -> None:
+    """v = momentum v + g; w -= lr v (with Nesterov: w -= lr (g + momentum v))."""
+    kind = w.dtype.type
+    if v is None:
+        _descend(w, g, kind(lr))
+    else:
+        _sgd(w, g, v, kind(lr), kind(momentum), nesterov)
+
+
+@compiled
+def _adam(w, g, m, v, rate, beta1, beta2, rest1, rest2, epsilon, root_correction):
+    for k in range(len(w)):
+        m[k] = beta1 * m[k] + rest1 * g[k]
+        v[k] = beta2 * v[k] + rest2 * g[k] * g[k]
+        w[k] -= rate * (m[k] / (math.sqrt(v[k]) * root_correction + epsilon))
+
+
+def adam_(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    step: int,
+) -> None:
+    """m, v: running means of g and g^2; w -= lr (m / c1) / (sqrt(v / c2) + epsilon).
+
+    c1 = 1 - beta1^step and c2 = 1 - beta2^step undo the start from zero; step counts from 1.
+    """
+    kind = w.dtype.type
+    beta1, beta2 = betas
+    _adam(
+        w, g, m, v, kind(lr / (1 - beta1**step)), kind(beta1), kind(beta2), kind(1 - beta1),
+        kind(1 - beta2), kind(epsilon), kind((1 - beta2**step) ** -0.5),
+    )  # fmt: skip
+
+
+@compiled
+def _rmsprop(w, g, s, lr, rho, rest, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        w[k] -= lr * (g[k] / (math.sqrt(s[k]) + epsilon))
+
+
+@compiled
+def _rmsprop_momentum(w, g, s, v, lr, rho, rest, momentum, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        v[k] = momentum * v[k] + g[k] / (math.sqrt(s[k]) + epsilon)
+        w[k] -= lr * v[k]
+
+
+def rmsprop_(
+    w: Array,
+    g: Array,
+    s: Array,
+    v: Array | None,
+    lr: float,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None:
+    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon), with momentum through v."""
+    kind = w.dtype.type
+    if v is None:
+        _rmsprop(w, g, s, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))
+    else:
+        _rmsprop_momentum(
+            w, g, s, v, kind(lr), kind(rho), kind(1 - rho), kind(momentum), kind(epsilon)
+        )
+
+
+@compiled
+def _adadelta(w, g, s, u, lr, rho, rest, epsilon):
+    for k in range(len(w)):
+        s[k] = rho * s[k] + rest * g[k] * g[k]
+        step = g[k] * math.sqrt((u[k] + epsilon) / (s[k] + epsilon))
+        u[k] = rho * u[k] + rest * step * step
+        w[k] -= lr * step
+
+
+def adadelta_(
+    w: Array, g: Array, s: Array, u: Array, lr: float, rho: float, epsilon: float
+) -> None:
+    """s, u: running means of g^2 and of the steps squared; step = g sqrt(u + e) / sqrt(s + e)."""
+    kind = w.dtype.type
+    _adadelta(w, g, s, u, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))

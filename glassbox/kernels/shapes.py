@@ -1,0 +1,174 @@
+"""Size arithmetic: it stands here once, and convolution, pooling, summary and tests share it.
+
+A shape never counts the samples: a volume is (channels, height, width), a row is (features,).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glassbox.errors import require_count
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """The geometry of a sliding window, every number resolved for one input size.
+
+    Fields: kernel (kh, kw), stride (sh, sw), dilation (dh, dw), padding (top, bottom, left, right)
+    and the output size (oh, ow) that follows from them.  Lengths are in pixels.
+    """
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    padding: tuple[int, int, int, int]
+    output: Pair
+
+    @property
+    def padded(self) -> bool:
+        """Whether any border is added."""
+        return any(self.padding)
+
+
+class Sharing(NamedTuple):
+    """How a dialect of kernels likes a mini-batch cut into shards.
+
+    cache_bytes: what a shard's largest array may take; smallest, largest: samples in a shard;
+    least_work: multiply-adds of a shard from which a second thread helps.
+    """
+
+    cache_bytes: int
+    smallest: int
+    largest: int
+    least_work: int
+
+
+def pair(what: str, value: Any, *, least: int = 1) -> Pair:
+    """One whole number for both directions, or (vertical, horizontal).
+
+    >>> pair("kernel_size", 3), pair("kernel_size", (3, 5))
+    ((3, 3), (3, 5))
+    """
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2:
+        raise ValueError(f"{what}: expected a number or a pair (height, width), got {value!r}")
+    for number in both:
+        require_count(what, number, least=least)
+    return int(both[0]), int(both[1])
+
+
+def extent(kernel: int, dilation: int) -> int:
+    """Pixels that a dilated kernel spans: d(k - 1) + 1.
+
+    >>> extent(3, 1), extent(3, 2)
+    (3, 5)
+    """
+    return dilation * (kernel - 1) + 1
+
+
+def output_length(
+    length: int, kernel: int, stride: int, dilation: int, before: int, after: int, ceil: bool
+) -> int:
+    """Windows that fit along one direction: floor((n + p - d(k - 1) - 1) / s) + 1.
+
+    With `ceil` a last, partial window counts too, if it starts inside the input or the padding
+    before it (PyTorch's rule: a window wholly in the padding after the input is dropped).
+
+    >>> output_length(28, 3, 1, 1, 0, 0, ceil=False), output_length(5, 2, 2, 1, 0, 0, ceil=True)
+    (26, 3)
+    """
+    room = length + before + after - extent(kernel, dilation)
+    if room < 0:
+        return 0
+    if not ceil:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= length + before else count
+
+
+def _paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> list[Pair]:
+    """(before, after) for height and width, whatever way `padding` was said."""
+    if padding == "valid":
+        return [(0, 0), (0, 0)]
+    if padding == "same":  # as many outputs as ceil(input / stride); an odd pixel goes after
+        total = [
+            max((math.ceil(n / s) - 1) * s + extent(k, d) - n, 0)
+            for n, k, s, d in zip(length, kernel, stride, dilation, strict=True)
+        ]
+        return [(t // 2, t - t // 2) for t in total]
+    if isinstance(padding, str):
+        raise ValueError(
+            "padding: expected 'same', 'valid', a number, a pair (height, width) or "
+            f"((top, bottom), (left, right)), got {padding!r}"
+        )
+    if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
+        if len(padding) != 2:
+            raise ValueError(f"padding: expected ((top, bottom), (left, right)), got {padding!r}")
+        return [pair("padding", side, least=0) for side in padding]
+    vertical, horizontal = pair("padding", padding, least=0)
+    return [(vertical, vertical), (horizontal, horizontal)]
+
+
+def resolve_window(
+    who: str,
+    input_shape: Shape,
+    kernel: Pair,
+    stride: Pair,
+    padding: Any,
+    dilation: Pair = (1, 1),
+    ceil: bool = False,
+) -> Window:
+    """The `Window` of a layer for one input size (channels, height, width).
+
+    Raises ValueError, in the name of `who`, where the kernel is larger than its padded input.
+
+    >>> resolve_window("MaxPool2D", (8, 28, 28), (2, 2), (2, 2), 0).output
+    (14, 14)
+    >>> resolve_window("Conv2D", (1, 5, 5), (2, 2), (1, 1), ((1, 0), (0, 2))).padding
+    (1, 0, 0, 2)
+    """
+    size = (input_shape[1], input_shape[2])
+    borders = _paddings(padding, size, kernel, stride, dilation)
+    counts = [
+        output_length(n, k, s, d, *border, ceil)
+        for n, k, s, d, border in zip(size, kernel, stride, dilation, borders, strict=True)
+    ]
+    if min(counts) < 1:
+        spans = tuple(extent(k, d) for k, d in zip(kernel, dilation, strict=True))
+        padded = tuple(n + sum(border) for n, border in zip(size, borders, strict=True))
+        raise ValueError(
+            f"{who}: the kernel spans {spans} pixels but its padded input has only {padded}; "
+            f"use a smaller kernel, more padding or fewer poolings before it (input {input_shape})"
+        )
+    # The border that the windows really touch: more than was asked for under `ceil`.
+    reach = [
+        max(after, (count - 1) * s + extent(k, d) - n - before)
+        for count, n, k, s, d, (before, after) in zip(
+            counts, size, kernel, stride, dilation, borders, strict=True
+        )
+    ]
+    padding_all = (borders[0][0], reach[0], borders[1][0], reach[1])
+    return Window(kernel, stride, dilation, padding_all, (counts[0], counts[1]))
+
+
+def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
+    """How many pixels each window of an average pool averages over: (oh, ow), integers.
+
+    `after` is the padding (below, to the right) that was asked for and counts as pixels, or None
+    where no padding counts.  What `ceil` adds behind it never counts.
+
+    >>> w = resolve_window("pool", (1, 3, 3), (2, 2), (2, 2), 0, ceil=True)
+    >>> window_counts((3, 3), w, None).tolist()
+    [[4, 2], [2, 1]]
+    """
+    along = []
+    for axis in (0, 1):
+        starts = np.arange(window.output[axis]) * window.stride[axis] - window.padding[2 * axis]
+        stops = np.minimum(starts + window.kernel[axis], size[axis] + (after[axis] if after else 0))
+        along.append(stops - (starts if after else np.maximum(starts, 0)))
+    return np.outer(*along)

@@ -1,0 +1,340 @@
+"""Pictures made of lines, bars and tables: how training went, and where the network errs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from glassbox.report.style import (
+    COLOUR,
+    ERRORS,
+    SIZE,
+    array_of,
+    class_labels,
+    colour_bar,
+    dress,
+    font,
+    new_figure,
+    write,
+)
+
+NUMBERED = 30  # classes up to which a confusion matrix has numbers; beyond they would be dust
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw loss and accuracy against epochs, training beside validation, the best epoch ringed.
+
+    history     one record per epoch with "epoch", "loss", "accuracy" (0 to 1) and, where there
+                was a validation, "validation_loss" and "validation_accuracy"; others are ignored
+
+    Losses that span more than a factor of 100 get a logarithmic axis.
+
+    >>> figure = curves([{"epoch": 1, "loss": 0.4, "accuracy": 0.9}])
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['Loss: lowest 0.4 in epoch 1', 'Accuracy: best 90.00 % in epoch 1']
+
+    Raises ValueError for an empty history.
+    """
+    if not history:
+        raise ValueError("curves: got an empty history, expected one record per epoch; train first")
+    figure = new_figure(10.5, 4.2)
+    lines: dict[str, Line2D] = {}
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        watched = None
+        for source, name in (("training", key), ("validation", f"validation_{key}")):
+            epochs, values = _series(history, name)
+            if len(epochs):
+                lines[source] = _line(axes, epochs, values, source)
+                watched = (source, epochs, values)  # validation, where there is one
+        title = f"No {key} recorded"
+        if watched:
+            _, losses = _series(
+                history, "validation_loss" if watched[0] == "validation" else "loss"
+            )
+            title = _draw_best(axes, key, *watched, losses)
+        dress(axes, title, "epoch", grid="y")
+        _scale(axes, key)
+        first, last = history[0]["epoch"], history[-1]["epoch"]
+        axes.set_xlim(first - 0.5, last + max(0.5, 0.02 * (last - first)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.legend(
+        lines.values(),
+        lines,
+        loc="outside upper right",
+        ncols=2,
+        frameon=False,
+        fontsize=SIZE["text"],
+        labelcolor=COLOUR["ink"],
+    )
+    return figure
+
+
+def running(steps: ArrayLike, losses: ArrayLike, accuracies: ArrayLike) -> Figure:
+    """Draw the running loss and accuracy within training against the images seen so far.
+
+    steps               (points,) number of images seen
+    losses, accuracies  (points,) running means; accuracies from 0 to 1
+
+    Raises ValueError where the three are not equally long.
+    """
+    figure = new_figure(10.5, 3.8)
+    running_panels(list(figure.subplots(1, 2)), steps, losses, accuracies)
+    return figure
+
+
+def running_panels(
+    panels: Sequence[Axes], steps: ArrayLike, losses: ArrayLike, accuracies: ArrayLike
+) -> None:
+    """Draw what `running` shows into two given axes: loss into the first, accuracy the second."""
+    seen, loss, accuracy = (np.asarray(v, np.float64) for v in (steps, losses, accuracies))
+    if not seen.ndim == 1 == loss.ndim == accuracy.ndim or not len(seen) == len(loss) == len(
+        accuracy
+    ):
+        raise ValueError(
+            f"running: got shapes {seen.shape}, {loss.shape} and {accuracy.shape}, expected one "
+            "number of images, one loss and one accuracy per point, (points,) each"
+        )
+    for axes, key, values in zip(panels, ("loss", "accuracy"), (loss, accuracy), strict=True):
+        _line(axes, seen, values, "training")
+        now = f": now {_number(key, values[-1])}" if len(seen) else ": nothing yet"
+        dress(axes, f"Running {key}{now}", "images seen", grid="y")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _scale(axes, key)
+
+
+def confusion(
+    matrix: ArrayLike, classes: Sequence[str], normalised: bool = False, axes: Axes | None = None
+) -> Axes:
+    """Draw a confusion matrix whose colour shows the errors; right answers stay pale blue.
+
+    matrix      (classes, classes) counts; rows are the truth, columns the prediction
+    normalised  write, and colour by, the share of each row in per cent instead of counts
+
+    Each row ends with its recall: the share of that class that was found.
+
+    >>> axes = confusion([[9, 1], [0, 10]], ["cat", "dog"])
+    >>> axes.get_title(loc="left")
+    '19 of 20 right (95.0 %)'
+
+    Raises ValueError where the matrix is not square or does not match `classes`.
+    """
+    counts = array_of(matrix, (2,), "confusion", "(classes, classes)")
+    n = len(classes)
+    if counts.shape != (n, n):
+        raise ValueError(
+            f"confusion: got a matrix of shape {counts.shape}, expected ({n}, {n}) for the {n} "
+            "classes; give one name per row"
+        )
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    shown = 100 * shares if normalised else counts
+    errors = np.where(np.eye(n, dtype=bool), 0, shown)
+    if axes is None:
+        side = (0.56 if n <= 12 else 0.46 if n <= NUMBERED else 0.2) * max(n, 5)
+        axes = new_figure(side + 2.9, side + 1.6).subplots()
+    scale = ScalarMappable(Normalize(0, max(errors.max(), 1)), matplotlib.colormaps[ERRORS])
+    axes.imshow(_error_colours(errors, scale), aspect="equal", interpolation="nearest")
+    if n <= NUMBERED:
+        _write_cells(axes, shown, errors, scale, normalised)
+    right, samples = int(np.trace(counts)), int(counts.sum())
+    share = 100 * right / max(samples, 1)
+    dress(axes, f"{right:,} of {samples:,} right ({share:.1f} %)", "predicted", "truth")
+    _name_both_axes(axes, class_labels(classes))
+    _write_recall(axes, np.diag(shares), totals[:, 0])
+    what = "errors, % of the row" if normalised else "wrong images"
+    colour_bar(
+        axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=MaxNLocator(5, integer=True)
+    )
+    return axes
+
+
+def class_scores(
+    scores: ArrayLike,
+    classes: Sequence[str],
+    truth: int | None = None,
+    axes: Axes | None = None,
+    limit: int = 20,
+) -> Axes:
+    """Draw one bar per class; the predicted and the true class are marked by colour and words.
+
+    scores      (classes,) what the network gives for one sample; the largest is its prediction
+    truth       the sample's label, where it is known
+    limit       of more classes than this only the highest scores are drawn, and the truth
+
+    >>> axes = class_scores([0.1, 0.7, 0.2], ["cat", "dog", "emu"], truth=2)
+    >>> axes.get_title(loc="left")
+    'Predicted dog, but it is emu'
+
+    Raises ValueError where scores, classes and truth do not fit together.
+    """
+    values = array_of(scores, (1,), "class_scores", "(classes,)").astype(np.float64)
+    if len(values) != len(classes) or (truth is not None and not 0 <= truth < len(classes)):
+        raise ValueError(
+            f"class_scores: got {len(values)} scores and truth {truth} for {len(classes)} classes, "
+            "expected one score per class and a truth among them"
+        )
+    heights = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    best = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+    keep = np.sort(np.argsort(-heights, kind="stable")[:limit])
+    if truth is not None and truth not in keep:
+        keep = np.append(keep, truth)
+    if axes is None:
+        axes = new_figure(6.4, 0.9 + 0.29 * max(len(keep), 4)).subplots()
+    names, rows = class_labels(classes), range(len(keep))
+    colours, words = zip(*(_role(int(i), best, truth) for i in keep), strict=True)
+    axes.barh(rows, heights[keep], color=[COLOUR[c] for c in colours], height=0.72, linewidth=0)
+    dress(axes, _verdict(names, best, truth), "score", grid="x")
+    axes.set_yticks(rows, [names[i] for i in keep])
+    axes.invert_yaxis()
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    low, high = min(heights.min(), 0.0), max(heights.max(), 0.0)
+    high = 1.0 if low >= 0 and high <= 1 else high
+    span = high - low
+    axes.set_xlim(low - (0.03 * span if low < 0 else 0), high + 0.68 * span)  # room for the words
+    axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
+    for row, i in enumerate(keep):
+        text = f"{values[i]:.2f}  {words[row]}"
+        style = font("small", colours[row] if words[row] else "soft")
+        weight = "bold" if words[row] else "normal"
+        write(axes, max(heights[i], 0.0) + 0.02 * span, row, text, fontweight=weight, **style)
+    if len(keep) < len(classes):
+        axes.set_xlabel(f"score, {len(keep)} of {len(classes)} classes", **font("text", "soft"))
+    return axes
+
+
+def _series(
+    history: Sequence[Mapping[str, Any]], key: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points = [(r["epoch"], r[key]) for r in history if r.get(key) is not None]
+    table = np.array(points, np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], source: str) -> Line2D:
+    marker = "o" if len(x) <= 30 else ""  # a single point has no line to show it
+    style: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-", "marker": marker, "markersize": 4}
+    return axes.plot(x, y, color=COLOUR[source], **style)[0]
+
+
+def _draw_best(
+    axes: Axes,
+    key: str,
+    source: str,
+    epochs: NDArray[np.float64],
+    values: NDArray[np.float64],
+    losses: NDArray[np.float64],
+) -> str:
+    """Ring the best value and say in words which it is; of equal ones that of the lowest loss."""
+    name = key.capitalize()
+    if not np.isfinite(values).any():
+        return f"{name}: not one finite value"
+    ranked = np.where(np.isfinite(values), values if key == "accuracy" else -values, -np.inf)
+    equal = np.flatnonzero(ranked == ranked.max())
+    at = equal[losses[equal].argmin() if len(losses) == len(values) else 0]
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.6, "markersize": 11}
+    axes.plot(epochs[at], values[at], "o", markeredgecolor=COLOUR[source], clip_on=False, **ring)
+    word = "lowest" if key == "loss" else "best"
+    where = " on validation" if source == "validation" else ""
+    return f"{name}: {word}{where} {_number(key, values[at])} in epoch {epochs[at]:.0f}"
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:.3g}" if key == "loss" else f"{100 * value:.2f} %"
+
+
+def _scale(axes: Axes, key: str) -> None:
+    """Choose the y axis: per cent, logarithmic, or from zero with room above the highest."""
+    drawn = np.concatenate([np.zeros(0), *(np.asarray(line.get_ydata()) for line in axes.lines)])
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
+    if key == "accuracy":
+        room = 0.06 * max(high - low, 0.05)
+        axes.set_ylim(low - room, high + room)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    elif low > 0 and high > 100 * low:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_ylabel("logarithmic", **font("small", "soft"))
+    else:
+        axes.set_ylim(min(0.0, low), high + 0.08 * ((high - min(0.0, low)) or 1.0))
+
+
+def _error_colours(errors: NDArray[Any], scale: ScalarMappable) -> NDArray[np.float64]:
+    colours = np.asarray(scale.to_rgba(errors))[..., :3]
+    colours[errors == 0] = 1.0
+    diagonal = np.eye(len(errors), dtype=bool)
+    colours[diagonal] = matplotlib.colors.to_rgb(COLOUR["diagonal"])
+    return colours
+
+
+def _write_cells(
+    axes: Axes, shown: NDArray[Any], errors: NDArray[Any], scale: ScalarMappable, normalised: bool
+) -> None:
+    n = len(shown)
+    longest = max(len(_cell(value, normalised)) for value in shown.flat)
+    size = SIZE["text"] if longest <= 4 and n <= 12 else SIZE["small"] - (n > 16) - (longest > 5)
+    # White ink where it has more contrast: where less than 22 % of the light comes back.
+    light = np.asarray(scale.to_rgba(errors))[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
+    dark = light < 0.22
+    for (row, column), value in np.ndenumerate(shown):
+        right = row == column
+        if not value:
+            colour = "soft" if right else "grid"
+        else:
+            colour = "paper" if dark[row, column] else "ink"
+        text, weight = _cell(value, normalised), "bold" if right else "normal"
+        style: dict[str, Any] = {"ha": "center", "fontsize": size, "fontweight": weight}
+        write(axes, column, row, text, color=COLOUR[colour], **style)
+
+
+def _cell(value: float, normalised: bool) -> str:
+    return f"{value:.1f}" if normalised and value else f"{value:.0f}"
+
+
+def _name_both_axes(axes: Axes, names: list[str]) -> None:
+    places = range(len(names))
+    turn = 0 if max(map(len, names)) <= 3 else 40 if len(names) <= 20 else 90
+    anchor: dict[str, Any] = {"ha": "right" if turn else "center"}
+    anchor["va"] = "center" if turn == 90 else "top"
+    axes.set_xticks(places, names, rotation=turn, rotation_mode="anchor", **anchor)
+    axes.set_yticks(places, names)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    edges = np.arange(1, len(names)) - 0.5
+    axes.hlines(edges, -0.5, len(names) - 0.5, color=COLOUR["grid"], linewidth=0.8)
+    axes.vlines(edges, -0.5, len(names) - 0.5, color=COLOUR["grid"], linewidth=0.8)
+
+
+def _write_recall(axes: Axes, recall: NDArray[np.float64], totals: NDArray[Any]) -> None:
+    edge = len(recall) - 0.35
+    options = font("small", "soft") | {"ha": "left"}
+    write(axes, edge, -0.75, "found", **options)
+    for row, (share, total) in enumerate(zip(recall, totals, strict=True)):
+        write(axes, edge, row, f"{100 * share:.1f} %" if total else "none", **options)
+
+
+def _role(index: int, best: int, truth: int | None) -> tuple[str, str]:
+    if index == best:
+        if truth is None:
+            return "truth", "predicted"
+        return ("right", "predicted, and true") if index == truth else ("wrong", "predicted")
+    return ("truth", "the truth") if index == truth else ("other", "")
+
+
+def _verdict(names: list[str], best: int, truth: int | None) -> str:
+    if truth is None:
+        return f"Predicted {names[best]}"
+    if best == truth:
+        return f"Predicted {names[best]}, which is right"
+    return f"Predicted {names[best]}, but it is {names[truth]}"

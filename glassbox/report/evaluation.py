@@ -1,0 +1,310 @@
+"""From a trained network's answers to a folder of numbers and pictures, and a page of all."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from glassbox.report.embedding import sample_places, tsne
+from glassbox.report.metrics import Metrics, evaluate_predictions
+from glassbox.report.report import Listing, Part, Picture, Table, facts, page, readable
+from glassbox.report.results import Results, as_json, encode
+from glassbox.report.scores import Calibration, Roc, calibration, roc
+from glassbox.report.style import array_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Hidden = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """All that is known of a run when it is over; everything behind the classes may be left out.
+
+    images          (samples, channels, height, width), of any range
+    truth           (samples,) integer labels
+    probabilities   (samples, classes), 0 to 1; the largest is the prediction
+    classes         the name of each label
+    title           the page's heading
+    part            which part of the data this is; the name of its numbers in metrics.json
+    hidden          activations of the last hidden layer, (samples, ...); or a function from
+                    places among the samples to the rows for them, called with at most 1,000
+    hidden_name     what that layer is called
+    loss            mean loss of these samples
+    history         one record per epoch, as `figures.curves` takes them
+    running         points within the epochs: dicts of images (seen so far), loss and accuracy
+    settings        whatever decided the run; may be nested
+    summary         the network as a text table
+    machine         what it ran on
+    seconds         what took how long, in seconds
+    begun           `time.perf_counter()` as it was at the start; then "total" is measured, too
+    numbers         more for metrics.json, beside `part` and "seconds"
+    figures         more pictures: file name -> (title, figure)
+    """
+
+    images: ArrayLike
+    truth: ArrayLike
+    probabilities: ArrayLike
+    classes: Sequence[str]
+    title: str = "A run"
+    part: str = "test"
+    hidden: Hidden | None = None
+    hidden_name: str = "last hidden layer"
+    loss: float | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    running: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    begun: float | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, "tuple[str, Figure]"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Every score of a run: what it called right, how well it ranked, whether it kept its word."""
+
+    metrics: Metrics
+    roc: Roc
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all numbers, and the chief ones once more as texts for people."""
+        return self.metrics.to_json() | {
+            "roc": self.roc.to_json(),
+            "calibration": self.calibration.to_json(),
+            "readable": self.readable(),
+        }
+
+    def readable(self) -> dict[str, str]:
+        """Give the chief scores as short texts."""
+        return {
+            "accuracy": f"{100 * self.metrics.accuracy:.2f} %",
+            "mean precision": f"{self.metrics.macro_precision:.3f}",
+            "mean recall": f"{self.metrics.macro_recall:.3f}",
+            "mean F-measure": f"{self.metrics.macro_f_measure:.3f}",
+            "mean area under the ROC curve": _area(self.roc.macro),
+            "expected calibration error": f"{100 * self.calibration.error:.2f} %",
+        }
+
+
+def score(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Scores:
+    """Compute every score of `metrics.py` and `scores.py` from labels and probabilities.
+
+    truth           (samples,) integer labels, 0 to len(classes) - 1
+    probabilities   (samples, classes), 0 to 1; the largest is the prediction
+    classes         the name of each label
+
+    >>> scores = score([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], ["cat", "dog"])
+    >>> scores.readable()["accuracy"], scores.readable()["mean area under the ROC curve"]
+    ('66.67 %', '1.0000')
+
+    Raises TypeError and ValueError as `scores.roc` and `scores.calibration` do.
+    """
+    curves = roc(truth, probabilities, classes)  # first, since it checks the shapes
+    predicted = np.asarray(probabilities).argmax(axis=1)
+    return Scores(
+        evaluate_predictions(truth, predicted, classes), curves, calibration(truth, probabilities)
+    )
+
+
+def write_evaluation(results: Results, run: Run) -> Scores:
+    """Write metrics.json, every picture and report.html of a run into its folder.
+
+    Everything is computed before the first file is written, so a mistake in the arguments leaves
+    the folder as it was. With 1,000 images the two t-SNE maps take most of the time, a few seconds.
+
+    >>> import tempfile
+    >>> truth, sure = [0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     results = Results.create(base, "demo")
+    ...     scores = write_evaluation(
+    ...         results, Run(np.zeros((3, 1, 4, 4)), truth, sure, ["cat", "dog"]))
+    ...     print(sorted(path.stem for path in results.path.glob("*.png")))
+    ['confused', 'confusion', 'confusion_shares', 'embedding', 'mistakes', 'reliability', 'roc']
+
+    Raises TypeError and ValueError for arrays that do not fit together, and OSError where the
+    folder cannot be written.
+    """
+    begun = time.perf_counter()
+    scores = score(run.truth, run.probabilities, run.classes)
+    pictures = _pictures(run, scores)
+    now = time.perf_counter()
+    seconds = dict(run.seconds) | {"evaluation": now - begun}
+    if run.begun is not None:
+        seconds["total"] = now - run.begun
+    own = {"loss": run.loss} if run.loss is not None else {}
+    numbers = {run.part: own | scores.to_json(), **run.numbers, "seconds": seconds}
+    text = page(run.title, _lead(run, scores), _sections(run, scores, pictures, seconds))
+    results.write_json("metrics", numbers)  # first: of all that is left, only this can raise
+    for picture in pictures.values():
+        results.write_bytes(f"{picture.name}.png", picture.png)
+    results.write_text("report.html", text)
+    return scores
+
+
+def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
+    """Every picture by its file name, in the order of the page."""
+    # Only who asks for pictures waits for matplotlib to load.
+    from glassbox.report import figures
+
+    images = array_of(run.images, (4,), "images", "(samples, channels, height, width)")
+    right, table = np.asarray(run.truth), np.asarray(run.probabilities)
+    if len(images) != len(right):
+        raise ValueError(
+            f"write_evaluation: got {len(images)} images and {len(right)} true labels, expected "
+            "as many of one as of the other; pass both for the same samples"
+        )
+    said, sure, classes = table.argmax(axis=1), table.max(axis=1), run.classes
+    matrix = scores.metrics.confusion
+    drawn: dict[str, tuple[str, str, Any]] = {
+        "confusion": (
+            "Confusion matrix: images", "Rows are the truth, columns the prediction.",
+            figures.confusion(matrix, classes)),
+        "confusion_shares": (
+            "Confusion matrix: shares", "Each row in per cent of the images of its class.",
+            figures.confusion(matrix, classes, normalised=True)),
+        "roc": (
+            "ROC curves", "How many of a class are found, against how many others are taken for "
+            "it, as the threshold on its score falls.", figures.roc(scores.roc)),
+        "reliability": (
+            "Reliability", "Whether the network is right as often as its confidence says.",
+            figures.reliability(scores.calibration)),
+        "confused": (
+            "The most confused pairs", "The examples it was surest of come first.",
+            figures.confused(images, right, said, sure, classes)),
+        "mistakes": (
+            "The worst mistakes", "The number is the image's place in this part of the data.",
+            figures.mistakes(images, right, said, sure, classes)),
+        "embedding": (
+            "What lies beside what", _MAP_NOTE, _embedding(run, images, right, said)),
+    }  # fmt: skip
+    if run.history:
+        drawn["curves"] = ("Loss and accuracy by epoch", "", figures.curves(run.history))
+    if run.running:
+        columns = ([p[key] for p in run.running] for key in ("images", "loss", "accuracy"))
+        drawn["running"] = ("Loss and accuracy, image by image", "", figures.running(*columns))
+    for name, (title, figure) in run.figures.items():
+        if name in drawn or Path(name).name != name:
+            raise ValueError(
+                f"write_evaluation: got a figure named {name!r}, expected a plain file name "
+                f"other than {', '.join(drawn)}; rename it"
+            )
+        drawn[name] = (title, "", figure)
+    return {
+        name: Picture(name, title, note, encode(figure))
+        for name, (title, note, figure) in drawn.items()
+    }
+
+
+_MAP_NOTE = (
+    "t-SNE lays images beside each other whose numbers are similar; the ringed ones are mistaken. "
+    "Clear heaps mean that the classes are told apart. Distances between heaps, and the axes, "
+    "mean nothing."
+)
+
+
+def _embedding(run: Run, images: NDArray[Any], right: NDArray[Any], said: NDArray[Any]) -> "Figure":
+    from glassbox.report.figures import embedding
+
+    places = sample_places(len(images))
+    panels = [("The images: t-SNE of the pixels", tsne(images[places]))]
+    if run.hidden is not None:
+        panels.append((f"{run.hidden_name}: t-SNE of the activations", tsne(_rows(run, places))))
+    return embedding(panels, right[places], said[places], run.classes)
+
+
+def _rows(run: Run, places: NDArray[np.int64]) -> NDArray[Any]:
+    """The hidden activations at some places, from an array of all or from a function."""
+    samples = len(np.asarray(run.truth))
+    if callable(run.hidden):
+        rows, expected = np.asarray(run.hidden(places)), len(places)
+    else:
+        rows, expected = np.asarray(run.hidden), samples
+    if rows.ndim < 2 or len(rows) != expected:
+        raise ValueError(
+            f"write_evaluation: got hidden activations of shape {rows.shape}, expected "
+            f"({expected}, ...), one row per image"
+        )
+    return rows if callable(run.hidden) else rows[places]
+
+
+def _lead(run: Run, scores: Scores) -> str:
+    matrix = scores.metrics.confusion
+    return (
+        f"{int(np.trace(matrix)):,} of {int(matrix.sum()):,} {run.part} images right: "
+        f"accuracy {100 * scores.metrics.accuracy:.2f} %."
+    )
+
+
+def _sections(
+    run: Run, scores: Scores, pictures: Mapping[str, Picture], seconds: Mapping[str, float]
+) -> dict[str, list[Part]]:
+    def some(*names: str) -> list[Part]:
+        return [pictures[name] for name in names if name in pictures]
+
+    chief = {**scores.readable(), **({} if run.loss is None else {"loss": f"{run.loss:.4g}"})}
+    spent = {name: f"{value:,.1f} s" for name, value in seconds.items()}
+    return {
+        "Results": [facts(chief), _by_class(scores)],
+        "Confusions": some("confusion", "confusion_shares", "confused", "mistakes"),
+        "Scores": some("roc", "reliability"),
+        "What it sees": some("embedding", *run.figures),
+        "Training": some("curves", "running") + ([_epochs(run.history)] if run.history else []),
+        "Network": [Listing(run.summary)] if run.summary else [],
+        "Settings": [facts(run.settings)] if run.settings else [],
+        "Time": [facts(spent)],
+        "Machine": [facts(run.machine)] if run.machine else [],
+    }
+
+
+def _by_class(scores: Scores) -> Table:
+    m = scores.metrics
+    heads = ("class", "precision", "recall", "F-measure", "ROC area", "images")
+    columns = (m.classes, m.precision, m.recall, m.f_measure, scores.roc.auc, m.support)
+    total = int(m.support.sum())
+    rows = [
+        *zip(*columns, strict=True),
+        ("mean", m.macro_precision, m.macro_recall, m.macro_f_measure, scores.roc.macro, total),
+        (
+            "weighted mean",
+            m.weighted_precision,
+            m.weighted_recall,
+            m.weighted_f_measure,
+            None,
+            total,
+        ),
+    ]
+    return Table(
+        heads,
+        [
+            (name, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", "-" if a is None else _area(a), f"{s:,}")
+            for name, p, r, f, a, s in rows
+        ],
+    )
+
+
+def _area(area: float) -> str:
+    return "undefined" if np.isnan(area) else f"{area:.4f}"
+
+
+def _epochs(history: Sequence[Mapping[str, Any]]) -> Table:
+    """The records as rows; accuracies in per cent."""
+    records = [as_json(record) for record in history]
+    keys = list(dict.fromkeys(key for record in records for key in record))
+
+    def cell(record: Mapping[str, Any], key: str) -> str:
+        value = record.get(key)
+        if key.endswith("accuracy") and isinstance(value, int | float):
+            return f"{100 * value:.2f} %"
+        return readable(value)
+
+    heads = [key.replace("_", " ") for key in keys]
+    return Table(heads, [[cell(record, key) for key in keys] for record in records])

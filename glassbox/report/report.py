@@ -1,0 +1,219 @@
+"""One page that holds a whole run: it opens from the disk, without a server, network or script."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from glassbox.report.results import as_json
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with a title, a file name without its ending, and a sentence on how to read it."""
+
+    name: str
+    title: str
+    note: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads and rows of texts; numbers are aligned at the right, and so are their heads."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Text whose blanks and line ends count."""
+
+    text: str
+
+
+Part = str | Picture | Table | Listing
+
+# Nothing may be fetched: should a link slip in, the browser refuses to follow it.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+STYLE = """
+:root { color-scheme: light }
+body { margin: 0 auto; padding: 1rem; max-width: 64rem; color: #1f2933; background: #fff;
+  font: 1rem/1.5 system-ui, sans-serif }
+h1 { font-size: 1.6rem; margin: 0.5rem 0 }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 0.6rem; padding-top: 0.6rem;
+  border-top: 1px solid #cbd2d9 }
+p { max-width: 42rem }
+nav a { color: #0072b2; margin-right: 0.9rem; white-space: nowrap }
+.wide { overflow-x: auto; margin: 0.8rem 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #e4e7eb; text-align: left;
+  vertical-align: top }
+th { color: #52606d; font-weight: 600 }
+.number { text-align: right }
+td.number { white-space: nowrap }
+td { overflow-wrap: break-word }
+pre { font: 0.85rem/1.4 ui-monospace, monospace; overflow-x: auto; padding: 0.7rem;
+  background: #f5f7fa }
+figure { margin: 1.6rem 0; break-inside: avoid }
+figcaption { max-width: 42rem; margin-bottom: 0.4rem }
+figcaption b { display: block }
+img { display: block; max-width: 100%; height: auto }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt }
+  nav { display: none }
+  h2 { break-after: avoid }
+  tr { break-inside: avoid }
+  .wide, pre { overflow: visible }
+  pre { white-space: pre-wrap; font-size: 7pt }
+  table { font-size: 8pt }
+  th, td { padding: 0.1rem 0.4rem }
+  img { max-height: 21cm }
+}
+"""
+
+
+def page(title: str, lead: str, sections: Mapping[str, Sequence[Part]]) -> str:
+    """Write an HTML page of headed sections, the pictures inside it.
+
+    title, lead    the heading, and a sentence below it
+    sections       heading -> texts (paragraphs), pictures, tables and listings; one without
+                   parts is left out
+
+    All texts are taken as texts: a class called "<b>" is shown so.
+
+    >>> print(page("Run & rest", "", {"Numbers": [Table(["a"], [["1"]])]}).count("&amp;"))
+    2
+    """
+    filled = {heading: parts for heading, parts in sections.items() if parts}
+    links = "".join(
+        f'<a href="#part{number}">{_text(heading)}</a> ' for number, heading in enumerate(filled)
+    )
+    body = "\n".join(
+        f'<section>\n<h2 id="part{number}">{_text(heading)}</h2>\n'
+        + "\n".join(_part(part) for part in parts)
+        + "\n</section>"
+        for number, (heading, parts) in enumerate(filled.items())
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{_text(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{_text(title)}</h1>
+<p>{_text(lead)}</p>
+<nav>{links}</nav>
+</header>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def facts(values: Mapping[str, Any]) -> Table:
+    """Make a table of names and values; a value within a value is named "outer: inner".
+
+    >>> facts({"options": {"epochs": 3, "preview": None}, "rate": 0.1 + 0.2}).rows
+    [('options: epochs', '3'), ('options: preview', '-'), ('rate', '0.3')]
+
+    Raises TypeError for values that `as_json` does not know.
+    """
+    return Table(("", ""), _flat(as_json(dict(values)), ""))
+
+
+def readable(value: Any) -> str:
+    """Write a value for people: numbers short, nothing as a dash, lists with commas.
+
+    >>> [readable(value) for value in (True, 1234567, 0.98765432, 1e-7, 22915.4, None, [1, 28])]
+    ['yes', '1,234,567', '0.9877', '1e-07', '22,915', '-', '1, 28']
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {readable(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(readable, value)) or "-"
+    return str(value)
+
+
+def _flat(values: Mapping[str, Any], outer: str) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{outer}{key}: ")
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            for number, inner in enumerate(value, 1):
+                rows.append((f"{outer}{key} {number}", readable(inner)))
+        else:
+            rows.append((outer + key, readable(value)))
+    return rows
+
+
+def _part(part: Part) -> str:
+    if isinstance(part, Picture):
+        return _picture(part)
+    if isinstance(part, Table):
+        return _table(part)
+    if isinstance(part, Listing):
+        return f"<pre>{_text(part.text)}</pre>"
+    return f"<p>{_text(part)}</p>"
+
+
+def _picture(picture: Picture) -> str:
+    data = b64encode(picture.png).decode("ascii")
+    note = f" {_text(picture.note)}" if picture.note else ""
+    return (
+        f'<figure id="{_text(picture.name)}">\n'
+        f"<figcaption><b>{_text(picture.title)}</b>{note}</figcaption>\n"
+        f'<img alt="{_text(picture.title)}" src="data:image/png;base64,{data}">\n</figure>'
+    )
+
+
+def _table(table: Table) -> str:
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.heads)
+    right = [
+        bool(head) and all(_is_number(text) for text in column)
+        for head, column in zip(table.heads, columns, strict=True)
+    ]
+
+    def line(tag: str, texts: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} class="number">{_text(text)}</{tag}>'
+            if aligned
+            else f"<{tag}>{_text(text)}</{tag}>"
+            for text, aligned in zip(texts, right, strict=True)
+        )
+
+    head = f"<thead><tr>{line('th', table.heads)}</tr></thead>\n" if any(table.heads) else ""
+    rows = "\n".join(f"<tr>{line('td', row)}</tr>" for row in table.rows)
+    return f'<div class="wide"><table>\n{head}<tbody>\n{rows}\n</tbody></table></div>'
+
+
+def _is_number(text: str) -> bool:
+    bare = text.replace(",", "").removesuffix("%").strip()
+    try:
+        float(bare)
+    except ValueError:
+        return text in ("-", "undefined")
+    return True
+
+
+def _text(text: Any) -> str:
+    return escape(str(text), quote=True)
