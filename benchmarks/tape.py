@@ -15,8 +15,9 @@ from itertools import cycle
 
 import numpy as np
 
-from benchmarks.machine import alternate, describe, machine_with, rate, ratios, spread, write_json
+from benchmarks.machine import alternate, describe, rate, ratios, spread, write_json
 from benchmarks.networks import NETWORKS, network, random_images
+from engine.machine import machine
 
 WAYS = {"layer by layer": False, "from the tape": True}
 
@@ -41,9 +42,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     options = parser.parse_args()
-    print(describe("numba"))
+    print(describe())
     print(f"{'microseconds a step':<20}{'layer by layer':>16}{'from the tape':>16}{'':4}ratio")
-    everything = {"machine": machine_with("numba")}
+    everything = {"machine": machine()}
     for name in options.networks:
         found = alternate(
             {way: microseconds(name, taped, options.seconds) for way, taped in WAYS.items()},

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.machine import in_words
 from examples.common import RESULTS, lines
 
 README = Path(__file__).parent.parent / "README.md"
@@ -87,12 +88,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     """The lines as a Markdown table, and on which machines they were measured."""
     rows = [HEADS, ("---",) * len(HEADS), *(row(line) for line in found)]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
-    machines = sorted({f"{m['processor']}, {m['cores']} cores" for m in _machines(found)})
-    return f"{text}\n\nMeasured on {'; '.join(machines)}.\n"
-
-
-def _machines(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line["machine"] for line in found]
+    return f"{text}\n\nMeasured on {in_words([line['machine'] for line in found])}.\n"
 
 
 def trust_table(figures: dict[str, dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ import json
 import mmap
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,16 @@ def test_rate_counts_what_a_step_handles():
 
 
 def test_the_machine_is_told_with_the_versions_of_packages():
-    assert machine.machine_with("numpy", "surely-not-installed")["surely-not-installed"] == "none"
-    assert f"numpy {np.__version__}" in machine.describe("numpy")
+    told = machine.describe("onnxruntime")
+    assert f"NumPy {np.__version__}" in told
+    assert f"ONNX Runtime {version('onnxruntime')}" in told
+    assert "ONNX Runtime" not in machine.describe()
+
+
+def test_a_benchmarks_json_goes_where_there_is_no_folder_yet(tmp_path):
+    machine.write_json(str(tmp_path / "results" / "it.json"), {"seconds": [1.5]})
+    assert json.loads((tmp_path / "results" / "it.json").read_text("utf-8")) == {"seconds": [1.5]}
+    machine.write_json(None, {"seconds": [1.5]})  # nothing was asked for
 
 
 def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
