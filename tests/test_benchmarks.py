@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks import machine, memory, roofline, scaling, tables
+from benchmarks import accuracy, machine, memory, roofline, scaling, tables
 from benchmarks.networks import NETWORKS, network, random_images
 from benchmarks.onnx_twin import INPUT, onnx_twin
 from benchmarks.recipe import recipe, weights
@@ -209,6 +209,16 @@ def test_memory_that_is_touched_is_counted():
     assert peak_megabytes() - before > 30
 
 
+def test_a_script_tells_its_own_peak_and_not_that_of_this_process(tmp_path):
+    (tmp_path / "large.py").write_text("import sys\nb'x' * int(sys.argv[1])\nprint('said')\n")
+    peaks = [accuracy.run_alone(tmp_path / "large.py", size)[1] for size in ("90000000", "1")]
+    assert peaks[0] - peaks[1] > 60
+    assert peaks[0] < 120
+    (tmp_path / "bad.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        accuracy.run_alone(tmp_path / "bad.py")
+
+
 def test_a_process_tells_the_memory_of_its_training():
     job = memory.jobs("A", steps=2, batch=8)["numpy"]
     found = memory.measure_in_child(job)
@@ -271,7 +281,8 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "machine memory networks onnx_twin recipe roofline scaling startup tables"
+    modules = "accuracy machine memory networks onnx_twin recipe roofline scaling startup "
+    modules += "tables tape"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
     program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run(
