@@ -2,7 +2,8 @@
 # make test   lint, type-check and run every test, offline
 # make trust  the long forms of the tests of trust; their figures go to results/trust.json
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
-# make table  write the README's table from results/
+# make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
+# make table  write the generated tables of README.md and docs/performance.md from results/
 # make clean  remove the environment and the caches; results stay
 
 # The first of these that is Python 3.11 or newer; name another with make PYTHON=...
@@ -13,7 +14,10 @@ BIN := .venv/bin
 # the tests that have a long form
 TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
-.PHONY: run test trust results table format clean
+# the benchmarks that tables are made from
+MEASURED := accuracy against_pytorch memory roofline scaling startup tape
+
+.PHONY: run test trust results measure table format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -29,10 +33,16 @@ trust: .venv/test.stamp
 
 results: .venv/run.stamp
 	$(BIN)/python -m examples $(ARGS)
-	$(BIN)/python -m examples.table
+	$(BIN)/python -m benchmarks.report
+
+measure: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	for name in $(MEASURED); do \
+		$(BIN)/python -m benchmarks.$$name --json results/benchmarks/$$name.json || exit 1; done
+	$(BIN)/python -m benchmarks.report
 
 table: .venv/run.stamp
-	$(BIN)/python -m examples.table
+	$(BIN)/python -m benchmarks.report
 
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .

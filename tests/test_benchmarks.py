@@ -281,7 +281,7 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "accuracy machine memory networks onnx_twin recipe roofline scaling startup "
+    modules = "accuracy machine memory networks onnx_twin recipe report roofline scaling startup "
     modules += "tables tape"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
     program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"
