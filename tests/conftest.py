@@ -1,14 +1,18 @@
 """What several test files share."""
 
 import json
+import runpy
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.kernels import DIALECTS, choose
 from engine.machine import machine
+from insight import evaluation
 from insight.results import write_atomically
 
 # Programs, not tests: two need PyTorch, which the tests do without.
@@ -74,6 +78,32 @@ def kernels(request):
 def dialect(request):
     """The name of each dialect in turn, to build networks with."""
     return request.param
+
+
+@pytest.fixture
+def main_here(tmp_path, monkeypatch, capsys):
+    """A function that runs `python main.py words...` in tmp_path, but in this process.
+
+    A process of its own, as `test_command_line.type_in` has, takes most of a second to start.
+    Pictures are made, but not drawn. Returned are returncode, stdout and stderr.
+    """
+    ours = Path(__file__).parent.parent / "main.py"
+
+    def run(*words, program=ours):
+        monkeypatch.setattr(sys, "argv", [str(program), *words])
+        try:
+            runpy.run_path(str(program), run_name="__main__")
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code or 0
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("GLASSBOX_DATA", raising=False)
+    monkeypatch.setattr(evaluation, "encode", lambda figure: b"a picture")
+    return run
 
 
 @pytest.fixture(scope="session")
