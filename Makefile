@@ -1,4 +1,5 @@
 # make run    train the network in main.py (arguments: make run ARGS="--epochs 3")
+# make check  lint, type-check and run all but the slow tests: less than a minute
 # make test   lint, type-check and run every test, offline
 # make trust  the long forms of the tests of trust; their figures go to results/trust.json
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
@@ -17,16 +18,22 @@ TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 # the benchmarks that tables are made from
 MEASURED := accuracy against_pytorch memory roofline scaling startup tape
 
-.PHONY: run test trust results measure table format clean
+# on all cores, but not on so many that the threads of the tests take them from each other
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.PHONY: run check test trust results measure table format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
 
+check: .venv/test.stamp
+	$(LINT)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" $(ARGS)
+
 test: .venv/test.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(LINT)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 
 trust: .venv/test.stamp
 	$(BIN)/python -m pytest -q --trust $(TRUSTED) $(ARGS)

@@ -48,6 +48,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.stash[FIGURES] = {}
     if config.getoption("--trust"):
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--trust adds up figures in one process: leave out -n")
         machine()  # the commit that it names is that of now, not of the end
 
 

@@ -54,6 +54,7 @@ def digits_run(tmp_path_factory):
     return done, run
 
 
+@pytest.mark.slow
 def test_a_run_prints_summary_epochs_and_test(digits_run):
     done, run = digits_run
     assert "conv1" in done.stdout
@@ -65,6 +66,7 @@ def test_a_run_prints_summary_epochs_and_test(digits_run):
     assert "\r" not in done.stdout + done.stderr  # no bar where output goes to a file
 
 
+@pytest.mark.slow
 def test_a_run_leaves_figures_and_numbers(digits_run):
     done, run = digits_run
     assert run.name.endswith("_digits")
@@ -90,6 +92,7 @@ def test_a_run_leaves_figures_and_numbers(digits_run):
     assert settings["machine"]["cores"] >= 1
 
 
+@pytest.mark.slow
 def test_a_run_leaves_pictures(digits_run):
     _, run = digits_run
     names = {path.name for path in run.glob("*.png")}
@@ -105,6 +108,7 @@ def test_a_run_leaves_pictures(digits_run):
         assert path.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_page_with_every_picture(digits_run):
     done, run = digits_run
     text = (run / "report.html").read_text(encoding="utf-8")
@@ -114,6 +118,7 @@ def test_a_run_leaves_a_page_with_every_picture(digits_run):
     assert "report.html" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_data_and_network_the_digits_serve_with_a_notice(tmp_path):
     done = type_in("--epochs", "1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -143,6 +148,7 @@ def test_the_sanity_check_ends_with_a_verdict_and_writes_nothing(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_losses_on_any_number_of_threads(digits_run, tmp_path):
     _, two = digits_run
     done = type_in(*DIGITS, "--threads", "1", folder=tmp_path)
@@ -211,6 +217,7 @@ def test_a_network_edited_wrongly_names_the_layer(tmp_path, main_here):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_set_of_ones_own(tmp_path):
     """A .npz of three classes: the last layer follows the data."""
     rng = np.random.default_rng(0)

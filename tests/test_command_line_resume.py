@@ -53,6 +53,7 @@ def done(tmp_path_factory):
     return only_run(folder)
 
 
+@pytest.mark.slow
 def test_the_model_a_run_leaves_predicts_by_itself(done):
     model = CNN.load(done / "model.safetensors")
     test = Digits().test
@@ -60,6 +61,7 @@ def test_the_model_a_run_leaves_predicts_by_itself(done):
     assert right == pytest.approx(read(done / "metrics.json")["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_reports_and_says_how_to_go_on(tmp_path):
     process = begin(tmp_path, *RUN)
     process.send_signal(signal.SIGINT)
@@ -97,6 +99,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypat
     assert f"--resume results/{run.name}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_its_own_settings_to_the_same_end(tmp_path, done):
     """It was asked for four epochs, a seed of 0 and so on: the command line need not repeat it."""
     process = begin(tmp_path, *SHORT, "--checkpoint-every", "5")
@@ -113,6 +116,7 @@ def test_a_killed_run_goes_on_with_its_own_settings_to_the_same_end(tmp_path, do
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, main_here, done):
     folder = tmp_path / "results"
     folder.mkdir()
@@ -132,6 +136,7 @@ def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, ma
     assert again.returncode == 0, again.stderr  # now these are its own settings
 
 
+@pytest.mark.slow
 def test_a_settings_file_cannot_say_where_to_write(tmp_path, main_here, done):
     """Its output and resume are not believed: the run stays in the folder that was named."""
     run = tmp_path / "deep" / "mine"
@@ -170,6 +175,7 @@ def test_a_folder_that_holds_no_run_is_refused_in_a_sentence(tmp_path, main_here
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_another_network_in_main_py_is_told_apart(tmp_path, main_here, done):
     program = tmp_path / "main.py"
     text = (ROOT / "main.py").read_text().replace("Conv2D(16", "Conv2D(12")

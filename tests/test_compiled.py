@@ -712,6 +712,7 @@ print(kernels.leaky_relu_gradient(x, x, 0.5).tolist())
 """
 
 
+@pytest.mark.slow
 def test_the_first_run_says_once_that_it_compiles(tmp_path):
     """Two kernels are compiled under one notice, in a folder of its own; the next run is silent."""
     folder = tmp_path / "kept here"

@@ -102,6 +102,7 @@ def test_every_cited_work_is_in_the_sources():
     assert set(works) <= set(cited)
 
 
+@pytest.mark.slow
 def test_pictures_are_all_shown_and_all_drawn(tmp_path):
     module = module_of("draw_pictures.py")
     names = sorted(f"pictures/{name}.png" for name in module.PICTURES)

@@ -43,6 +43,7 @@ FLOORS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "floors"), FLOORS, ids=[example.__name__ for example, _ in FLOORS]
 )

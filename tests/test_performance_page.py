@@ -93,6 +93,7 @@ def test_the_picture_of_the_tape_is_near_to_what_was_measured_last(drawing):
 # --- pictures --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pictures_are_all_shown_and_all_drawn(drawing, tmp_path):
     names = sorted(f"{FOLDER.name}/{name}.png" for name in drawing.PICTURES)
     assert names == PERFORMANCE.pictures
