@@ -1,8 +1,10 @@
 # make run    train the network in main.py (arguments: make run ARGS="--epochs 3")
+# make check  lint, type-check and run all but the slow tests: less than a minute
 # make test   lint, type-check and run every test, offline
 # make trust  the long forms of the tests of trust; their figures go to results/trust.json
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
-# make table  write the README's table from results/
+# make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
+# make table  write the generated tables of README.md and docs/performance.md from results/
 # make clean  remove the environment and the caches; results stay
 
 # The first of these that is Python 3.11 or newer; name another with make PYTHON=...
@@ -13,26 +15,41 @@ BIN := .venv/bin
 # the tests that have a long form
 TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
-.PHONY: run test trust results table format clean
+# the benchmarks that tables are made from
+MEASURED := accuracy against_pytorch memory roofline scaling startup capture
+
+# on all cores, but not on so many that the threads of the tests take them from each other
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.PHONY: run check test trust results measure table format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
 
+check: .venv/test.stamp
+	$(LINT)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" $(ARGS)
+
 test: .venv/test.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(LINT)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 
 trust: .venv/test.stamp
 	$(BIN)/python -m pytest -q --trust $(TRUSTED) $(ARGS)
 
 results: .venv/run.stamp
 	$(BIN)/python -m examples $(ARGS)
-	$(BIN)/python -m examples.table
+	$(BIN)/python -m benchmarks.report
+
+measure: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	for name in $(MEASURED); do \
+		$(BIN)/python -m benchmarks.$$name --json results/benchmarks/$$name.json || exit 1; done
+	$(BIN)/python -m benchmarks.report
 
 table: .venv/run.stamp
-	$(BIN)/python -m examples.table
+	$(BIN)/python -m benchmarks.report
 
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .

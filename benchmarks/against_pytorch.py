@@ -37,7 +37,6 @@ from benchmarks.machine import (
     Step,
     alternate,
     describe,
-    machine_with,
     rate,
     ratios,
     write_json,
@@ -53,7 +52,7 @@ from glassbox.kernels import DIALECTS
 
 MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-PACKAGES = ("torch", "onnxruntime", "numba")
+PACKAGES = ("torch", "onnxruntime")
 
 
 @dataclass
@@ -180,7 +179,7 @@ def main() -> None:
     torch.set_num_threads(machine()["cores"])
     data = random_images(4096)
     everything: dict[str, Any] = {
-        "machine": machine_with(*PACKAGES), "rounds": options.rounds, "seconds": options.seconds,
+        "machine": machine(*PACKAGES), "rounds": options.rounds, "seconds": options.seconds,
     }  # fmt: skip
     print(describe(*PACKAGES))
     everything["agreement"] = check_all(options.networks, data)

@@ -15,8 +15,9 @@ from itertools import cycle
 
 import numpy as np
 
-from benchmarks.machine import alternate, describe, machine_with, rate, ratios, spread, write_json
+from benchmarks.machine import alternate, describe, rate, ratios, spread, write_json
 from benchmarks.networks import NETWORKS, network, random_images
+from glassbox.engine.machine import machine
 
 WAYS = {"eager": True, "captured": False}
 
@@ -40,9 +41,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     options = parser.parse_args()
-    print(describe("numba"))
+    print(describe())
     print(f"{'microseconds a step':<20}{'eager':>16}{'captured':>16}{'':4}ratio")
-    everything = {"machine": machine_with("numba")}
+    everything = {"machine": machine()}
     for name in options.networks:
         found = alternate(
             {way: microseconds(name, eager, options.seconds) for way, eager in WAYS.items()},

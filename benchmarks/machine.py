@@ -7,35 +7,18 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from glassbox.engine.machine import machine
+from glassbox.engine.machine import in_words, machine
+from glassbox.report.results import write_atomically
 
 Step = Callable[[], object]
 
 
-def machine_with(*packages: str) -> dict[str, Any]:
-    """The machine, and the versions of some packages ("none" where one is not installed)."""
-    return machine() | {package: _version(package) for package in packages}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
 def describe(*packages: str) -> str:
-    """The machine in a line, and the versions of Python, NumPy and some packages in a second."""
-    found = machine_with(*packages)
-    versions = [f"{package} {found[package]}" for package in packages]
-    return (
-        f"{found['processor']}, {found['cores']} cores, {found['system']}\n"
-        + ", ".join([f"Python {found['python']}", f"NumPy {found['numpy']}", *versions])
-    )  # fmt: skip
+    """Describe the machine, the versions of its packages and of some more, and the commit."""
+    return in_words([machine(*packages)])
 
 
 def rate(step: Step, amount: float, seconds: float) -> float:
@@ -92,4 +75,5 @@ def geometric_mean(values: Sequence[float]) -> float:
 def write_json(path: str | None, found: Mapping[str, Any]) -> None:
     """Write what was found, if a file is named."""
     if path:
-        Path(path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(found, indent=2) + "\n").encode("utf-8"))

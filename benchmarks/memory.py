@@ -20,13 +20,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe, machine_with, ratios, spread, write_json
+from benchmarks.machine import describe, ratios, spread, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network
 from benchmarks.recipe import recipe
+from glassbox.engine.machine import machine
 from glassbox.kernels import DIALECTS
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("torch", "numba")
+PACKAGES = ("torch",)
 KINDS = {"total": "peak of the whole process", "training": "on top of imports and data"}
 
 Found = dict[str, dict[str, list[float]]]
@@ -96,7 +97,7 @@ def main() -> None:
         print(f"{'network':<9}{titles}" + "".join(f"{f'{d} / PyTorch':>24}" for d in DIALECTS))
         for name, found in results.items():
             print(row(name, kind, found))
-    write_json(options.json, {"machine": machine_with(*PACKAGES), "megabytes": results})
+    write_json(options.json, {"machine": machine(*PACKAGES), "megabytes": results})
 
 
 if __name__ == "__main__":

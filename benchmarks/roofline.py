@@ -34,7 +34,6 @@ from benchmarks.machine import (
     Step,
     alternate,
     describe,
-    machine_with,
     rate,
     ratios,
     write_json,
@@ -208,8 +207,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     options = parser.parse_args()
     cores = machine()["cores"]
-    everything: dict[str, Any] = {"machine": machine_with("numba"), "kernels": options.kernels}
-    print(describe("numba"))
+    everything: dict[str, Any] = {"machine": machine(), "kernels": options.kernels}
+    print(describe())
     for name in options.networks:
         ours = network(name, kernels=options.kernels)
         found = alternate(contestants(ours, cores, options.seconds), options.rounds)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from benchmarks.machine import alternate, describe, machine_with, rate, write_json
+from benchmarks.machine import alternate, describe, rate, write_json
 from benchmarks.networks import random_images
 from benchmarks.roofline import step_flops
 from CNN import CNN
@@ -173,12 +173,12 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     parser.add_argument("--picture", metavar="FILE", help="draw the four sweeps there (PNG)")
     options = parser.parse_args()
-    print(describe("numba"))
+    print(describe())
     points = sweeps(machine()["cores"])
     found = measure_all(points, options.kernels, options.rounds, options.seconds)
     for what, sweep in points.items():
         print("\n" + table(what, sweep, options.kernels, found))
-    write_json(options.json, {"machine": machine_with("numba"), "images_per_second": found})
+    write_json(options.json, {"machine": machine(), "images_per_second": found})
     if options.picture:
         draw(points, options.kernels, found, options.picture)
 

@@ -18,7 +18,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.machine import alternate, describe, machine_with, write_json
+from benchmarks.machine import alternate, describe, write_json
+from glassbox.engine.machine import machine
 
 ROOT = Path(__file__).parent.parent
 FOLDER_VARIABLE = "GLASSBOX_KERNELS"  # names the folder where compiled code is kept
@@ -74,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     if min(options.rounds, options.first_runs) < 1:
         parser.error("at least one run of each kind")
-    print(describe("numba"))
+    print(describe())
     found = measure(options.rounds, options.first_runs)
     print(
         f"\n{'seconds to the end of the first step':<40}{'median':>8}{'lowest':>10}{'highest':>10}"
@@ -83,7 +84,7 @@ def main() -> None:
         print(
             f"{kind:<40}{statistics.median(seconds):8.2f}{min(seconds):10.2f}{max(seconds):10.2f}"
         )
-    write_json(options.json, {"machine": machine_with("numba"), "seconds": found})
+    write_json(options.json, {"machine": machine(), "seconds": found})
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def folder_of(claim: Claim, options: argparse.Namespace) -> Results | None:
     path.mkdir(parents=True, exist_ok=True)
     (path / DONE).unlink(missing_ok=True)
     print(f"\n=== {claim.name}: {claim.what} ===\n", flush=True)
+    machine()  # the commit that it names is that of now, also when the run ends hours later
     return Results(path)
 
 

@@ -16,6 +16,8 @@ epoch single runs lie some tenths of a per cent apart, so the figure is the mean
 
 import math
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from CNN import CNN
 from examples.common import Claim, finish, folder_of, images, parse, seeds
@@ -41,7 +43,7 @@ def optimizers(name: str) -> tuple[Optimizer, Optimizer]:
     return SGD(OneCycle(0.05, warm=0.02)), SGD(OneCycle(0.5, warm=0.02))
 
 
-def network(name: str = "d-adam", seed: int = 0, **settings) -> CNN:
+def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
     """The network, built for MNIST, its first weights scaled."""
     filters, dense = optimizers(name)
     made = CNN(
@@ -63,7 +65,7 @@ def network(name: str = "d-adam", seed: int = 0, **settings) -> CNN:
     return made
 
 
-def main(arguments=None) -> dict[str, float]:
+def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """A sanity check, then both ways to train; returns the test accuracy of each in per cent."""
     options, found = parse(__doc__, arguments), {}
     for name, claim in CLAIMS.items():

@@ -1,29 +1,20 @@
 """The README's tables of results and of trust, made from what the runs left in results/.
 
-    python -m examples.table             # writes them into README.md, each between its two marks
-    python -m examples.table --check     # fails where README.md says something else
-
 Nothing is in a table that no run measured: a system without a folder under results/ has no line.
+`python -m benchmarks.report` writes them into the README.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from examples.common import RESULTS, lines
+from glassbox.engine.machine import in_words
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
-TRUST = RESULTS / "trust.json"  # written by `make trust`
 HEADS = ("system", "network and training", "they report", "ours", "their time", "our time")
 
-# name in trust.json -> what was tried, what was found
+# name in trust.json, which `make trust` writes -> what was tried, what was found
 TRIED = {
     "kills": (
         "a training run killed (SIGKILL) at {of} random moments and resumed",
@@ -46,6 +37,18 @@ TRIED = {
         "{passed} pass, {failed} fail, {skipped} do not apply",
     ),
 }  # fmt: skip
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write cells as a Markdown table.
+
+    >>> print(markdown(("what", "found"), [("a", "1")]))
+    | what | found |
+    | --- | --- |
+    | a | 1 |
+    """
+    every = [heads, ("---",) * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in every)
 
 
 def duration(seconds: float) -> str:
@@ -85,60 +88,20 @@ def row(line: dict[str, Any]) -> tuple[str, ...]:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """The lines as a Markdown table, and on which machines they were measured."""
-    rows = [HEADS, ("---",) * len(HEADS), *(row(line) for line in found)]
-    text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
-    machines = sorted({f"{m['processor']}, {m['cores']} cores" for m in _machines(found)})
-    return f"{text}\n\nMeasured on {'; '.join(machines)}.\n"
-
-
-def _machines(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line["machine"] for line in found]
+    text = markdown(HEADS, [row(line) for line in found])
+    return f"{text}\n\nMeasured on {in_words([line['machine'] for line in found])}.\n"
 
 
 def trust_table(figures: dict[str, dict[str, Any]]) -> str:
     """What `make trust` found, as a Markdown table."""
-    rows = [("tried", "found"), ("---", "---")]
+    rows = []
     for name, (what, found) in TRIED.items():
         own = figures[name]
         examples = sum(value for value in own.values() if isinstance(value, int))
         words = {"examples": examples, **own}
         rows.append((what.format(**words), found.format(**words)))
-    text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+    text = markdown(("tried", "found"), rows)
     days = sorted({own["date"] for own in figures.values()})
-    return f"{text}\n\nBy `make trust` on {' and '.join(days)}.\n"
-
-
-def put(readme: str, text: str, name: str) -> str:
-    """README's text with a table between its marks; ValueError where they are missing."""
-    begin, end = BEGIN.format(name), END.format(name)
-    before, mark, rest = readme.partition(begin)
-    _, found, after = rest.partition(end)
-    if not mark or not found:
-        raise ValueError(f"README.md has no '{begin}' and '{end}' to put the table between")
-    return f"{before}{begin}\n{text}{end}{after}"
-
-
-def renewed(readme: str) -> str:
-    """README's text with the tables of today."""
-    figures = json.loads(TRUST.read_text("utf-8"))
-    return put(put(readme, table(lines(RESULTS)), "results"), trust_table(figures), "trust")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, only compare")
-    options = parser.parse_args(arguments)
-    before = README.read_text("utf-8")
-    after = renewed(before)
-    if options.check and after != before:
-        print("README.md's tables are not those of results/: run `make table`", file=sys.stderr)
-        return 1
-    if not options.check:
-        README.write_text(after, "utf-8")
-        print(table(lines(RESULTS)), trust_table(json.loads(TRUST.read_text("utf-8"))), sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    machines = [own["machine"] for own in figures.values() if own.get("machine")]
+    where = f": {in_words(machines)}" if machines else ""
+    return f"{text}\n\nBy `make trust` on {' and '.join(days)}{where}.\n"

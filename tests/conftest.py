@@ -1,15 +1,19 @@
 """What several test files share."""
 
 import json
+import runpy
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from glassbox.atomic import write_atomically
 from glassbox.engine.machine import machine
 from glassbox.kernels import DIALECTS, choose
+from glassbox.report import evaluation
+from glassbox.report.results import write_atomically
 
 # Programs, not tests: two need PyTorch, which the tests do without.
 collect_ignore = [
@@ -43,6 +47,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[FIGURES] = {}
+    if config.getoption("--trust"):
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--trust adds up figures in one process: leave out -n")
+        machine()  # the commit that it names is that of now, not of the end
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +80,32 @@ def kernels(request):
 def dialect(request):
     """The name of each dialect in turn, to build networks with."""
     return request.param
+
+
+@pytest.fixture
+def main_here(tmp_path, monkeypatch, capsys):
+    """A function that runs `python main.py words...` in tmp_path, but in this process.
+
+    A process of its own, as `test_command_line.type_in` has, takes most of a second to start.
+    Pictures are made, but not drawn. Returned are returncode, stdout and stderr.
+    """
+    ours = Path(__file__).parent.parent / "main.py"
+
+    def run(*words, program=ours):
+        monkeypatch.setattr(sys, "argv", [str(program), *words])
+        try:
+            runpy.run_path(str(program), run_name="__main__")
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code or 0
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("GLASSBOX_DATA", raising=False)
+    monkeypatch.setattr(evaluation, "encode", lambda figure: b"a picture")
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,14 @@ import json
 import mmap
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks import machine, memory, roofline, scaling, tables
+from benchmarks import accuracy, machine, memory, roofline, scaling, tables
 from benchmarks.networks import NETWORKS, network, random_images
 from benchmarks.onnx_twin import INPUT, onnx_twin
 from benchmarks.recipe import recipe, weights
@@ -97,8 +98,16 @@ def test_rate_counts_what_a_step_handles():
 
 
 def test_the_machine_is_told_with_the_versions_of_packages():
-    assert machine.machine_with("numpy", "surely-not-installed")["surely-not-installed"] == "none"
-    assert f"numpy {np.__version__}" in machine.describe("numpy")
+    told = machine.describe("onnxruntime")
+    assert f"NumPy {np.__version__}" in told
+    assert f"ONNX Runtime {version('onnxruntime')}" in told
+    assert "ONNX Runtime" not in machine.describe()
+
+
+def test_a_benchmarks_json_goes_where_there_is_no_folder_yet(tmp_path):
+    machine.write_json(str(tmp_path / "results" / "it.json"), {"seconds": [1.5]})
+    assert json.loads((tmp_path / "results" / "it.json").read_text("utf-8")) == {"seconds": [1.5]}
+    machine.write_json(None, {"seconds": [1.5]})  # nothing was asked for
 
 
 def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
@@ -200,6 +209,16 @@ def test_memory_that_is_touched_is_counted():
     assert peak_megabytes() - before > 30
 
 
+def test_a_script_tells_its_own_peak_and_not_that_of_this_process(tmp_path):
+    (tmp_path / "large.py").write_text("import sys\nb'x' * int(sys.argv[1])\nprint('said')\n")
+    peaks = [accuracy.run_alone(tmp_path / "large.py", size)[1] for size in ("90000000", "1")]
+    assert peaks[0] - peaks[1] > 60
+    assert peaks[0] < 120
+    (tmp_path / "bad.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        accuracy.run_alone(tmp_path / "bad.py")
+
+
 def test_a_process_tells_the_memory_of_its_training():
     job = memory.jobs("A", steps=2, batch=8)["numpy"]
     found = memory.measure_in_child(job)
@@ -262,7 +281,8 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "machine memory networks onnx_twin recipe roofline scaling startup tables"
+    modules = "accuracy machine memory networks onnx_twin recipe report roofline scaling startup "
+    modules += "tables capture"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
     program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run(

@@ -303,7 +303,7 @@ def test_steps_of_several_shards_are_those_of_eagerly(net, threads, monkeypatch)
 
 @pytest.mark.parametrize("normalise", ["unit", "standard", "none", "per-image", "min-max"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_normalisation_reaches_the_tape(normalise, channels):
+def test_every_normalisation_reaches_the_capture(normalise, channels):
     """Those that a kernel computes, and those that look at each image."""
     data = toy(40, normalise, channels)
     one, two = entropy(threads=1), eagerly(entropy(threads=1), data.shape)

@@ -12,17 +12,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+# What is made once and takes seconds: compiled kernels, and Matplotlib's list of fonts.
+MADE = {
+    "GLASSBOX_KERNELS": os.environ.get("GLASSBOX_KERNELS", str(CACHE / "glassbox")),
+    "MPLCONFIGDIR": matplotlib.get_cachedir(),
+}
+DIGITS = ["--dataset", "digits", "--epochs", "8", "--learning-rate", "0.015", "--seed", "3"]
+DIGITS += ["--batch-size", "16"]
 
 
 def type_in(*words, folder, data=None, program=ROOT / "main.py"):
     """Run `python main.py words...` in `folder`; no data folder and no network unless given."""
     surroundings = {
-        **os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"),
-        "MPLCONFIGDIR": str(folder / "mpl"), "COLUMNS": "80", "PYTHONPATH": str(ROOT),
+        **os.environ, **MADE, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"),
+        "COLUMNS": "80", "PYTHONPATH": str(ROOT),
         # a proxy that refuses at once stands for a machine without network
         "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
     }  # fmt: skip
@@ -39,15 +48,13 @@ def type_in(*words, folder, data=None, program=ROOT / "main.py"):
 def digits_run(tmp_path_factory):
     """One run on the embedded digits, looked at by several tests."""
     folder = tmp_path_factory.mktemp("run")
-    done = type_in(
-        "--dataset", "digits", "--epochs", "8", "--learning-rate", "0.015", "--batch-size", "16",
-        "--preview", "100", "--seed", "3", folder=folder,
-    )  # fmt: skip
+    done = type_in(*DIGITS, "--preview", "100", "--threads", "2", folder=folder)
     assert done.returncode == 0, done.stderr
     (run,) = (folder / "results").iterdir()
     return done, run
 
 
+@pytest.mark.slow
 def test_a_run_prints_summary_epochs_and_test(digits_run):
     done, run = digits_run
     assert "conv1" in done.stdout
@@ -59,6 +66,7 @@ def test_a_run_prints_summary_epochs_and_test(digits_run):
     assert "\r" not in done.stdout + done.stderr  # no bar where output goes to a file
 
 
+@pytest.mark.slow
 def test_a_run_leaves_figures_and_numbers(digits_run):
     done, run = digits_run
     assert run.name.endswith("_digits")
@@ -84,6 +92,7 @@ def test_a_run_leaves_figures_and_numbers(digits_run):
     assert settings["machine"]["cores"] >= 1
 
 
+@pytest.mark.slow
 def test_a_run_leaves_pictures(digits_run):
     _, run = digits_run
     names = {path.name for path in run.glob("*.png")}
@@ -99,6 +108,7 @@ def test_a_run_leaves_pictures(digits_run):
         assert path.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_page_with_every_picture(digits_run):
     done, run = digits_run
     text = (run / "report.html").read_text(encoding="utf-8")
@@ -108,6 +118,7 @@ def test_a_run_leaves_a_page_with_every_picture(digits_run):
     assert "report.html" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_data_and_network_the_digits_serve_with_a_notice(tmp_path):
     done = type_in("--epochs", "1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -137,30 +148,20 @@ def test_the_sanity_check_ends_with_a_verdict_and_writes_nothing(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_the_same_seed_gives_the_same_losses_on_any_number_of_threads(tmp_path):
-    losses = []
-    for threads in ("1", "2"):
-        out = tmp_path / threads
-        done = type_in(
-            "--dataset",
-            "digits",
-            "--epochs",
-            "2",
-            "--threads",
-            threads,
-            "--output",
-            str(out),
-            folder=tmp_path,
-        )
-        assert done.returncode == 0, done.stderr
-        (run,) = out.iterdir()
-        epochs = json.loads((run / "history.json").read_text())["epochs"]
-        losses.append([record["loss"] for record in epochs])
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_losses_on_any_number_of_threads(digits_run, tmp_path):
+    _, two = digits_run
+    done = type_in(*DIGITS, "--threads", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (one,) = (tmp_path / "results").iterdir()
+    epochs = [json.loads((run / "history.json").read_text())["epochs"] for run in (one, two)]
+    losses = [[record["loss"] for record in each] for each in epochs]
+    assert len(losses[0]) == 8
     assert losses[0] == losses[1]
 
 
-def test_help_lists_every_option(tmp_path):
-    done = type_in("--help", folder=tmp_path)
+def test_help_lists_every_option(main_here):
+    done = main_here("--help")
     assert done.returncode == 0
     for option in ("dataset", "data-dir", "epochs", "batch-size", "learning-rate", "seed",
                    "threads", "kernels", "sanity-check", "preview", "output", "resume",
@@ -184,24 +185,24 @@ def test_help_lists_every_option(tmp_path):
         (["--batch"], "unrecognized arguments: --batch"),
     ],
 )
-def test_mistakes_are_answered_in_a_sentence(tmp_path, words, message):
-    done = type_in(*words, folder=tmp_path)
+def test_mistakes_are_answered_in_a_sentence(tmp_path, main_here, words, message):
+    done = main_here(*words)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
 
 
-def test_a_results_folder_that_cannot_be_written(tmp_path):
+def test_a_results_folder_that_cannot_be_written(tmp_path, main_here):
     (tmp_path / "taken").write_text("a file, not a folder")
-    done = type_in("--dataset", "digits", "--output", "taken", folder=tmp_path)
+    done = main_here("--dataset", "digits", "--output", "taken")
     assert done.returncode == 2
     assert "taken" in done.stderr
     assert "Traceback" not in done.stderr
     assert "epoch" not in done.stdout  # said before any training
 
 
-def test_a_network_edited_wrongly_names_the_layer(tmp_path):
+def test_a_network_edited_wrongly_names_the_layer(tmp_path, main_here):
     """A copy of main.py as a user might edit it: a kernel that is too large for the digits."""
     for name in ("main.py",):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -210,12 +211,13 @@ def test_a_network_edited_wrongly_names_the_layer(tmp_path):
                                        "Conv2D(16, kernel_size=9, padding=\"valid\")")  # fmt: skip
     assert "kernel_size=9" in text
     program.write_text(text)
-    done = type_in("--dataset", "digits", folder=tmp_path, program=program)
+    done = main_here("--dataset", "digits", program=program)
     assert done.returncode == 2
     assert "error: Conv2D 'conv2': the kernel spans (9, 9) pixels" in done.stderr
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_set_of_ones_own(tmp_path):
     """A .npz of three classes: the last layer follows the data."""
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_command_line import ROOT, type_in
+from test_command_line import MADE, ROOT, type_in
 
 import main
 from CNN import CNN
@@ -26,7 +26,7 @@ def begin(folder, *words):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "main.py"), *words], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "MPLCONFIGDIR": str(folder / "mpl"), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, **MADE, "PYTHONUNBUFFERED": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for line in process.stdout:
@@ -53,6 +53,7 @@ def done(tmp_path_factory):
     return only_run(folder)
 
 
+@pytest.mark.slow
 def test_the_model_a_run_leaves_predicts_by_itself(done):
     model = CNN.load(done / "model.safetensors")
     test = Digits().test
@@ -60,6 +61,7 @@ def test_the_model_a_run_leaves_predicts_by_itself(done):
     assert right == pytest.approx(read(done / "metrics.json")["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_reports_and_says_how_to_go_on(tmp_path):
     process = begin(tmp_path, *RUN)
     process.send_signal(signal.SIGINT)
@@ -97,6 +99,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypat
     assert f"--resume results/{run.name}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_its_own_settings_to_the_same_end(tmp_path, done):
     """It was asked for four epochs, a seed of 0 and so on: the command line need not repeat it."""
     process = begin(tmp_path, *SHORT, "--checkpoint-every", "5")
@@ -113,7 +116,8 @@ def test_a_killed_run_goes_on_with_its_own_settings_to_the_same_end(tmp_path, do
     assert losses[0] == losses[1]
 
 
-def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, done):
+@pytest.mark.slow
+def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, main_here, done):
     folder = tmp_path / "results"
     folder.mkdir()
     run = folder / "mine"
@@ -121,18 +125,19 @@ def test_what_is_said_beside_resume_changes_the_run_and_is_recorded(tmp_path, do
     for name in ("settings.json", "checkpoint.safetensors"):
         (run / name).write_bytes((done / name).read_bytes())
     words = ["--resume", "results/mine", "--learning-rate", "0.001", "--epochs", "6"]
-    resumed = type_in(*words, folder=tmp_path)
+    resumed = main_here(*words)
     assert resumed.returncode == 0, resumed.stderr
     assert "learning_rate.rate 0.004 -> 0.001" in resumed.stdout
     changes = {change["what"]: change["now"] for change in read(run / "history.json")["changes"]}
     assert changes == {"optimizer.network.learning_rate.rate": 0.001, "epochs": 6}
     assert len(read(run / "history.json")["epochs"]) == 6
     assert read(run / "settings.json")["options"]["changed"] == ["learning_rate", "epochs"]
-    again = type_in("--resume", "results/mine", folder=tmp_path)
+    again = main_here("--resume", "results/mine")
     assert again.returncode == 0, again.stderr  # now these are its own settings
 
 
-def test_a_settings_file_cannot_say_where_to_write(tmp_path, done):
+@pytest.mark.slow
+def test_a_settings_file_cannot_say_where_to_write(tmp_path, main_here, done):
     """Its output and resume are not believed: the run stays in the folder that was named."""
     run = tmp_path / "deep" / "mine"
     run.mkdir(parents=True)
@@ -140,10 +145,10 @@ def test_a_settings_file_cannot_say_where_to_write(tmp_path, done):
     settings = read(done / "settings.json")
     settings["options"] |= {"output": "../elsewhere", "resume": "../other"}
     (run / "settings.json").write_text(json.dumps(settings))
-    resumed = type_in("--resume", "deep/mine", folder=tmp_path)
+    resumed = main_here("--resume", "deep/mine")
     assert resumed.returncode == 0, resumed.stderr
     assert (run / "report.html").exists()
-    assert {path.name for path in tmp_path.iterdir()} <= {"deep", "mpl", "cache"}
+    assert {path.name for path in tmp_path.iterdir()} == {"deep"}
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"mine"}
 
 
@@ -159,21 +164,22 @@ def test_a_settings_file_cannot_say_where_to_write(tmp_path, done):
         ('{"options": {"dataset": "digits"}}', "checkpoint.safetensors"),
     ],
 )
-def test_a_folder_that_holds_no_run_is_refused_in_a_sentence(tmp_path, text, message):
+def test_a_folder_that_holds_no_run_is_refused_in_a_sentence(tmp_path, main_here, text, message):
     run = tmp_path / "run"
     run.mkdir()
     if text is not None:
         (run / "settings.json").write_text(text)
-    refused = type_in("--resume", "run", folder=tmp_path)
+    refused = main_here("--resume", "run")
     assert refused.returncode == 2
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_another_network_in_main_py_is_told_apart(tmp_path, done):
+@pytest.mark.slow
+def test_another_network_in_main_py_is_told_apart(tmp_path, main_here, done):
     program = tmp_path / "main.py"
     text = (ROOT / "main.py").read_text().replace("Conv2D(16", "Conv2D(12")
     program.write_text(text)
-    refused = type_in("--resume", str(done), folder=tmp_path, program=program)
+    refused = main_here("--resume", str(done), program=program)
     assert refused.returncode == 2
     assert "layers.conv2.filters was 16 and is 12" in refused.stderr

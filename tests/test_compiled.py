@@ -486,7 +486,7 @@ def images(count, channels, size=(5, 7)):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["unit", "centre", "standard", "none", "by hand"])
 def test_images_are_taken_bit_by_bit_as_a_batch(fenced, name, channels, samples):
-    """A step from a tape must see the very numbers that every other step sees."""
+    """A captured step must see the very numbers that every other step sees."""
     pixels = images(40, channels)
     if name == "by hand":  # a mean of 0 alone and a deviation of 1 alone: nothing to be skipped
         means, stds = (0.0, 0.3, 0.0)[:channels], (0.7, 1.0, 1.0)[:channels]
@@ -719,6 +719,7 @@ print(kernels.leaky_relu_gradient(x, x, 0.5).tolist())
 """
 
 
+@pytest.mark.slow
 def test_the_first_run_says_once_that_it_compiles(tmp_path):
     """Two kernels are compiled under one notice, in a folder of its own; the next run is silent."""
     folder = tmp_path / "kept here"

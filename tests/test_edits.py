@@ -235,6 +235,12 @@ def test_weights_set_by_name_are_those_that_train():
         net.layers[0].parameters["weights"] = np.ones(2)
     with pytest.raises(KeyError, match="has no 'weight'; it has weights, bias"):
         net.layers[0].parameters["weight"] = np.ones(2)
+    net.layers[0].parameters.update(bias=np.full(4, 3))
+    net.layers[0].parameters |= {"bias": np.full(4, 5)}
+    assert net.parameters.values[view.size : view.size + 4].tolist() == [5.0] * 4
+    for change in ("pop", "setdefault", "__delitem__"):
+        with pytest.raises(TypeError, match="its arrays can be set, not added or removed"):
+            getattr(net.layers[0].parameters, change)("bias")
 
 
 def test_an_optimizer_that_stays_keeps_its_state():

@@ -607,6 +607,7 @@ def test_embedding_needs_a_place_for_each_image():
         figures.embedding([("p", PLACES)], LABELS[:5], LABELS[:5], CLASSES)
 
 
+@pytest.mark.slow
 def test_a_picture_of_photographs_gets_few_colours_and_fewer_pixels_until_it_is_small():
     noise = np.random.default_rng(0).random((24, 3, 120, 120))
     truth = np.zeros(24, int)

@@ -196,7 +196,7 @@ def test_an_overflow_in_a_thread_says_nothing_either(monkeypatch, recwarn):
 
 
 def test_batches_of_one_shard_and_of_several_in_turn(dialect):
-    """A tape's own gradient and those of the shards do not get into each other's way."""
+    """A capture's own gradient and those of the shards do not get into each other's way."""
     images = np.random.default_rng(9).random((64, 1, 8, 8), np.float32)
     data = (images, np.arange(64) % 3)
     steps = []

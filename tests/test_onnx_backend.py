@@ -23,6 +23,7 @@ from glassbox.bridges.onnx import import_model
 from glassbox.engine.layer import Pass, alone, forward_chain
 from glassbox.engine.step import to_batch_first, to_batch_last
 
+pytestmark = pytest.mark.slow  # finding the tests takes seconds
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")  # "real" ones are downloads
 OPERATORS = {
     "Add", "AveragePool", "BatchNormalization", "Conv", "Dropout", "Flatten", "Gemm",

@@ -1,4 +1,4 @@
-"""bridges/onnx.py: what is written against ONNX Runtime, what is read against its makers."""
+"""ONNX: what is written against ONNX Runtime, what is read against its makers."""
 
 import doctest
 import json

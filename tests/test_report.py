@@ -89,6 +89,13 @@ def written(tmp_path_factory):
     return results.path, Page(text), text
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For tests that look at none: what takes most of the time, maps and drawing, is left out."""
+    monkeypatch.setattr(evaluation, "tsne", lambda vectors: np.eye(len(vectors), 2))
+    monkeypatch.setattr(evaluation, "encode", lambda figure: b"a picture")
+
+
 def test_a_run_leaves_its_numbers_pictures_and_page_and_nothing_else(written):
     folder, _, _ = written
     names = {path.name for path in folder.iterdir()}
@@ -163,7 +170,9 @@ def test_the_same_numbers_are_in_the_json_and_some_readable(written):
     assert "total" not in numbers["seconds"]
 
 
-def test_hidden_activations_may_come_from_a_function_that_is_asked_for_the_sample(tmp_path):
+def test_hidden_activations_may_come_from_a_function_that_is_asked_for_the_sample(
+    tmp_path, no_pictures
+):
     asked = []
 
     def hidden(places):
@@ -177,7 +186,9 @@ def test_hidden_activations_may_come_from_a_function_that_is_asked_for_the_sampl
 
 
 @pytest.mark.parametrize("how", ["array", "function"])
-def test_of_many_images_the_map_takes_the_same_sample_of_both(tmp_path, monkeypatch, how):
+def test_of_many_images_the_map_takes_the_same_sample_of_both(
+    tmp_path, monkeypatch, no_pictures, how
+):
     mapped = []
     monkeypatch.setattr(evaluation, "sample_places", lambda count: np.arange(3, count, 7))
     monkeypatch.setattr(
@@ -190,7 +201,7 @@ def test_of_many_images_the_map_takes_the_same_sample_of_both(tmp_path, monkeypa
     assert np.array_equal(mapped[1], hidden[3::7])
 
 
-def test_what_is_not_known_is_left_out(tmp_path):
+def test_what_is_not_known_is_left_out(tmp_path, no_pictures):
     results = Results.create(tmp_path, "run")
     write_evaluation(results, Run(RUN.images, TRUTH, TABLE, NAMES))
     seen = Page((results.path / "report.html").read_text(encoding="utf-8"))
@@ -232,7 +243,7 @@ def test_degenerate_runs_have_a_page_too(tmp_path, truth, table, classes):
         ({"settings": {"odd": object()}}, TypeError, "as_json: got object"),
     ],
 )
-def test_bad_input_is_explained_and_leaves_nothing(tmp_path, change, error, message):
+def test_bad_input_is_explained_and_leaves_nothing(tmp_path, no_pictures, change, error, message):
     results = Results.create(tmp_path, "run")
     with pytest.raises(error, match=message):
         write_evaluation(results, replace(RUN, **change))

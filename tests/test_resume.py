@@ -89,6 +89,7 @@ def told(history):
 # --- killed --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path, whole, trust):
     wanted, chance, kills = trust.cases(3, 25), random.Random(8), 0
     most = STEPS // (wanted + 2)  # so that it cannot be done before it was killed often enough
@@ -102,6 +103,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path, whole, t
     trust.record("kills", survived=kills, of=wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["open", "half", "flushed", "renamed"])
 def test_killed_while_it_writes_a_checkpoint_the_one_before_or_the_new_one_is_whole(
     tmp_path, where

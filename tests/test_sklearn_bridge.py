@@ -34,6 +34,7 @@ def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_no_check_is_left_out_without_a_reason(trust):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)

@@ -249,6 +249,7 @@ def refuse_all(folder: Path, spare: int) -> None:
         print(verdict, name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's limits")
 def test_the_worst_is_refused_within_a_limit_that_the_system_sets(tmp_path):
     """512 MiB: twice the `room` of the largest file, and what the other libraries want."""

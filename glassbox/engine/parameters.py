@@ -7,7 +7,7 @@ for the gradients: what makes batches of one image fast.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,42 +36,48 @@ class Group:
         return {"steps": self.state["steps"], **arrays}
 
 
-class BoundArrays(MutableMapping[str, Array]):
+class BoundArrays(dict[str, Array]):
     """The arrays of a built layer, by name; setting one copies numbers into its memory.
 
     So `layer.parameters["weights"] = w` changes the weights that are trained.  Raises ValueError
-    for another shape, KeyError for a name that the layer does not have.
+    for another shape, KeyError for a name that the layer does not have, TypeError for whatever
+    would add or remove an array.
     """
 
     def __init__(self, owner: str, arrays: Mapping[str, Array]) -> None:
-        self._owner, self._arrays = owner, dict(arrays)
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
+        super().__init__(arrays)
+        self._owner = owner
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self._arrays:
-            raise KeyError(f"{self._owner} has no {name!r}; it has {', '.join(self._arrays)}")
-        target, given = self._arrays[name], np.asarray(value)
-        if given is target:
-            return
+        if name not in self:
+            raise KeyError(f"{self._owner} has no {name!r}; it has {', '.join(self)}")
+        target, given = self[name], np.asarray(value)
         if given.shape != target.shape:
             raise ValueError(
                 f"{self._owner}: {name} has the shape {target.shape}, got {given.shape}"
             )
-        target[...] = given
+        if given is not target:
+            target[...] = given
 
-    def __delitem__(self, name: str) -> None:
-        raise TypeError(f"{self._owner}: {name} cannot be removed, the layer is built")
+    def update(self, *others: Any, **named: Any) -> None:
+        """Set several arrays."""
+        for name, value in dict(*others, **named).items():
+            self[name] = value
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+    def __ior__(self, other: Any) -> BoundArrays:  # type: ignore[override, misc]
+        self.update(other)
+        return self
 
-    def __len__(self) -> int:
-        return len(self._arrays)
+    def _refuse(self, *given: Any) -> Any:
+        raise TypeError(f"{self._owner} is built: its arrays can be set, not added or removed")
 
-    def __repr__(self) -> str:
-        return repr(self._arrays)
+    __delitem__ = pop = popitem = clear = setdefault = _refuse
+
+    def __deepcopy__(self, memo: Any) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self.items()}
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 class Parameters:

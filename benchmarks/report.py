@@ -1,0 +1,328 @@
+"""Write every generated table of README.md and docs/performance.md from committed JSON files.
+
+    python -m benchmarks.report             # rewrite what has its JSON
+    python -m benchmarks.report --check     # change nothing; fail where a page says something else
+
+A generated region of a page stands between two marks, `<!-- table of NAME: begin -->` and
+`<!-- table of NAME: end -->`, and is made from a file under results/.  What the benchmarks measured
+lies in results/benchmarks/:
+
+    python -m benchmarks.capture --json results/benchmarks/capture.json
+
+A region whose file is not there is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import geometric_mean, ratios, spread
+from benchmarks.networks import NETWORKS, network
+from benchmarks.roofline import ALL, BATCH, ONE, STEP, layer_flops, products, step_flops
+from benchmarks.scaling import WORDS, key, sweeps
+from examples.common import RESULTS, lines
+from examples.table import markdown, table, trust_table
+from glassbox.engine.layer import Layer
+from glassbox.engine.machine import in_words
+from glassbox.kernels import DIALECTS
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
+README, PERFORMANCE = "README.md", "docs/performance.md"
+Found = Mapping[str, Any]
+
+# How a network of benchmarks.networks is called in a sentence; the others by their letter.
+LABELS = {"D 8/16": "`main.py`'s", "E CNN": "E's CNN", "E MLP": "E's MLP"}
+CAPTIONS = {
+    "train-128": "Training, batches of 128, images per second:",
+    "train-1": "The same, one image at a time:",
+    "inference": "Class scores of 1,000 images, images per second:",
+}
+# What was aimed at, in times the speed of PyTorch: (mode, kernels) -> (words, each network, mean).
+AIMS: dict[tuple[str, str], tuple[str, float, float | None]] = {
+    ("train-128", "compiled"): ("training, batches of 128", 2, 3),
+    ("train-1", "compiled"): ("training, one image at a time", 5, None),
+    ("inference", "compiled"): ("inference", 2, None),
+    ("train-128", "numpy"): ("training, batches of 128, NumPy kernels", 1, None),
+}
+
+
+# --- what each benchmark found ---------------------------------------------------------------
+
+
+def accuracy_text(found: Found) -> str:
+    """Render what `benchmarks.accuracy` found."""
+    shipped, seeds = found["main.py"], found["one image at a time"]["seeds"]
+    tested = [100 * one["test_accuracy"] for one in seeds]
+    several = f" (mean of {len(tested)} seeds: {min(tested):.2f} to {max(tested):.2f})"
+    rows = [
+        (
+            "`python main.py` as shipped, everything included",
+            f"{shipped['test_accuracy']:.2%}".replace("%", " %"),
+            f"{shipped['seconds']:.1f}",
+            f"{shipped['peak_megabytes']:.0f} MB",
+        ),
+        (
+            "a net of 8 and 2 filters, one epoch of batches of one image",
+            f"{statistics.mean(tested):.2f} %" + (several if len(tested) > 1 else ""),
+            f"{statistics.median(one['seconds'] for one in seeds):.1f}",
+            f"{found['one image at a time']['peak_megabytes']:.0f} MB",
+        ),
+    ]
+    heads = ("what", "test accuracy", "seconds", "peak memory")
+    return f"{markdown(heads, rows)}\n\n{measured('accuracy', found)}\n"
+
+
+def pytorch_text(found: Found) -> str:
+    """Render what `benchmarks.against_pytorch` found: a table for each mode."""
+    modes = [mode for mode in CAPTIONS if mode in found]
+    parts = [f"{CAPTIONS[mode]}\n\n{pytorch_table(found[mode], mode)}" for mode in modes]
+    rounds = f"Medians of {found['rounds']} rounds. {measured('against_pytorch', found)}"
+    return "\n\n".join([*parts, rounds]) + "\n"
+
+
+def pytorch_table(found: Found, mode: str) -> str:
+    """List images per second and ratios with their range; their geometric means at the end."""
+    runtime = mode == "inference"
+    beside = {"compiled / pytorch": "compiled / PyTorch", "numpy / pytorch": "numpy / PyTorch"}
+    if runtime:
+        beside["compiled / onnxruntime"] = "compiled / ONNX Runtime"
+    heads = ["network", "PyTorch", *["ONNX Runtime"] * runtime, *DIALECTS, *beside.values()]
+    rows = []
+    for name, own in found["networks"].items():
+        columns = [own["better_format"], *["onnxruntime"] * runtime, *DIALECTS]
+        speeds = [statistics.median(own["images_per_second"][column]) for column in columns]
+        cells = [f"{speed:,.0f}" for speed in speeds]
+        cells += [spread(own["ratios"][kind]) for kind in beside]
+        what = NETWORKS[name][0].removeprefix("main.py's, ")
+        rows.append([f"{what} ({label(name)})" if mode == "train-128" else label(name), *cells])
+    means = [f"{found['geometric_mean'][kind]:.2f}" for kind in beside]
+    blank = [""] * (len(heads) - 1 - len(means))
+    return markdown(heads, [*rows, ["geometric mean", *blank, *means]])
+
+
+def shortfalls_text(found: Found) -> str:
+    """List what did not reach its aim beside PyTorch."""
+    rows = []
+    for (mode, dialect), (words, aim, mean_aim) in AIMS.items():
+        kind = f"{dialect} / pytorch"
+        each = {name: own["ratios"][kind] for name, own in found[mode]["networks"].items()}
+        rows += [
+            (f"{label(name)}, {words}", spread(own), f"{aim:g}")
+            for name, own in each.items()
+            if statistics.median(own) < aim
+        ]
+        mean = geometric_mean([statistics.median(own) for own in each.values()])
+        if mean_aim is not None and mean < mean_aim:
+            rows.append((f"geometric mean, {words}", f"{mean:.2f}", f"{mean_aim:g}"))
+    text = markdown(("what", "times PyTorch", "aim"), rows) if rows else "Nothing did."
+    return f"{text}\n\n{measured('against_pytorch', found)}\n"
+
+
+def startup_words(found: Found) -> str:
+    """Tell what `benchmarks.startup` found in a sentence."""
+    first, later, plain = (statistics.median(times) for times in found["seconds"].values())
+    return (
+        f"The first run compiles the kernels: {first:.1f} seconds from the command to the end of "
+        f"the first step. Later\nruns need {later:.2f} seconds, those with NumPy alone "
+        f"{plain:.2f}.\n"
+    )
+
+
+def startup_text(found: Found) -> str:
+    """Render what `benchmarks.startup` found."""
+    rows = [(kind, spread(times)) for kind, times in found["seconds"].items()]
+    heads = ("from the command to the end of the first step", "seconds")
+    return f"{markdown(heads, rows)}\n\n{measured('startup', found)}\n"
+
+
+def memory_text(found: Found) -> str:
+    """Render what `benchmarks.memory` found: PyTorch and each dialect."""
+    heads = (
+        "peak memory of training, MB",
+        "PyTorch",
+        *DIALECTS,
+        *(f"{dialect} / PyTorch" for dialect in DIALECTS),
+        "on top of imports and data: compiled / PyTorch",
+    )
+    rows = []
+    for name, own in found["megabytes"].items():
+        peaks = [statistics.median(own[who]["total"]) for who in ("pytorch", *DIALECTS)]
+        total = [ratios(own[d]["total"], own["pytorch"]["total"]) for d in DIALECTS]
+        on_top = ratios(own["compiled"]["training"], own["pytorch"]["training"])
+        cells = [f"{peak:,.0f}" for peak in peaks]
+        rows.append([label(name), *cells, *(spread(each) for each in [*total, on_top])])
+    return f"{markdown(heads, rows)}\n\n{measured('memory', found)}\n"
+
+
+def capture_text(found: Found) -> str:
+    """Render what `benchmarks.capture` found: microseconds of a step of one image."""
+    rows = []
+    for name, own in found.items():
+        if name != "machine":
+            eager, captured = own.values()
+            cells = [f"{statistics.median(times):.0f}" for times in (eager, captured)]
+            rows.append((label(name), *cells, spread(ratios(eager, captured))))
+    heads = ("a step of one image, microseconds", "eager", "captured", "ratio")
+    return f"{markdown(heads, rows)}\n\n{measured('capture', found)}\n"
+
+
+def scaling_text(found: Found) -> str:
+    """Render what `benchmarks.scaling` found: one setting moves at a time."""
+    speeds = found["images_per_second"]
+    dialects = [name for name in DIALECTS if any(word.startswith(name) for word in speeds)]
+    rows = []
+    for what, points in sweeps(found["machine"]["cores"]).items():
+        for point in points:
+            speed = (statistics.median(speeds[key(point, dialect)]) for dialect in dialects)
+            cells = [f"{1e3 * point.batch / each:.2f}" for each in speed]
+            rows.append([f"{WORDS[what]}: {getattr(point, what)}", *cells])
+    heads = ["a step of the thin network, milliseconds", *dialects]
+    return f"{markdown(heads, rows)}\n\n{measured('scaling', found)}\n"
+
+
+def roofline_text(found: Found) -> str:
+    """Render what `benchmarks.roofline` found: where a step of 128 goes, on one core and on all."""
+    rows: list[Sequence[str]] = []
+    sentences = []
+    for name in (name for name in found if name in NETWORKS):
+        own, ours = found[name], network(name, kernels="numpy")
+        layers = [layer for layer in ours.layers if layer.multiply_adds()]
+        for layer in layers:
+            flops, kinds = layer_flops(layer, BATCH), products(layer)
+            cells = [_of_one_core(own, f"{layer.name} {kind}", flops) for kind in kinds]
+            cells[1:1] = [""] * (3 - len(cells))  # no gradient of the images
+            rows.append((f"{label(name)}: {layer.name}, {_shapes(layer)}", *cells))
+        work = step_flops(ours, BATCH)
+        rows.append((f"{label(name)}: all of the step", _of_one_core(own, STEP, work), "", ""))
+        whole = _milliseconds(own, STEP, work)
+        parts = sum(
+            _milliseconds(own, f"{layer.name} {kind}", layer_flops(layer, BATCH))
+            for layer in layers
+            for kind in products(layer)
+        )
+        faster = statistics.median(ratios(own[f"{ALL}: {STEP}"], own[f"{ONE}: {STEP}"]))
+        share = statistics.median(ratios(own[f"{ALL}: {STEP}"], own[f"{ALL}: product"]))
+        peak = statistics.median(own[f"{ALL}: product"])
+        sentences.append(
+            f"{label(name)}: the products add up to {parts:.1f} of the step's {whole:.1f} "
+            f"milliseconds; all cores make it {faster:.2f} times as fast, {share:.0%} of their "
+            f"matrix product's {peak:.0f} GFLOP/s.".replace("%", " %")
+        )
+    heads = ("layer", "forward", "input gradient", "weight gradient")
+    told = "\n".join([*sentences, measured("roofline", found)])
+    return f"{markdown(heads, rows)}\n\n{told}\n"
+
+
+def label(name: str) -> str:
+    """Name a network as a page calls it."""
+    return LABELS.get(name, name)
+
+
+def measured(benchmark: str, found: Found) -> str:
+    """Say on what machine, with which versions and on which commit a benchmark ran."""
+    return f"Measured by `python -m benchmarks.{benchmark}` on {in_words([found['machine']])}."
+
+
+def _milliseconds(own: Found, name: str, flops: int) -> float:
+    return flops / statistics.median(own[f"{ONE}: {name}"]) / 1e6
+
+
+def _of_one_core(own: Found, name: str, flops: int) -> str:
+    """Give milliseconds and the share of the matrix product's speed: "0.59, 84 %"."""
+    share = statistics.median(ratios(own[f"{ONE}: {name}"], own[f"{ONE}: product"]))
+    return f"{_milliseconds(own, name, flops):.2f}, {100 * share:.0f} %"
+
+
+def _shapes(layer: Layer) -> str:
+    given, made = (" x ".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
+    return f"{given} to {made}"
+
+
+# --- where it goes ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a page that is made from a file.
+
+    page     the page, from the root of the project
+    name     the name in its marks
+    source   the file, from results/; with a star, the lines of all results
+    text     what is written, ending in a newline, made from what the file holds
+    """
+
+    page: str
+    name: str
+    source: str
+    text: Callable[[Any], str]
+
+    def renewed(self, page: str, results: Path = RESULTS) -> str | None:
+        """Give the page with this region as its file has it; None where there is no file."""
+        if "*" in self.source:
+            found: Any = lines(results)
+        else:
+            path = results / self.source
+            found = json.loads(path.read_text("utf-8")) if path.exists() else None
+        return put(page, self.text(found), self.name) if found else None
+
+
+REGIONS = (
+    Region(README, "results", "*/result.json", table),
+    Region(README, "accuracy", "benchmarks/accuracy.json", accuracy_text),
+    Region(README, "against_pytorch", "benchmarks/against_pytorch.json", pytorch_text),
+    Region(README, "startup", "benchmarks/startup.json", startup_words),
+    Region(README, "trust", "trust.json", trust_table),
+    Region(PERFORMANCE, "roofline", "benchmarks/roofline.json", roofline_text),
+    Region(PERFORMANCE, "scaling", "benchmarks/scaling.json", scaling_text),
+    Region(PERFORMANCE, "memory", "benchmarks/memory.json", memory_text),
+    Region(PERFORMANCE, "capture", "benchmarks/capture.json", capture_text),
+    Region(PERFORMANCE, "startup", "benchmarks/startup.json", startup_text),
+    Region(PERFORMANCE, "shortfalls", "benchmarks/against_pytorch.json", shortfalls_text),
+)
+
+
+def put(page: str, text: str, name: str) -> str:
+    """Give a page with a text between its marks; ValueError where they are missing."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, mark, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not mark or not found:
+        raise ValueError(f"the page has no '{begin}' and '{end}' to put the table between")
+    return f"{before}{begin}\n{text}{end}{after}"
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write or check; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, only compare")
+    options = parser.parse_args(arguments)
+    status = 0
+    for name in dict.fromkeys(region.page for region in REGIONS):
+        page = before = (root / name).read_text("utf-8")
+        for region in (region for region in REGIONS if region.page == name):
+            after = region.renewed(page, root / "results")
+            if after is None:
+                print(f"{name}: {region.name} is left as it is, without results/{region.source}")
+            elif after != page:
+                words = (
+                    "is not what its file says: run `make table`" if options.check else "written"
+                )
+                print(f"{name}: {region.name} {words}", file=sys.stderr)
+                page = after
+        if page != before and options.check:
+            status = 1
+        elif page != before:
+            (root / name).write_text(page, "utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What both long pages of docs/ promise: links, contents, examples, formulas, pictures."""
+
+import re
+
+import pytest
+from matplotlib.image import imread
+from matplotlib.mathtext import MathTextParser
+from pages import HOW, PERFORMANCE, Page, anchor, definitions
+
+PAGES = pytest.mark.parametrize("page", [HOW, PERFORMANCE], ids=repr)
+EXAMPLES = {HOW: 60, PERFORMANCE: 50}  # at least
+LARGEST = {HOW: 100_000, PERFORMANCE: 200_000}  # bytes of a picture
+
+
+def for_each(what):
+    """A test of every one of a page's names, formulas or pictures."""
+    cases = [(page, one) for page in (HOW, PERFORMANCE) for one in what(page)]
+    return pytest.mark.parametrize(("page", "one"), cases, ids=repr)
+
+
+def settable(page):
+    """Matplotlib has no matrices; those of the page are compared with the code's."""
+    return sorted({*page.inline, *(each for each in page.formulas if "pmatrix" not in each)})
+
+
+@for_each(lambda page: page.named)
+def test_every_name_is_defined_where_its_link_points(page, one):
+    name, link = one
+    path = (page.path.parent / link).resolve()
+    assert name in definitions(path), f"{name} is not in {path.name}"
+
+
+@PAGES
+def test_every_link_leads_somewhere(page):
+    assert page.broken_links() == []
+
+
+def test_a_link_that_leads_nowhere_is_noticed(tmp_path):
+    (tmp_path / "page.md").write_text(
+        "# A page\n\n## Good\n\n[a](#good) [b](#bad) [c](page.md#a-page) [d](page.md#bad)\n"
+        "[e](none.md) [arXiv:1](https://arxiv.org/abs/1) [arXiv:1](https://arxiv.org/abs/2)\n"
+    )
+    page = Page(tmp_path / "page.md")
+    assert page.broken_links() == ["#bad", "page.md#bad", "none.md", "https://arxiv.org/abs/2"]
+
+
+@PAGES
+def test_the_table_of_contents_is_complete(page):
+    titles = [title for title in page.sections if title != "Contents"]
+    assert page.contents == [(title, anchor(title)) for title in titles]
+
+
+@PAGES
+def test_every_example_gives_what_it_says(page):
+    count, said = page.examples()
+    assert count > EXAMPLES[page]
+    assert not said, said
+
+
+@for_each(settable)
+def test_every_formula_can_be_set(page, one):
+    MathTextParser("path").parse(f"${one}$")
+
+
+@PAGES
+def test_no_dollar_sign_is_left_over(page):
+    assert "$" not in page.unset
+    # Between single dollars GitHub still reads Markdown, which swallows the backslash of \\, or \;
+    assert not [formula for formula in page.inline if re.search(r"\\[^A-Za-z]|[*|]", formula)]
+
+
+@for_each(lambda page: page.pictures)
+def test_pictures_are_small_and_wide_enough(page, one):
+    path = page.path.parent / one
+    assert path.stat().st_size < LARGEST[page]
+    pixels = imread(path)
+    assert pixels.shape[1] >= 800
+    assert (pixels[0, 0, :3] == 1).all()  # white
+
+
+@PAGES
+def test_every_picture_says_in_words_what_it_shows(page):
+    for words, _ in re.findall(r"!\[(.*?)\]\((.+?)\)", page.text):
+        assert len(words) > 30

@@ -1,0 +1,260 @@
+"""The generated tables of README.md and docs/performance.md: each is what its file gives."""
+
+import json
+import re
+import sys
+
+import pytest
+
+from benchmarks import capture, report, roofline
+from benchmarks.networks import NETWORKS
+from benchmarks.scaling import key, sweeps
+from examples.common import RESULTS
+
+MACHINE = {
+    "processor": "Some CPU",
+    "features": "AVX2",
+    "cores": 2,
+    "system": "Linux 6.1",
+    "numpy": "2.4.6",
+    "commit": "0123456789",
+}
+WHERE = "Some CPU (AVX2), 2 cores, Linux, NumPy 2.4.6; commit 0123456"
+COMMITTED = sorted((RESULTS / "benchmarks").glob("*.json"))
+
+
+def cells(text):
+    """{first cell: the other cells} of every line of every table in a text."""
+    rows = [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return {row[0]: row[1:] for row in rows}
+
+
+# --- pages -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", report.REGIONS, ids=lambda r: f"{r.page}-{r.name}")
+def test_a_page_says_what_the_committed_file_says(region):
+    page = (report.ROOT / region.page).read_text("utf-8")
+    renewed = region.renewed(page)
+    if renewed is None:
+        pytest.skip(f"no results/{region.source} is committed")
+    assert renewed == page
+
+
+@pytest.mark.parametrize("name", [report.README, report.PERFORMANCE])
+def test_every_region_has_its_marks_and_every_mark_its_region(name):
+    page = (report.ROOT / name).read_text("utf-8")
+    found = re.findall(r"<!-- table of (\w+): (begin|end) -->", page)
+    names = [region.name for region in report.REGIONS if region.page == name]
+    assert sorted(found) == sorted((name, mark) for name in names for mark in ("begin", "end"))
+    assert [mark for _, mark in found] == ["begin", "end"] * len(names)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_a_committed_measurement_can_be_traced(path):
+    """To a commit without changes, and it belongs to a region."""
+    found = json.loads(path.read_text("utf-8"))["machine"]
+    assert re.fullmatch("[0-9a-f]{40}", found["commit"])
+    assert {"processor", "features", "cores", "python", "numpy", "numba", "date"} <= set(found)
+    assert f"benchmarks/{path.name}" in {region.source for region in report.REGIONS}
+
+
+def test_make_measure_runs_every_benchmark_that_a_table_is_made_from():
+    makefile = (report.ROOT / "Makefile").read_text("utf-8")
+    names = re.search("^MEASURED := (.+)$", makefile, re.M)[1].split()
+    sources = {region.source for region in report.REGIONS}
+    measured = {source for source in sources if source.startswith("benchmarks/")}
+    assert {f"benchmarks/{name}.json" for name in names} == measured
+
+
+def test_a_text_goes_between_its_marks():
+    begin, end = report.BEGIN.format("a"), report.END.format("a")
+    text = f"before\n{begin}\nold\n{end}\nafter\n"
+    new = report.put(text, "new\n", "a")
+    assert new == f"before\n{begin}\nnew\n{end}\nafter\n"
+    assert report.put(new, "new\n", "a") == new
+    with pytest.raises(ValueError, match="to put the table between"):
+        report.put(text, "new\n", "b")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with both pages, and no results but one measurement of the start."""
+    for name in (report.README, report.PERFORMANCE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((report.ROOT / name).read_text("utf-8"), "utf-8")
+    path = tmp_path / "results" / "benchmarks" / "startup.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(STARTUP))
+    return tmp_path
+
+
+def test_only_regions_with_a_file_are_written(project, capsys):
+    before = {name: (project / name).read_text("utf-8") for name in (report.README,)}
+    assert report.main([], project) == 0
+    said = capsys.readouterr()
+    assert "accuracy is left as it is, without results/benchmarks/accuracy.json" in said.out
+    readme = (project / report.README).read_text("utf-8")
+    assert "7.0 seconds from the command to the end" in readme
+    mark = report.BEGIN.format("startup")
+    assert readme.split(mark)[0] == before[report.README].split(mark)[0]
+    assert "numpy | 0.50 (0.50 to 0.50)" in (project / report.PERFORMANCE).read_text("utf-8")
+    assert report.main(["--check"], project) == 0
+
+
+def test_check_changes_nothing_and_fails_where_a_page_is_off(project, capsys):
+    before = (project / report.README).read_text("utf-8")
+    assert report.main(["--check"], project) == 1
+    assert "README.md: startup is not what its file says" in capsys.readouterr().err
+    assert (project / report.README).read_text("utf-8") == before
+
+
+# --- what each table says of made-up measurements ----------------------------------------------
+
+STARTUP = {
+    "machine": MACHINE,
+    "seconds": {
+        "compiled, first run": [7.0],
+        "compiled, later runs": [1.0, 0.9, 1.2],
+        "numpy": [0.5],
+    },
+}
+
+
+def test_start():
+    rows = cells(report.startup_text(STARTUP))
+    assert rows["compiled, later runs"] == ["1.00 (0.90 to 1.20)"]
+    words = " ".join(report.startup_words(STARTUP).split())
+    assert "Later runs need 1.00 seconds, those with NumPy alone 0.50." in words
+
+
+def test_every_table_names_machine_versions_commit_and_script():
+    text = report.startup_text(STARTUP)
+    assert text.endswith(f"\n\nMeasured by `python -m benchmarks.startup` on {WHERE}.\n")
+
+
+def test_accuracy():
+    seeds = [{"test_accuracy": share, "seconds": 7.25} for share in (0.97, 0.98, 0.96)]
+    shipped = {"test_accuracy": 0.98765, "seconds": 17.44, "peak_megabytes": 123.4}
+    found = {
+        "machine": MACHINE,
+        "main.py": shipped,
+        "one image at a time": {"seeds": seeds, "peak_megabytes": 200.0},
+    }
+    rows = cells(report.accuracy_text(found))
+    (first, second) = list(rows.values())[2:]
+    assert first == ["98.77 %", "17.4", "123 MB"]
+    assert second == ["97.00 % (mean of 3 seeds: 96.00 to 98.00)", "7.2", "200 MB"]
+    assert WHERE in report.accuracy_text(found)
+
+
+def against_pytorch(**changed):
+    """All networks twice as fast as PyTorch, but for those named, in every mode."""
+    found = {"machine": MACHINE, "rounds": 3}
+    for mode in report.CAPTIONS:
+        rivals = ["pytorch"] + ["onnxruntime"] * (mode == "inference")
+        networks = {}
+        for name in NETWORKS:
+            times = changed.get(f"{name} {mode}", 10.0)
+            speeds = {"contiguous": [1.0], "channels_last": [1000.0], "onnxruntime": [3.0]}
+            speeds |= {"compiled": [1000 * times], "numpy": [2000.0]}
+            kinds = {f"compiled / {rival}": [times, times - 0.5, times + 1] for rival in rivals}
+            kinds |= {f"numpy / {rival}": [2.0] for rival in rivals}
+            networks[name] = {
+                "images_per_second": speeds,
+                "better_format": "channels_last",
+                "ratios": kinds,
+            }
+        found[mode] = {"networks": networks, "geometric_mean": dict.fromkeys(kinds, 4.321)}
+    return found
+
+
+def test_beside_pytorch():
+    text = report.pytorch_text(against_pytorch(**{"A train-128": 12.0}))
+    training, one, inference = (cells(part) for part in re.split(r"\n\n(?=The same|Class)", text))
+    assert training["lab, 2 and 3 filters (A)"] == [
+        *("1,000", "12,000", "2,000", "12.00 (11.50 to 13.00)", "2.00 (2.00 to 2.00)")
+    ]
+    assert one["E's CNN"][:3] == ["1,000", "10,000", "2,000"]
+    assert inference["network"][1] == "ONNX Runtime"
+    assert inference["D"][:4] == ["1,000", "3", "10,000", "2,000"]
+    assert inference["D"][-1] == "10.00 (9.50 to 11.00)"
+    for rows in (training, one, inference):
+        assert rows["geometric mean"][-1] == "4.32"
+        assert len(rows) == len(NETWORKS) + 3
+        assert len({len(row) for row in rows.values()}) == 1
+    assert text.endswith(
+        f"Medians of 3 rounds. Measured by `python -m benchmarks.against_pytorch` on {WHERE}.\n"
+    )
+
+
+def test_what_falls_short_is_listed_with_its_aim():
+    slow = {"E MLP inference": 1.5, "B train-1": 4.9, "A train-128": 1.9, "C train-128": 2.0}
+    rows = cells(report.shortfalls_text(against_pytorch(**slow)))
+    assert list(rows.items())[2:] == [
+        ("A, training, batches of 128", ["1.90 (1.40 to 2.90)", "2"]),
+        ("B, training, one image at a time", ["4.90 (4.40 to 5.90)", "5"]),
+        ("E's MLP, inference", ["1.50 (1.00 to 2.50)", "2"]),
+    ]
+    all_slow = {f"{name} train-128": 2.5 for name in NETWORKS}
+    rows = cells(report.shortfalls_text(against_pytorch(**all_slow)))
+    assert rows["geometric mean, training, batches of 128"] == ["2.50", "3"]
+    assert report.shortfalls_text(against_pytorch()).startswith("Nothing did.\n")
+
+
+def test_memory():
+    sizes = {"pytorch": 400.0, "compiled": 200.0, "numpy": 100.0}
+    own = {who: {"total": [size], "training": [size / 4]} for who, size in sizes.items()}
+    rows = cells(report.memory_text({"machine": MACHINE, "megabytes": {"D 8/16": own}}))
+    assert rows["`main.py`'s"] == [
+        *("400", "200", "100", "0.50 (0.50 to 0.50)", "0.25 (0.25 to 0.25)", "0.50 (0.50 to 0.50)")
+    ]
+
+
+def test_scaling():
+    points = sweeps(cores=2)
+    settings = {setting for sweep in points.values() for setting in sweep}
+    found = {key(setting, "compiled"): [1000.0] for setting in settings}
+    text = report.scaling_text({"machine": MACHINE, "images_per_second": found})
+    rows = cells(text)
+    assert rows["a step of the thin network, milliseconds"] == ["compiled"]
+    assert rows["images in a batch: 512"] == ["512.00"]
+    assert rows["threads: 1"] == ["128.00"]
+    assert len(rows) == 2 + sum(map(len, points.values()))
+
+
+def run(module, path, monkeypatch, *words):
+    """What a benchmark writes if it is run from the command line, as short as can be."""
+    given = ["--rounds", "1", "--seconds", "0.001", "--json", str(path), *words]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *given])
+    module.main()
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_captures_from_a_real_run(tmp_path, monkeypatch, capsys):
+    found = run(capture, tmp_path / "capture.json", monkeypatch, "--networks", "D")
+    found["machine"] = MACHINE
+    found["D"] = {way: [speed, 4.0] for way, speed in zip(found["D"], (6.0, 2.0), strict=True)}
+    rows = cells(report.capture_text(found))
+    assert rows["D"] == ["5", "3", "2.00 (1.00 to 3.00)"]
+
+
+def test_roofline_from_a_real_run(tmp_path, monkeypatch, capsys):
+    """Its own speeds, then made-up ones: 100 GFLOP/s of all on one core, 300 of the step on two."""
+    words = ("--networks", "D", "--kernels", "numpy")
+    found = run(roofline, tmp_path / "roofline.json", monkeypatch, *words)
+    for name in found["D"]:
+        found["D"][name] = [100.0]
+    found["D"]["all cores: training step"] = [300.0]
+    found["D"]["all cores: product"] = [200.0]
+    found["machine"] = MACHINE
+    text = report.roofline_text(found)
+    rows = cells(text)
+    assert len(rows) == 2 + 4 + 1
+    flops = 2 * 128 * (8 * 28 * 28) * 9  # conv1
+    own = f"{flops / 100e9 * 1e3:.2f}, 100 %"
+    assert rows["D: conv1, 1 x 28 x 28 to 8 x 28 x 28"] == [own, "", own]
+    assert rows["D: dense2, 98 to 10"][1] == rows["D: dense2, 98 to 10"][0]
+    whole = rows["D: all of the step"][0].split(",")[0]
+    assert f"add up to {float(whole):.1f} of the step's {float(whole):.1f} milliseconds" in text
+    assert "all cores make it 3.00 times as fast, 150 % of their matrix product's 200" in text
