@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,11 @@ import Filters
 import MLP
 from Datasets import Dataset, Scaling
 from glassbox.atomic import write_atomically
-from glassbox.data.given import as_dataset, as_images, check_finite
-from glassbox.engine.activations import Identity, Sigmoid, Softmax, activation_named
-from glassbox.engine.capture.watch import Watch
-from glassbox.engine.course import Course
+from glassbox.data.given import as_dataset, as_images, check_finite, check_labels, places
+from glassbox.engine.activations import Sigmoid, Softmax
+from glassbox.engine.assembly import Assembly, Settings
+from glassbox.engine.course import Course, check_fit
+from glassbox.engine.evaluation import Evaluation, evaluate
 from glassbox.engine.executor import Executor
 from glassbox.engine.gradient_check import GradientReport, check_layers
 from glassbox.engine.history import History
@@ -35,22 +34,20 @@ from glassbox.engine.layer import (
     Layer,
     Pass,
     Room,
-    Setup,
     alone,
     backward_chain,
     forward_chain,
-    give_names,
 )
 from glassbox.engine.losses import LOSSES, Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
-from glassbox.engine.parallel import LOUD_ENOUGH, Workers
+from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.previews import Previews
 from glassbox.engine.sanity import SanityReport, overfit, spread
 from glassbox.engine.schedules import Moment
-from glassbox.engine.step import Augment, count_right, to_batch_first, to_batch_last
+from glassbox.engine.step import Augment, to_batch_first, to_batch_last
 from glassbox.engine.summary import summary_table
-from glassbox.errors import Diverged, require_count, require_positive, require_share
+from glassbox.errors import require_count
 from glassbox.files import arrays_file, checkpoints, model_file
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Shape
@@ -64,19 +61,6 @@ KINDS = [
     *LOSSES.values(),
 ]
 KINDS.remove(MLP.Activation)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a network does on a data set: mean loss, share of right answers, images, seconds."""
-
-    loss: float
-    accuracy: float
-    images: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f} ({self.images:,} images)"
 
 
 class CNN:
@@ -133,12 +117,11 @@ class CNN:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype}")
         self.eager = bool(eager)
-        self.parameters: Parameters | None = None
+        self._assembly: Assembly | None = None
         self.classes: tuple[str, ...] = ()
         self.scaling: Scaling | None = None
         self.history = History()
         self.input_shape: Shape = ()
-        self.handed_softmax = False  # whether the last layer had one before the loss took it
         self.steps_done = 0
         for layer in layers:
             self.add(layer)
@@ -155,7 +138,7 @@ class CNN:
             raise TypeError(f"add: expected a layer such as Conv2D(8) or Dense(10), got {layer!r}")
         if any(layer is other for other in self.layers):
             raise ValueError(f"add: {layer.label} is in the network already; make a second one")
-        if self.parameters is not None:
+        if self._assembly is not None:
             raise ValueError("add: the network is built already; add all layers before that")
         self.layers.append(layer)
         return self
@@ -167,119 +150,47 @@ class CNN:
         Raises ValueError where a layer does not fit the output of the one before it.
         """
         shape = tuple(input_shape)
-        if self.parameters is not None:  # every step asks
+        if self._assembly is not None:  # every step asks
             if shape != self.input_shape:
                 raise ValueError(
                     f"the network was built for images {self.input_shape}, got {shape}; "
                     "make a new network for another size"
                 )
-            self._take_changes()
+            self._refresh()
             return self
         if not self.layers:
             raise ValueError("the network has no layers; add some, the last being Dense(classes)")
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
+        settings = Settings(self.loss, self.optimizer, self.l2, self.seed, self.eager)
         self.input_shape = tuple(int(n) for n in shape)
-        self._assemble(room)
+        self._assembly = Assembly(
+            self.layers, settings, self.input_shape, self.dtype, self.kernels, self.workers, room
+        )
         return self
 
-    def _assemble(self, room: Room | None = None, built: Sequence[Layer] = ()) -> None:
-        """Build the layers, but those in `built`, and what runs them."""
-        give_names(self.layers)
-        shape = self.input_shape
-        for number, layer in enumerate(self.layers):
-            layer.number = number
-            if layer not in built:
-                rng = None if room else np.random.default_rng([self.seed, number])
-                shape = layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
-            elif shape != layer.input_shape:
-                raise ValueError(
-                    f"{layer.label} was built for {layer.input_shape} and would now get {shape}; "
-                    "make a new network for other shapes"
-                )
-            shape = layer.output_shape
-        learns = False
-        for layer in self.layers:  # up to the first one that learns, nobody needs dx
-            layer.needs_input_gradient = learns
-            learns = learns or bool(layer.parameters)
-        self._hand_softmax_to_loss()
-        self.parameters = Parameters(self.layers, self.optimizer, self.l2, self.dtype)
-        self._make_executor()
+    def _built(self) -> Assembly:
+        if self._assembly is None:
+            raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
+        return self._assembly
 
-    def _make_executor(self) -> None:
-        """What runs the layers, and the state from which changes by hand are told."""
-        self._hand_softmax_to_loss()
-        self.executor = Executor(
-            self.layers, self.loss, self._built(), self.input_shape, self.workers, self.seed,
-            self.eager,
-        )  # fmt: skip
-        self._settings, self._assembled = self._current_settings(), self._current_parts()
-        self._watch = self._new_watch()
+    def _refresh(self) -> Executor:
+        """Make what was changed by hand take effect, and return what runs the layers."""
+        assembly = self._built()
+        self.loss, self.optimizer = assembly.refresh(
+            self.loss, self.optimizer, self.l2, self.seed, self.eager
+        )
+        return assembly.executor
 
-    def _current_settings(self) -> list[Any]:
-        return [self.loss, self.optimizer, self.l2, self.eager, self.seed, *self.layers]
+    @property
+    def executor(self) -> Executor:
+        """What runs the built layers."""
+        return self._built().executor
 
-    def _current_parts(self) -> list[Any]:
-        """The parts of the layers that a user may replace by hand."""
-        every = [*self.layers, *(leaf for layer in self.layers for leaf in layer.leaves())]
-        names = ("parameters", "buffers", "optimizer", "l2", "activation")
-        return [getattr(layer, name, None) for layer in every for name in names]
-
-    def _new_watch(self) -> Watch:
-        leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
-        carried = [getattr(layer, "activation", None) for layer in [*self.layers, *leaves]]
-        held = [activation for activation in carried if activation is not None]
-        return Watch([*self.layers, *leaves, *held, self.loss])
-
-    def _take_changes(self) -> None:
-        """Make what was changed by hand since the last step take effect in the next one."""
-        same = [self.loss, self.optimizer, self.l2, self.eager, self.seed, *self.layers]
-        if self._settings == same and not self._watch.changed():  # every step asks
-            return
-        self.loss, self.optimizer = loss_named(self.loss), optimizer_named(self.optimizer)
-        for layer in self.layers:
-            for leaf in [layer, *layer.leaves()]:
-                if hasattr(leaf, "activation"):
-                    leaf.activation = activation_named(leaf.activation).use(self.kernels)
-        parameters = self._built()
-        parameters.rebind()
-        if self.layers != parameters.layers:  # the optimizers begin anew
-            self._assemble(built=parameters.layers)
-        elif self._settings != self._current_settings() or any(
-            a is not b for a, b in zip(self._assembled, self._current_parts(), strict=True)
-        ):
-            parameters.configure(self.optimizer, self.l2)
-            self._make_executor()
-        else:
-            self.executor.refresh()
-            self._watch = self._new_watch()
-
-    def _hand_softmax_to_loss(self) -> None:
-        """Cross-entropy takes logits, so a softmax at the end is left to it (and to predictions).
-
-        What turns the outputs into class scores is kept in `self.head`.
-        """
-        last: Any = self.layers[-1]
-        carried = getattr(last, "activation", last)
-        self.head: Any = None
-        if not self.loss.on_logits:
-            if self.handed_softmax and carried is not last:  # another loss was set since
-                last.activation = Softmax().use(self.kernels)
-            self.handed_softmax = False
-            return
-        if not isinstance(carried, (Softmax, Identity)) and hasattr(carried, "apply"):
-            raise ValueError(
-                f"{self.loss.word} expects a last layer with activation 'softmax' or None, got "
-                f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
-            )
-        self.head = Softmax().use(self.kernels)
-        self.handed_softmax = self.handed_softmax or isinstance(carried, Softmax)
-        if carried is last and isinstance(last, Softmax):
-            self.layers[-1] = Identity(name=last.name)
-            rng = np.random.default_rng(self.seed)  # an identity draws nothing from it
-            self.layers[-1].build(last.input_shape, Setup(rng, self.dtype, self.kernels))
-        elif isinstance(carried, Softmax):
-            last.activation = Identity()
+    @property
+    def parameters(self) -> Parameters | None:
+        """All trained numbers in one vector; None before the network is built."""
+        return None if self._assembly is None else self._assembly.parameters
 
     @property
     def output_shape(self) -> Shape:
@@ -289,19 +200,12 @@ class CNN:
     @property
     def parameter_count(self) -> int:
         """How many numbers are trained."""
-        return len(self._built())
+        return len(self._built().parameters)
 
     @property
     def mode(self) -> str:
         """How steps run: "captured", or "eager" (layer by layer as written); see `summary`."""
-        self._built()
-        self._take_changes()
-        return self.executor.mode
-
-    def _built(self) -> Parameters:
-        if self.parameters is None:
-            raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
-        return self.parameters
+        return self._refresh().mode
 
     def summary(self, input_shape: Shape | None = None) -> str:
         """Print and return a table: output, parameters, multiply-adds, receptive field, memory.
@@ -312,10 +216,8 @@ class CNN:
         """
         if input_shape is not None:
             self.build(input_shape)
-        self._built()
-        self._take_changes()
-        table = summary_table(self.layers, self.dtype.itemsize)
-        table = f"{table}\n{self.executor.describe()}"
+        how = self._refresh().describe()
+        table = f"{summary_table(self.layers, self.dtype.itemsize)}\n{how}"
         print(table)
         return table
 
@@ -397,36 +299,32 @@ class CNN:
         data = self._as_data(train)
         checks = None if validation is None else self._as_data(validation)
         checks = checks if checks is not None and len(checks) else None
-        require_count("epochs", epochs)
-        require_count("batch_size", batch_size)
-        if patience is not None:
-            require_count("patience", patience)
-            if checks is None:
-                raise ValueError("patience needs validation data to judge by; pass validation=...")
-        require_share("average", average)
-        if checkpoint_every is not None:
-            require_count("checkpoint_every", checkpoint_every)
-            if checkpoint is None and resume is None:
-                raise ValueError("checkpoint_every needs a file; pass checkpoint=...")
-        if preview is not None:
-            require_positive("preview", preview)
-            require_share("preview", preview, closed=True)
+        check_fit(
+            epochs, batch_size, patience, average, preview, checkpoint_every,
+            has_validation=checks is not None, has_file=bool(checkpoint or resume),
+        )  # fmt: skip
         self.build(data.shape)
-        self._check_labels(data)
+        check_labels(data, self.output_shape)
         if checks is not None:  # said now, not after an epoch of work
             self.build(checks.shape)
-            self._check_labels(checks)
+            check_labels(checks, self.output_shape)
         for part in (data, checks):
             if part is not None and part.images.dtype != np.uint8:
                 check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
         course = Course(
-            self, self._built(), data, checks, epochs, batch_size, augment=augment,
+            self, self._built().parameters, data, checks, epochs, batch_size, augment=augment,
             shuffle=shuffle, patience=patience, average=average, keep_every=checkpoint_every,
             progress=progress,
         )  # fmt: skip
         if checkpoint is not None or resume is not None:
-            self._keep_checkpoints(course, checkpoint, resume, allow_changes)
+            target = Path(checkpoint if checkpoint is not None else resume or "")
+            contents = partial(model_file.contents_of, self)
+            steps = checkpoints.attach(
+                course, contents, self._dialect(), lambda: self.executor.execution, target, resume,
+                allow_changes,
+            )  # fmt: skip
+            self.steps_done = self.steps_done if steps is None else steps
         if preview:
             done = course.at.epoch + course.at.seen / len(data)
             course.after_step = Previews(self, checks or data, preview, preview_folder, done)
@@ -435,26 +333,6 @@ class CNN:
             print(textwrap.fill(self.executor.describe(), 80))
         with self.workers.ready(), Interruption() as interruption:
             return course.run(interruption)
-
-    def _keep_checkpoints(
-        self, course: Course, target: AnyPath | None, resume: AnyPath | None, allow_changes: bool
-    ) -> None:
-        """Have a course write checkpoints to `target`, and be where `resume` was left."""
-        record = model_file.contents_of(self).records["network"]
-        fit = checkpoints.fit_record(course, self._dialect(), self.executor.execution)
-        if resume is not None:
-            saved = arrays_file.read(resume)
-            now = checkpoints.decisions(record, fit)
-            checkpoints.go_on(course, saved, now, allow_changes, str(resume))
-            self.steps_done = saved.records["network"]["steps_done"]
-        path = Path(target if target is not None else resume or "")
-
-        def keep(course: Course) -> None:
-            now = fit | {"execution": self.executor.execution}
-            whole = checkpoints.contents(course, model_file.contents_of(self), now)
-            write_atomically(path, arrays_file.encode(whole))
-
-        course.keep = keep
 
     def train_step(
         self,
@@ -473,47 +351,16 @@ class CNN:
         """
         source = self._as_data(data)
         self.build(source.shape)
-        where = np.arange(len(source)) if indices is None else _places(indices)
+        where = np.arange(len(source)) if indices is None else places(indices)
         moment = moment or Moment(self.steps_done, self.steps_done + 1)
         with self.workers.ready():
-            loss, right = self.executor.train_step(
-                source, where, moment, self.steps_done, augment,
-                lambda what: self._diverged(source, where, what),
-            )  # fmt: skip
+            loss, right = self.executor.train_step(source, where, moment, self.steps_done, augment)
         self.steps_done += 1
         return loss, right
 
-    def _diverged(
-        self, data: Dataset, indices: Array, what: str, training: bool = True
-    ) -> Diverged:
-        """The error for numbers that are not finite: which layer they first show in, and advice."""
-        step = self.steps_done + 1
-        x, _ = data.batch(indices, self.dtype)
-        where = "the images" if not np.isfinite(x).all() else "the loss"
-        run = Pass(training, self.seed, self.steps_done, 0, len(indices))
-        y = to_batch_last(x)
-        with np.errstate(all="ignore"):
-            for layer in self.layers if where == "the loss" else []:
-                arrays = {**layer.parameters, **layer.buffers}
-                wrong = [k for k, array in arrays.items() if not np.isfinite(array).all()]
-                y, _ = layer.forward(y, run)
-                if wrong or not np.isfinite(y).all():
-                    part = f"the {wrong[0]}" if wrong else "the output"
-                    where = f"{part} of {layer.label}"
-                    break
-        return Diverged(
-            f"step {step}: {what}; it first shows in {where}. "
-            f"Try a learning rate ten times smaller (now {self.optimizer!r}), images scaled to "
-            "about -1..1, and gradient_check()"
-        )
-
     def check_validation(self, data: Dataset, loss: float) -> None:
         """Raise Diverged unless the loss on validation data is finite."""
-        if math.isfinite(loss):
-            return
-        parts = self.executor.outputs(data, 1024)
-        first = next((where for where, y in parts if not np.isfinite(y).all()), np.arange(1))
-        raise self._diverged(data, first, "the validation loss is not a finite number", False)
+        self.executor.check_validation(data, loss, self.steps_done)
 
     # --- using it ----------------------------------------------------------------------------
 
@@ -521,19 +368,8 @@ class CNN:
         """Mean loss and share of right answers on a data set."""
         source = self._as_data(data)
         self.build(source.shape)
-        self._check_labels(source)
-        if not len(source):
-            raise ValueError("evaluate: the data set is empty")
-        start, loss, correct = time.perf_counter(), 0.0, 0
-        with np.errstate(**LOUD_ENOUGH):
-            for indices, outputs in self.executor.outputs(source, batch_size):
-                labels = source.labels[indices]
-                loss += float(self.loss.forward(outputs, labels)[0].sum(dtype=np.float64))
-                correct += count_right(outputs, labels)
-            penalty = self._built().penalty()
-        count = len(source)
-        seconds = time.perf_counter() - start
-        return Evaluation(loss / count + penalty, correct / count, count, seconds)
+        check_labels(source, self.output_shape)
+        return evaluate(self.executor, source, batch_size)
 
     def predict(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The most likely class of each image: (samples,) integers."""
@@ -546,10 +382,10 @@ class CNN:
         are trained one by one and need not sum to 1); other outputs go through softmax.
         """
         scores = self.scores(images, batch_size)
-        if self.head is None and isinstance(self._last_activation(), Sigmoid):
+        if self.output_activation is None and isinstance(self._last_activation(), Sigmoid):
             least = np.finfo(scores.dtype).tiny
             return scores / np.maximum(scores.sum(axis=1, keepdims=True), least)
-        if self.head is None and not isinstance(self._last_activation(), Softmax):
+        if self.output_activation is None and not isinstance(self._last_activation(), Softmax):
             return np.ascontiguousarray(self.kernels.softmax_(scores.T.copy()).T)
         return scores
 
@@ -562,7 +398,18 @@ class CNN:
         return np.concatenate(parts) if parts else np.empty((0, *self.output_shape), self.dtype)
 
     def _headed(self, outputs: Array) -> Array:
-        return outputs if self.head is None else self.head.apply(outputs)
+        head = self.output_activation
+        return outputs if head is None else head.apply(outputs)
+
+    @property
+    def handed_softmax(self) -> bool:
+        """Whether the last layer had a softmax before the loss took it over."""
+        return self._assembly is not None and self._assembly.handed_softmax
+
+    @property
+    def output_activation(self) -> Any:
+        """What turns outputs into class scores where the loss takes logits; else None."""
+        return self._built().output_activation
 
     def _last_activation(self) -> Any:
         return getattr(self.layers[-1], "activation", self.layers[-1])
@@ -601,7 +448,7 @@ class CNN:
         source = self._as_data(data)
         few = source.subset(spread(source.labels, images))
         twin = self._twin(self.dtype).build(source.shape)
-        twin._check_labels(source)
+        check_labels(source, twin.output_shape)
         _, outputs = next(twin.executor.outputs(few, len(few)))
         report = overfit(twin, few, self.loss.at_chance(outputs), epochs, quiet)
         if not quiet:
@@ -618,7 +465,8 @@ class CNN:
         self.build(source.shape)
         twin = self._twin(np.float64)
         x = source.batch(np.arange(min(images, len(source))), np.float64)[0]
-        twin.build(source.shape)._built().restore(self._built().snapshot())
+        twin.build(source.shape)
+        twin._built().parameters.restore(self._built().parameters.snapshot())
         for layer in twin.layers:
             layer.needs_input_gradient = True
         run = Pass(True, self.seed, 0, 0, len(x))
@@ -643,19 +491,13 @@ class CNN:
 
         one = image if isinstance(image, Dataset) else np.asarray(image)[None]
         source = as_images(one, self.scaling)
-        steps = [point["images"] for point in self.history.running]
-        running = (
-            steps,
-            [point["loss"] for point in self.history.running],
-            [point["accuracy"] for point in self.history.running],
-        )
         figure = preview_figure(
             source.batch([0])[0][0],
             [(name, maps[0]) for name, maps in self.activations(source)],
             self.scores(source)[0],
             self.classes or [str(k) for k in range(self.output_shape[0])],
             truth,
-            running,
+            self.history.curves(),
             title,
         )
         save(figure, path)
@@ -664,7 +506,7 @@ class CNN:
         """An unbuilt network of the same layers and settings."""
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin.dtype, twin.parameters, twin.history = np.dtype(dtype), None, History()
+        twin.dtype, twin._assembly, twin.history = np.dtype(dtype), None, History()
         twin.steps_done = 0
         twin.layers = [layer.fresh() for layer in self.layers]
         return twin
@@ -709,14 +551,8 @@ class CNN:
         >>> bool((twin.predict_proba(images) == network.predict_proba(images)).all())
         True
         """
-        saved = arrays_file.read(path)
-        if "network" not in saved.records:
-            raise ValueError(
-                f"{path}: holds arrays but no network; make one of the same layers, build it, and "
-                "call load_weights"
-            )
         make = partial(cls, threads=threads, kernels=kernels, eager=eager)
-        return model_file.network_of(saved, str(path), _named([*KINDS, *own]), make)
+        return model_file.load(path, [*KINDS, *own], make)
 
     def load_weights(self, path: AnyPath, names: Mapping[str, str] | None = None) -> CNN:
         """Take the weights of a safetensors file, such as a PyTorch model's `state_dict()`.
@@ -727,13 +563,7 @@ class CNN:
         Raises ValueError where names or shapes do not fit; the network is then as before.
         """
         self._built()
-        where = str(path)
-        arrays = model_file.own_arrays(arrays_file.read(path))
-        if names:
-            arrays = model_file.renamed(arrays, names, where)
-        elif arrays.keys().isdisjoint(model_file.arrays_of(self.layers)):
-            arrays = model_file.in_order(self.layers, arrays, where)
-        model_file.fill(self.layers, arrays, where)
+        model_file.load_weights(self.layers, path, names)
         return self
 
     def _dialect(self) -> str:
@@ -745,16 +575,14 @@ class CNN:
 
         Copied as a file would hold it, with the optimizers' state.
         """
-        contents = model_file.contents_of(self)
-        if self.parameters is not None:
-            arrays, steps = checkpoints.optimizer_state(self.parameters)
-            contents.arrays |= arrays
-            contents.records["optimizer_steps"] = steps
-        own = tuple(kind for kind in map(type, [*self.layers, self.loss]) if kind not in KINDS)
-        settings = {
+        settings: dict[str, Any] = {
             "threads": self.workers.threads, "kernels": self._dialect(), "eager": self.eager,
         }  # fmt: skip
-        return _revive, (type(self), arrays_file.encode(contents), settings, own, self.history)
+        own = [kind for kind in map(type, [*self.layers, self.loss]) if kind not in KINDS]
+        data = checkpoints.packed(model_file.contents_of(self), self.parameters)
+        return checkpoints.unpacked, (
+            data, partial(type(self), **settings), [*KINDS, *own], self.history,
+        )  # fmt: skip
 
     # --- data --------------------------------------------------------------------------------
 
@@ -776,42 +604,3 @@ class CNN:
             array = array[:, None]
         self.build(array.shape[1:])
         return array
-
-    def _check_labels(self, data: Dataset) -> None:
-        """Raise unless there is an output for every class."""
-        outputs = self.output_shape
-        if len(outputs) != 1:
-            raise ValueError(
-                f"the last layer gives {outputs}, expected (classes,); end with Dense or Flatten"
-            )
-        if len(data.classes) != outputs[0]:
-            raise ValueError(
-                f"the data has {len(data.classes)} classes but the last layer gives {outputs[0]} "
-                f"outputs; end the network with Dense({len(data.classes)})"
-            )
-
-
-def _revive(
-    kind: type[CNN], data: bytes, settings: dict[str, Any], own: tuple[type, ...], history: History
-) -> CNN:
-    """The network that `__reduce__` took apart."""
-    saved = arrays_file.decode(data, "a copied network")
-    make = partial(kind, **settings)
-    network = model_file.network_of(saved, "a copied network", _named([*KINDS, *own]), make)
-    if network.parameters is not None:
-        steps = saved.records["optimizer_steps"]
-        checkpoints.restore_optimizer(network.parameters, saved.arrays, steps, "a copied network")
-    network.history = history
-    return network
-
-
-def _named(kinds: Iterable[type]) -> dict[str, type]:
-    return {kind.__name__: kind for kind in kinds}
-
-
-def _places(indices: Any) -> Array:
-    """Indices as kernels take them, whatever kind of whole numbers or mask they are."""
-    places = np.asarray(indices)
-    if places.dtype == bool:
-        return np.flatnonzero(places)
-    return places.astype(np.int64) if places.dtype.kind in "iu" else places

@@ -24,7 +24,7 @@ def recipe(network: CNN, scores: bool = False) -> Recipe:
     Raises TypeError for a layer that the benchmarks have no use for.
     """
     operators = [operator for layer in network.layers for operator in _operators(layer)]
-    if scores and network.head is not None:
+    if scores and network.output_activation is not None:
         operators.append({"operator": "softmax"})
     return operators
 

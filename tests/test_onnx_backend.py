@@ -121,7 +121,9 @@ def outputs(network, x):
     if images.ndim == 4 and images.dtype == np.float32:
         return network.scores(images)
     y, _ = alone(forward_chain(network.layers, to_batch_last(images), Pass()))
-    return to_batch_first(y if network.head is None else network.head.apply(y))
+    return to_batch_first(
+        y if network.output_activation is None else network.output_activation.apply(y)
+    )
 
 
 def collect():

@@ -79,8 +79,8 @@ def export(
         x = _scaled(graph, network.scaling or Scaling("unit"), x, network.input_shape[0])
     for layer in network.layers:
         x = graph.layer(layer, x, layer.name)
-    if network.head is not None:  # cross-entropy took the softmax out of the layers
-        x = graph.activated(x, network.head, "head")
+    if network.output_activation is not None:  # cross-entropy took the softmax out of the layers
+        x = graph.activated(x, network.output_activation, "head")
     model = graph.model(x, network)
     if path is not None:
         write_atomically(path, model.SerializeToString(deterministic=True))

@@ -50,6 +50,27 @@ def as_images(given: Any, scaling: Scaling | None) -> Dataset:
     return Dataset(images, np.zeros(len(images), int), ("?",), _scaling(images, scaling))
 
 
+def places(indices: Any) -> NDArray[Any]:
+    """Indices as kernels take them, whatever kind of whole numbers or mask they are."""
+    found = np.asarray(indices)
+    if found.dtype == bool:
+        return np.flatnonzero(found)
+    return found.astype(np.int64) if found.dtype.kind in "iu" else found
+
+
+def check_labels(data: Dataset, outputs: tuple[int, ...]) -> None:
+    """Raise ValueError unless a network with these outputs has one for every class."""
+    if len(outputs) != 1:
+        raise ValueError(
+            f"the last layer gives {outputs}, expected (classes,); end with Dense or Flatten"
+        )
+    if len(data.classes) != outputs[0]:
+        raise ValueError(
+            f"the data has {len(data.classes)} classes but the last layer gives {outputs[0]} "
+            f"outputs; end the network with Dense({len(data.classes)})"
+        )
+
+
 def check_finite(images: NDArray[Any]) -> None:
     """Raise ValueError where an image holds NaN or infinity."""
     if images.size and np.isfinite(images.max()) and np.isfinite(images.min()):

@@ -24,7 +24,7 @@ from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Moment
 from glassbox.engine.step import Augment
-from glassbox.errors import Diverged
+from glassbox.errors import Diverged, require_count, require_positive, require_share
 
 AfterStep = Callable[[int, int, int], None]
 
@@ -67,6 +67,34 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
         np.random.default_rng([seed, epoch, count]).shuffle(order)
     for start in range(0, count, size):
         yield order[start : start + size]
+
+
+def check_fit(
+    epochs: Any,
+    batch_size: Any,
+    patience: Any,
+    average: Any,
+    preview: Any,
+    checkpoint_every: Any,
+    *,
+    has_validation: bool,
+    has_file: bool,
+) -> None:
+    """Raise ValueError or TypeError unless the arguments of `CNN.fit` fit together."""
+    require_count("epochs", epochs)
+    require_count("batch_size", batch_size)
+    if patience is not None:
+        require_count("patience", patience)
+        if not has_validation:
+            raise ValueError("patience needs validation data to judge by; pass validation=...")
+    require_share("average", average)
+    if checkpoint_every is not None:
+        require_count("checkpoint_every", checkpoint_every)
+        if not has_file:
+            raise ValueError("checkpoint_every needs a file; pass checkpoint=...")
+    if preview is not None:
+        require_positive("preview", preview)
+        require_share("preview", preview, closed=True)
 
 
 class Average:

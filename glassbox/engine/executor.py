@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
+from glassbox.engine.diagnosis import diverged
 from glassbox.engine.layer import Array, Layer, Pass, alone, forward_chain
 from glassbox.engine.losses import Loss
+from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Moment
 from glassbox.engine.step import Augment, ShardResult, Source, to_batch_last, train_shard
 from glassbox.errors import Diverged, require_count
 from glassbox.kernels.shapes import Shape
-
-Diagnose = Callable[[str], Diverged]
 
 
 class Executor:
@@ -28,6 +28,7 @@ class Executor:
     Parameters
     ----------
     layers, loss, parameters : built.
+    optimizer : the network's own, for messages.
     input_shape : of one image.
     workers : the threads.
     seed : of the network's random numbers.
@@ -39,13 +40,14 @@ class Executor:
         layers: list[Layer],
         loss: Loss,
         parameters: Parameters,
+        optimizer: Optimizer,
         input_shape: Shape,
         workers: Workers,
         seed: int,
         eager: bool,
     ) -> None:
         self.layers, self.loss, self.parameters = layers, loss, parameters
-        self.workers, self.seed = workers, seed
+        self.workers, self.seed, self.optimizer = workers, seed, optimizer
         self.kernels = layers[0].kernels
         self.dtype = parameters.values.dtype
         self.output_shape = layers[-1].output_shape
@@ -92,11 +94,10 @@ class Executor:
         moment: Moment,
         step: int,
         augment: Augment | None,
-        diagnose: Diagnose,
     ) -> tuple[float, int]:
         """One step; returns the sum of the losses and how many were right, before the step.
 
-        Raises what `diagnose` makes of a sentence where a number is no longer finite.
+        Raises Diverged where a number is no longer finite.
         """
         cuts = shard_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
         work = self.multiply_adds * len(indices) // len(cuts)
@@ -117,14 +118,14 @@ class Executor:
             captured.settle()
         loss = sum(result.loss for result in results)
         if not math.isfinite(loss):
-            raise diagnose("the loss is not a finite number")
+            raise self._diverged(data, indices, step, "the loss is not a finite number")
         gradients = [result.gradient for result in results]
         self.parameters.update(gradients, moment, self.kernels, self.workers)
         with np.errstate(**LOUD_ENOUGH):
             for layer, memory in results[0].coupled:
                 layer.after_step(memory)
             if not self.parameters.finite():
-                raise diagnose("it left numbers that are not finite")
+                raise self._diverged(data, indices, step, "it left numbers that are not finite")
         return loss, sum(result.correct for result in results)
 
     def _program(self, data: Source, indices: Array, run: Pass, augment: Augment | None) -> Any:
@@ -137,6 +138,21 @@ class Executor:
         return train_shard(
             self.layers, self.loss, self.parameters, data, indices, run, gradient, augment
         )
+
+    def _diverged(
+        self, data: Source, indices: Array, step: int, what: str, training: bool = True
+    ) -> Diverged:
+        images, _ = data.batch(indices, self.dtype)
+        run = Pass(training, self.seed, step, 0, len(indices))
+        return diverged(self.layers, images, run, self.optimizer, what)
+
+    def check_validation(self, data: Any, loss: float, step: int) -> None:
+        """Raise Diverged unless the loss on validation data is finite."""
+        if math.isfinite(loss):
+            return
+        parts = self.outputs(data, 1024)
+        first = next((where for where, y in parts if not np.isfinite(y).all()), np.arange(1))
+        raise self._diverged(data, first, step, "the validation loss is not a finite number", False)
 
     def outputs(self, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:
         """(indices, outputs batch-last) of every batch in turn, the shards side by side."""

@@ -81,6 +81,15 @@ class History:
     best_epoch: int | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
 
+    def curves(self) -> tuple[list[float], list[float], list[float]]:
+        """Images seen, running loss and running accuracy, as lists of the same length."""
+        points = self.running
+        return (
+            [point["images"] for point in points],
+            [point["loss"] for point in points],
+            [point["accuracy"] for point in points],
+        )
+
     def note(self, images: int, running: Running) -> None:
         """Add a point to the running curves: after so many images of the whole run."""
         self.running.append({"images": images, "loss": running.loss, "accuracy": running.accuracy})

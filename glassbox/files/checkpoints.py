@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glassbox.atomic import write_atomically
 from glassbox.engine.course import Course
 from glassbox.engine.layer import Array
 from glassbox.engine.parameters import Parameters
-from glassbox.files import records
+from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
-from glassbox.files.model_file import checked, fill, own_arrays
+from glassbox.files.model_file import checked, fill, network_of, own_arrays
 
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
@@ -180,6 +183,61 @@ def contents(course: Course, network: Contents, fit: Mapping[str, Any]) -> Conte
     return Contents(
         {**network.arrays, **moving, **arrays}, {**network.records, "training": training}
     )
+
+
+def attach(
+    course: Course,
+    contents_of: Callable[[], Contents],
+    kernels: str,
+    execution: Callable[[], str],
+    target: Path,
+    resume: str | os.PathLike[str] | None,
+    allowed: bool,
+) -> int | None:
+    """Have a course write checkpoints to `target`, and be where `resume` was left.
+
+    Parameters
+    ----------
+    contents_of : what a model file of the network would hold now.
+    execution : how steps run now (see `Executor.execution`).
+
+    Returns the number of steps that the network had done there; None without `resume`.
+    """
+    fit = fit_record(course, kernels, execution())
+    steps = None
+    if resume is not None:
+        saved = arrays_file.read(resume)
+        now = decisions(contents_of().records["network"], fit)
+        go_on(course, saved, now, allowed, str(resume))
+        steps = int(saved.records["network"]["steps_done"])
+
+    def keep(course: Course) -> None:
+        whole = contents(course, contents_of(), fit | {"execution": execution()})
+        write_atomically(target, arrays_file.encode(whole))
+
+    course.keep = keep
+    return steps
+
+
+def packed(network: Contents, parameters: Parameters | None) -> bytes:
+    """A network with its optimizers' state, as a file would hold it: for copies."""
+    if parameters is not None:
+        arrays, steps = optimizer_state(parameters)
+        network.arrays |= arrays
+        network.records["optimizer_steps"] = steps
+    return arrays_file.encode(network)
+
+
+def unpacked(data: bytes, make: Any, kinds: Iterable[type], history: Any) -> Any:
+    """The network that `packed` took apart."""
+    where = "a copied network"
+    saved = arrays_file.decode(data, where)
+    network = network_of(saved, where, {kind.__name__: kind for kind in kinds}, make)
+    if network.parameters is not None:
+        steps = saved.records["optimizer_steps"]
+        restore_optimizer(network.parameters, saved.arrays, steps, where)
+    network.history = history
+    return network
 
 
 def go_on(

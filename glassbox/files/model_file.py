@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from glassbox.engine.activations import Softmax
 from glassbox.engine.layer import Array, Layer, Room
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
-from glassbox.files import blueprint, records
+from glassbox.files import arrays_file, blueprint, records
 from glassbox.files.arrays_file import Contents
 from glassbox.files.blueprint import Kinds
 
@@ -183,6 +184,30 @@ def _layers_as_written(network: Any) -> list[dict[str, Any]]:
         else:
             last["activation"] = {**softmax, "name": ""}
     return written
+
+
+def load(path: str | os.PathLike[str], kinds: Iterable[type], make: Any) -> Any:
+    """Return the network of a file; see `network_of`."""
+    saved = arrays_file.read(path)
+    if "network" not in saved.records:
+        raise ValueError(
+            f"{path}: holds arrays but no network; make one of the same layers, build it, and "
+            "call load_weights"
+        )
+    return network_of(saved, str(path), {kind.__name__: kind for kind in kinds}, make)
+
+
+def load_weights(
+    layers: Sequence[Layer], path: str | os.PathLike[str], names: Mapping[str, str] | None
+) -> None:
+    """Fill built layers from a file, under the network's names, `names`, or in order."""
+    where = str(path)
+    arrays = own_arrays(arrays_file.read(path))
+    if names:
+        arrays = renamed(arrays, names, where)
+    elif arrays.keys().isdisjoint(arrays_of(layers)):
+        arrays = in_order(layers, arrays, where)
+    fill(layers, arrays, where)
 
 
 def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:

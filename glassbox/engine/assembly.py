@@ -1,0 +1,181 @@
+"""The assembly of a network: its layers built one on the other, their parameters, what runs them.
+
+It also notices what a user changed by hand on a built network, and makes it take effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from glassbox.engine.activations import Identity, Softmax, activation_named
+from glassbox.engine.capture.watch import Watch
+from glassbox.engine.executor import Executor
+from glassbox.engine.layer import Layer, Room, Setup, give_names
+from glassbox.engine.losses import Loss, loss_named
+from glassbox.engine.optimizers import Optimizer, optimizer_named
+from glassbox.engine.parallel import Workers
+from glassbox.engine.parameters import Parameters
+from glassbox.kernels.shapes import Shape
+
+# What a user may replace on a built layer, besides its methods and numbers.
+REPLACEABLE = ("parameters", "buffers", "optimizer", "l2", "activation")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a network is told once; a built one may be told anew."""
+
+    loss: Loss
+    optimizer: Optimizer
+    l2: float
+    seed: int
+    eager: bool
+
+
+class Assembly:
+    """Built layers, their parameters and their executor.
+
+    Parameters
+    ----------
+    layers : the network's list, which it may change later.
+    input_shape : of one image.
+    room : for weights that come from a file; they are 0 until it fills them.
+
+    Attributes
+    ----------
+    output_activation : what turns outputs into class scores where the loss takes logits, else None.
+    handed_softmax : whether the last layer had a softmax before the loss took it.
+
+    Raises ValueError where a layer does not fit the output of the one before it.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        settings: Settings,
+        input_shape: Shape,
+        dtype: np.dtype,
+        kernels: ModuleType,
+        workers: Workers,
+        room: Room | None = None,
+    ) -> None:
+        self.layers, self.settings, self.input_shape = layers, settings, input_shape
+        self.dtype, self.kernels, self.workers = dtype, kernels, workers
+        self.output_activation: Softmax | None = None
+        self.handed_softmax = False
+        self._build(room, ())
+
+    def _build(self, room: Room | None, built: list[Layer] | tuple[()]) -> None:
+        """Build the layers, but those in `built`, and what runs them."""
+        give_names(self.layers)
+        shape = self.input_shape
+        for number, layer in enumerate(self.layers):
+            layer.number = number
+            if layer not in built:
+                rng = None if room else np.random.default_rng([self.settings.seed, number])
+                layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
+            elif shape != layer.input_shape:
+                raise ValueError(
+                    f"{layer.label} was built for {layer.input_shape} and would now get {shape}; "
+                    "make a new network for other shapes"
+                )
+            shape = layer.output_shape
+        learns = False
+        for layer in self.layers:  # up to the first one that learns, nobody needs dx
+            layer.needs_input_gradient = learns
+            learns = learns or bool(layer.parameters)
+        self._hand_softmax_to_loss()
+        settings = self.settings
+        self.parameters = Parameters(self.layers, settings.optimizer, settings.l2, self.dtype)
+        self._make_executor()
+
+    def _hand_softmax_to_loss(self) -> None:
+        """Leave a softmax at the end to cross-entropy, which takes logits, and to predictions."""
+        last: Any = self.layers[-1]
+        carried, loss = getattr(last, "activation", last), self.settings.loss
+        self.output_activation = None
+        if not loss.on_logits:
+            if self.handed_softmax and carried is not last:  # another loss was set since
+                last.activation = Softmax().use(self.kernels)
+            self.handed_softmax = False
+            return
+        if not isinstance(carried, (Softmax, Identity)) and hasattr(carried, "apply"):
+            raise ValueError(
+                f"{loss.word} expects a last layer with activation 'softmax' or None, got "
+                f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
+            )
+        self.output_activation = Softmax()
+        self.output_activation.use(self.kernels)
+        self.handed_softmax = self.handed_softmax or isinstance(carried, Softmax)
+        if carried is last and isinstance(last, Softmax):
+            self.layers[-1] = Identity(name=last.name)
+            rng = np.random.default_rng(self.settings.seed)  # an identity draws nothing from it
+            self.layers[-1].build(last.input_shape, Setup(rng, self.dtype, self.kernels))
+        elif isinstance(carried, Softmax):
+            last.activation = Identity()
+
+    def _make_executor(self) -> None:
+        settings = self.settings
+        self.executor = Executor(
+            self.layers, settings.loss, self.parameters, settings.optimizer, self.input_shape,
+            self.workers, settings.seed, settings.eager,
+        )  # fmt: skip
+        self._known, self._parts = list(self.layers), self._replaceable()
+        self._watch_again()
+
+    # --- changes by hand ---------------------------------------------------------------------
+
+    def _every(self) -> list[Layer]:
+        """The layers, and those inside them."""
+        return [*self.layers, *(leaf for layer in self.layers for leaf in layer.leaves())]
+
+    def _replaceable(self) -> list[Any]:
+        return [getattr(layer, name, None) for layer in self._every() for name in REPLACEABLE]
+
+    def _watch_again(self) -> None:
+        carried = [getattr(layer, "activation", None) for layer in self._every()]
+        held = [activation for activation in carried if activation is not None]
+        self._watch = Watch([*self._every(), *held, self.settings.loss])
+
+    def refresh(
+        self, loss: Any, optimizer: Any, l2: float, seed: int, eager: bool
+    ) -> tuple[Loss, Optimizer]:
+        """Make what was changed by hand since the last call take effect; every step asks.
+
+        Returns the loss and the optimizer, which may be given by name.  A layer that was swapped is
+        built for its place, and the optimizers begin anew; else they keep their state.
+        """
+        now = self.settings
+        same = (
+            loss is now.loss
+            and optimizer is now.optimizer
+            and l2 == now.l2
+            and seed == now.seed
+            and eager == now.eager
+        )
+        if same and self.layers == self._known and not self._watch.changed():
+            return now.loss, now.optimizer
+        self.settings = replace(
+            now, loss=loss_named(loss), optimizer=optimizer_named(optimizer), l2=l2, seed=seed,
+            eager=eager,
+        )  # fmt: skip
+        for layer in self._every():
+            if hasattr(layer, "activation"):
+                layer.activation = activation_named(layer.activation).use(self.kernels)
+        self.parameters.rebind()
+        if self.layers != self._known:
+            self._build(None, self._known)
+        elif not same or any(
+            a is not b for a, b in zip(self._parts, self._replaceable(), strict=True)
+        ):
+            self._hand_softmax_to_loss()
+            self.parameters.configure(self.settings.optimizer, self.settings.l2)
+            self._make_executor()
+        else:
+            self.executor.refresh()
+            self._watch_again()
+        return self.settings.loss, self.settings.optimizer
