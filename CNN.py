@@ -21,23 +21,15 @@ import MLP
 from Datasets import Dataset, Scaling
 from glassbox.atomic import write_atomically
 from glassbox.data.given import as_dataset, as_images, check_finite, check_labels, places
-from glassbox.engine.activations import Sigmoid, Softmax
 from glassbox.engine.assembly import Assembly, Settings
-from glassbox.engine.course import Course, check_fit
+from glassbox.engine.budget import Room
 from glassbox.engine.evaluation import Evaluation, evaluate
 from glassbox.engine.executor import Executor
+from glassbox.engine.fit_checks import check_fit
 from glassbox.engine.gradient_check import GradientReport, check_layers
 from glassbox.engine.history import History
 from glassbox.engine.interrupt import Interruption
-from glassbox.engine.layer import (
-    Array,
-    Layer,
-    Pass,
-    Room,
-    alone,
-    backward_chain,
-    forward_chain,
-)
+from glassbox.engine.layer import Array, Layer, Pass, Sigmoid, Softmax
 from glassbox.engine.losses import LOSSES, Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers
@@ -45,8 +37,9 @@ from glassbox.engine.parameters import Parameters
 from glassbox.engine.previews import Previews
 from glassbox.engine.sanity import SanityReport, overfit, spread
 from glassbox.engine.schedules import Moment
-from glassbox.engine.step import Augment, to_batch_first, to_batch_last
+from glassbox.engine.step import Augment, backward, forward, to_batch_first, to_batch_last
 from glassbox.engine.summary import summary_table
+from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count
 from glassbox.files import arrays_file, checkpoints, model_file
 from glassbox.kernels import DIALECTS, choose
@@ -231,7 +224,7 @@ class CNN:
         x = self._checked_images(images)
         run = Pass(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
-            y, memories = alone(forward_chain(self.layers, to_batch_last(x), run))
+            y, memories = forward(self.layers, to_batch_last(x), run)
         return to_batch_first(y), memories
 
     def backward(self, dy: Array, memories: Any) -> dict[str, dict[str, Array]]:
@@ -241,7 +234,7 @@ class CNN:
         """
         dy = to_batch_last(np.asarray(dy, self.dtype))
         with self.workers.ready():
-            _, gradients = alone(backward_chain(self.layers, dy, memories))
+            _, gradients = backward(self.layers, dy, memories)
         return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
     # --- training ----------------------------------------------------------------------------
@@ -312,7 +305,7 @@ class CNN:
             if part is not None and part.images.dtype != np.uint8:
                 check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
-        course = Course(
+        trainer = Trainer(
             self, self._built().parameters, data, checks, epochs, batch_size, augment=augment,
             shuffle=shuffle, patience=patience, average=average, keep_every=checkpoint_every,
             progress=progress,
@@ -321,18 +314,18 @@ class CNN:
             target = Path(checkpoint if checkpoint is not None else resume or "")
             contents = partial(model_file.contents_of, self)
             steps = checkpoints.attach(
-                course, contents, self._dialect(), lambda: self.executor.execution, target, resume,
+                trainer, contents, self._dialect(), lambda: self.executor.execution, target, resume,
                 allow_changes,
             )  # fmt: skip
             self.steps_done = self.steps_done if steps is None else steps
         if preview:
-            done = course.at.epoch + course.at.seen / len(data)
-            course.after_step = Previews(self, checks or data, preview, preview_folder, done)
-        self.history = course.history
+            done = trainer.at.epoch + trainer.at.seen / len(data)
+            trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
+        self.history = trainer.history
         if progress:
             print(textwrap.fill(self.executor.describe(), 80))
         with self.workers.ready(), Interruption() as interruption:
-            return course.run(interruption)
+            return trainer.run(interruption)
 
     def train_step(
         self,

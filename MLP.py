@@ -12,28 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.activations import (
+from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.layer import (
     Activation,
+    Array,
+    Gradients,
     Identity,
+    Layer,
     LeakyReLU,
+    Pass,
+    Reach,
     ReLU,
+    Setup,
     Sigmoid,
     Softmax,
     Tanh,
     activation_named,
 )
-from glassbox.engine.initialisers import check_initialiser, draw_weights
-from glassbox.engine.layer import (
-    Array,
-    Coupled,
-    CoupledLayer,
-    Gradients,
-    Layer,
-    Pass,
-    Reach,
-    Setup,
-)
-from glassbox.engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from glassbox.engine.more_optimizers import Adadelta, RMSprop
+from glassbox.engine.optimizers import SGD, Adam, AdamW
 from glassbox.engine.schedules import (
     Constant,
     Cosine,
@@ -43,7 +40,8 @@ from glassbox.engine.schedules import (
     StepDecay,
     WarmUp,
 )
-from glassbox.errors import require_count, require_positive, require_share
+from glassbox.engine.synced import BatchNorm
+from glassbox.errors import require_count, require_share
 from glassbox.kernels.shapes import Shape
 
 __all__ = [
@@ -202,102 +200,3 @@ class Dropout(Layer):
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dy where x was let through, as much larger as x was made."""
         return (dy if memory is None else self.kernels.drop(dy, *memory)), {}
-
-
-class BatchNorm(CoupledLayer):
-    """Each channel (or feature) to mean 0 and variance 1 over the batch, then scaled and shifted.
-
-    xhat = (x - mean) / sqrt(var + epsilon); y = scale xhat + shift
-
-    One class for rows and volumes: batch-last makes them the same, the first axis is the channel.
-    In training mean and variance are those of the whole mini-batch (summed over its shards); in
-    use they are running averages: running = (1 - momentum) running + momentum batch, with the
-    unbiased variance, as in PyTorch.
-
-    Parameters
-    ----------
-    momentum : share of the newest batch in the running averages.
-    epsilon : added to the variance.
-    optimizer, name : as for Dense.
-
-    Input and output any shape.  Parameters: scale and shift, (channels,).  Keeps xhat and 1/std.
-    Raises ValueError in training where a channel has a single value in the whole batch.
-    Source: Ioffe and Szegedy 2015.
-
-    >>> from CNN import CNN
-    >>> CNN(BatchNorm()).build((3, 4, 4)).parameter_count
-    6
-    """
-
-    stem = "norm"
-
-    def __init__(
-        self,
-        momentum: float = 0.1,
-        epsilon: float = 1e-5,
-        optimizer: Any = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name, optimizer=optimizer)
-        require_share("BatchNorm: momentum", momentum, closed=True)
-        require_positive("BatchNorm: epsilon", epsilon)
-        self.momentum, self.epsilon = float(momentum), float(epsilon)
-
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
-        channels = input_shape[0]
-        setup.claim(self.label, (4, channels))
-        self.parameters = {
-            "scale": np.ones(channels, setup.dtype),
-            "shift": np.zeros(channels, setup.dtype),
-        }
-        self.buffers = {
-            "running_mean": np.zeros(channels, setup.dtype),
-            "running_variance": np.ones(channels, setup.dtype),
-        }
-        return input_shape
-
-    def forward_program(self, x: Array, run: Pass) -> Coupled:
-        """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
-        rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
-        if run.training:
-            count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
-            if count < 2:
-                raise ValueError(
-                    f"{self.label}: cannot normalise over one value per channel (a batch of 1, "
-                    "perhaps the last of the epoch, with no height and width); choose a "
-                    "batch_size of at least 2 that leaves no single image over"
-                )
-            mean = (yield self.kernels.bias_gradient(rows)) / count
-            centred = rows - mean[:, None]
-            variance = (yield self.kernels.row_products(centred, centred)) / count
-        else:
-            count, mean = 0, self.buffers["running_mean"]
-            variance = self.buffers["running_variance"]
-            centred = rows - mean[:, None]
-        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
-        scale, shift = self.parameters["scale"], self.parameters["shift"]
-        y = self.kernels.normalise_(centred, inverse, scale, shift)
-        return y.reshape(x.shape), (centred, inverse, mean, variance, count)
-
-    def backward_program(self, dy: Array, memory: Any) -> Coupled:
-        """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
-        xhat, inverse, _, _, count = memory
-        rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
-        factor = self.parameters["scale"] * inverse
-        shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
-        gradients = {"scale": scale, "shift": shift}
-        if not count:  # running statistics do not depend on x
-            return (rows * factor[:, None]).reshape(dy.shape), gradients
-        mean, product = (yield np.stack([shift, scale])) / count
-        dx = self.kernels.normalise_gradient(rows, xhat, mean, product, factor)
-        return dx.reshape(dy.shape), gradients
-
-    def after_step(self, memory: Any) -> None:
-        """Move the running averages towards the batch's."""
-        _, _, mean, variance, count = memory
-        for name, value in (
-            ("running_mean", mean),
-            ("running_variance", variance * (count / (count - 1))),
-        ):
-            self.buffers[name] *= mean.dtype.type(1 - self.momentum)
-            self.buffers[name] += mean.dtype.type(self.momentum) * value.astype(mean.dtype)

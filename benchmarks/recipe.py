@@ -11,8 +11,7 @@ import numpy as np
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Pooling
-from glassbox.engine.activations import Activation, Identity, LeakyReLU, Sigmoid, Softmax
-from glassbox.engine.layer import Array, Layer
+from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid, Softmax
 from MLP import Dense, Dropout
 
 Recipe = list[dict[str, Any]]

@@ -20,8 +20,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from Filters import Conv2D, MaxPool2D, Sliding
-from glassbox.engine.activations import LeakyReLU, Sigmoid, Tanh, activation_named
-from glassbox.engine.layer import Reach
+from glassbox.engine.layer import LeakyReLU, Reach, Sigmoid, Tanh, activation_named
 from glassbox.engine.schedules import (
     Constant,
     Cosine,

@@ -2,7 +2,7 @@
 
     python -m examples.a_lab
 
-Published: tereshinda/Neural-Networks-Course, Lab_2.  The task: train on 70 % of MNIST, test on the
+Published: tereshinda/Neural-Networks-Trainer, Lab_2.  The task: train on 70 % of MNIST, test on the
 rest; confusion matrix, precision, recall and F-measure, a ROC curve for each class, t-SNE, and why
 images are mistaken.  The printed report has the standard 60,000 / 10,000 instead; both are here.
 

@@ -76,17 +76,17 @@ FUNCTION = ("apply", "gradient")
 TARGETS = {
     "Filters": {
         "Conv2D": LAYER, "MaxPool2D": LAYER, "AvgPool2D": LAYER, "GlobalAvgPool2D": LAYER,
-        "Residual": PROGRAM,
     },
-    "MLP": {"Dense": LAYER, "Flatten": LAYER, "Dropout": LAYER, "BatchNorm": PROGRAM},
-    "glassbox.engine.activations": {
+    "glassbox.engine.blocks": {"Block": PROGRAM},
+    "MLP": {"Dense": LAYER, "Flatten": LAYER, "Dropout": LAYER},
+    "glassbox.engine.synced": {"BatchNorm": PROGRAM},
+    "glassbox.engine.layer": {
         "Activation": LAYER, "Identity": FUNCTION, "LeakyReLU": FUNCTION, "Sigmoid": FUNCTION,
         "Tanh": FUNCTION, "Softmax": FUNCTION,
     },
     "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
-    "glassbox.engine.optimizers": {
-        name: ("_update",) for name in ("SGD", "Adam", "RMSprop", "Adadelta")
-    },
+    "glassbox.engine.optimizers": {name: ("_update",) for name in ("SGD", "Adam")},
+    "glassbox.engine.more_optimizers": {name: ("_update",) for name in ("RMSprop", "Adadelta")},
 }  # fmt: skip
 # Modules that hold compiled code, and those that it holds on to: they stay as they are.
 OURS = ("CNN", "Datasets", "Filters", "MLP", "glassbox")

@@ -4,10 +4,12 @@ Every comparison is with the same network run eagerly, which the other test file
 loops, differences and PyTorch.
 """
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -669,3 +671,17 @@ def test_a_capture_in_use_gives_answers_of_their_own():
     kept = first.copy()
     network.scores(data.subset(slice(50, 100)))
     assert np.array_equal(first, kept)
+
+
+def test_a_network_that_is_let_go_is_freed_at_once():
+    """No circle of references: the captures' arrays must not wait for the garbage collector."""
+    network = squared(threads=1)
+    steps(network, toy(), (16, 16))
+    network.scores(toy())
+    captured = weakref.ref(network.executor.captured)
+    gc.disable()
+    try:
+        del network
+        assert captured() is None
+    finally:
+        gc.enable()

@@ -24,9 +24,9 @@ from CNN import CNN
 from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.capture.captured import LOSSES
-from glassbox.engine.layer import Pass, alone, backward_chain, forward_chain
+from glassbox.engine.layer import Pass
 from glassbox.engine.losses import MSE, CrossEntropy
-from glassbox.engine.step import to_batch_last
+from glassbox.engine.step import backward, forward, to_batch_last
 from glassbox.kernels import choose
 from glassbox.kernels.compiled import (
     build,
@@ -655,10 +655,10 @@ def test_layer_by_layer_everything_is_float32(net):
     network, data = net(threads=1), pictures()
     network.build(data.shape)
     x = to_batch_last(data.batch(np.arange(33))[0])
-    y, memories = alone(forward_chain(network.layers, x, Pass(True, batch=33)))
+    y, memories = forward(network.layers, x, Pass(True, batch=33))
     losses, memory = network.loss.forward(y, data.labels[:33])
     dz = network.loss.backward(memory, 33)
-    _, gradients = alone(backward_chain(network.layers, dz, memories))
+    _, gradients = backward(network.layers, dz, memories)
     kept = numbers([memories, [list(own.values()) for own in gradients]])
     for array in (x, y, losses, dz, *kept):
         if isinstance(array, np.ndarray) and array.dtype.kind == "f":

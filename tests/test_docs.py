@@ -14,7 +14,7 @@ QUOTES = [body for language, body in HOW.blocks if language == "python" and ">>>
 
 # Every formula section, and what must be named in it: a public function of a kernel or a class.
 EXPECTED = {
-    "Forward and backward": "Layer forward_chain backward_chain train_shard",
+    "Forward and backward": "Layer forward backward train_shard",
     "The batch-last layout": "to_batch_last to_batch_first",
     "Sizes: padding, stride, dilation": "extent output_length resolve_window",
     "The receptive field": "Sliding.reach",
@@ -30,14 +30,14 @@ EXPECTED = {
     "softmax_ leaky_relu_gradient sigmoid_gradient tanh_gradient softmax_gradient",
     "Dropout": "Dropout Pass.draw drop",
     "Batch normalisation": "BatchNorm.forward_program BatchNorm.backward_program CoupledLayer",
-    "Residual blocks": "Residual Residual.backward_program",
+    "Residual blocks": "Residual Block.backward_program",
     "The running mean of the weights": "Average",
     "Initialisers": "draw_weights",
     "Losses": "MSE CrossEntropy one_hot Loss.targets",
     "L2 and weight decay": "Parameters.penalty AdamW",
     "Optimizers": "SGD Adam RMSprop Adadelta sgd_ adam_ rmsprop_ adadelta_",
     "Learning-rate schedules": "Constant StepDecay Exponential InverseTime Cosine OneCycle WarmUp",
-    "Shards and the tree of sums": "shard_slices tree_sum Workers.run",
+    "Shards and the tree of sums": "shard_slices tree_sum Workers.map",
     "Gradient checking": "check_layer",
 }
 

@@ -7,13 +7,13 @@ import glassbox.engine.parallel
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
-from glassbox.engine.layer import Pass, Setup, alone, backward_chain, forward_chain
-from glassbox.engine.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from glassbox.engine.layer import Pass, Setup
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Moment
+from glassbox.engine.step import backward, forward
 from glassbox.kernels import choose
-from MLP import Dense, Dropout, LeakyReLU
+from MLP import SGD, Adadelta, Adam, AdamW, Dense, Dropout, LeakyReLU, RMSprop
 
 
 def built(layers, shape, dialect, dtype=np.float32):
@@ -27,9 +27,9 @@ def built(layers, shape, dialect, dtype=np.float32):
 
 def there_and_back(layers, x):
     """The output, dx, and the gradients of the first layer."""
-    y, memories = alone(forward_chain(layers, x, Pass(training=True)))
+    y, memories = forward(layers, x, Pass(training=True))
     dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
-    dx, gradients = alone(backward_chain(layers, dy, memories))
+    dx, gradients = backward(layers, dy, memories)
     return y, dx, gradients[0]
 
 

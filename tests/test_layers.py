@@ -12,8 +12,8 @@ import Filters
 import MLP
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.engine.activations import ACTIVATIONS, Activation
-from glassbox.engine.layer import CoupledLayer, Layer, Pass, Reach, Setup
+from glassbox.engine.layer import ACTIVATIONS, Activation, Layer, Pass, Reach, Setup
+from glassbox.engine.synced import CoupledLayer
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Shape
 from MLP import (

@@ -26,8 +26,7 @@ from safetensors.numpy import save as write_tensors
 from CNN import CNN
 from Datasets import Dataset, Digits, Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.engine.activations import Activation
-from glassbox.engine.layer import Layer
+from glassbox.engine.layer import Activation, Layer
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.schedules import Schedule
 from glassbox.files import arrays_file, blueprint, model_file

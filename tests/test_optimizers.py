@@ -13,13 +13,20 @@ KINDS = {kind.__name__: kind for kind in OPTIMIZERS.values()}
 OUR_WORDS = {"lr": "learning_rate", "eps": "epsilon", "alpha": "rho"}  # PyTorch's: ours
 
 
+def moved(optimizer, weights, gradient, state, moment, kernels):
+    """One step of an optimizer on a vector; returns the learning rate used."""
+    rate = optimizer.begin(state, moment)
+    optimizer.move(weights, gradient, state, rate, kernels)
+    return rate
+
+
 def descend(optimizer, case, steps, kernels, dtype=np.float64):
     """w after each step down the bowl whose gradient is matrix w - target."""
     w = case["start"].astype(dtype)
     matrix, target = case["matrix"].astype(dtype), case["target"].astype(dtype)
     state, path = optimizer.new_state(w), []
     for step in range(steps):
-        optimizer.step(w, matrix @ w - target, state, Moment(step, steps), kernels)
+        moved(optimizer, w, matrix @ w - target, state, Moment(step, steps), kernels)
         path.append(w.copy())
     return path
 
@@ -60,7 +67,7 @@ def move(optimizer, steps=1, w=1.0, g=2.0):
     weights = np.array([w])
     state = optimizer.new_state(weights)
     for step in range(steps):
-        optimizer.step(weights, np.array([g]), state, Moment(step, steps), choose())
+        moved(optimizer, weights, np.array([g]), state, Moment(step, steps), choose())
     return weights.item()
 
 
@@ -95,7 +102,7 @@ def test_schedule_gives_the_rate():
     weights = np.array([1.0])
     state = optimizer.new_state(weights)
     for step in range(4):
-        rates.append(optimizer.step(weights, np.array([2.0]), state, Moment(step, 4), choose()))
+        rates.append(moved(optimizer, weights, np.array([2.0]), state, Moment(step, 4), choose()))
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
     assert weights.item() == pytest.approx(1 - 2 * 0.22)
 
@@ -177,8 +184,13 @@ def test_names():
         (lambda: optimizer_named("addam"), ValueError, "optimizer 'addam': did you mean 'adam'"),
         (lambda: optimizer_named(3), TypeError, "optimizer: expected a name or .*got 3"),
         (
-            lambda: Optimizer(0.1).step(
-                np.ones(1), np.ones(1), Optimizer(0.1).new_state(np.ones(1)), Moment(), None
+            lambda: moved(
+                Optimizer(0.1),
+                np.ones(1),
+                np.ones(1),
+                Optimizer(0.1).new_state(np.ones(1)),
+                Moment(),
+                None,
             ),
             TypeError,
             "Optimizer must define its update",

@@ -9,7 +9,7 @@ import pytest
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
 from Filters import Conv2D, MaxPool2D
-from glassbox.engine.layer import Pass, Setup, backward_chain, forward_chain
+from glassbox.engine.layer import Pass, Setup
 from glassbox.engine.parallel import (
     MOST_IN_USE,
     VECTOR,
@@ -18,6 +18,7 @@ from glassbox.engine.parallel import (
     tree_sum,
     use_slices,
 )
+from glassbox.engine.synced import backward_program, forward_program, run_programs
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Sharing
 from MLP import BatchNorm, Dense, Dropout, Identity
@@ -268,15 +269,15 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
         layer.parameters["scale"][...] = random.normal(1, 0.3, 3)
 
     def program(part, shard):
-        y, memories = yield from forward_chain(
+        y, memories = yield from forward_program(
             layers, x[..., part], Pass(True, shard=shard, batch=12)
         )
-        dx, gradients = yield from backward_chain(layers, dy[..., part], memories)
+        dx, gradients = yield from backward_program(layers, dy[..., part], memories)
         return y, dx, gradients, memories
 
     def results(edges):
         parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-        found = Workers(threads).run([program(part, k) for k, part in enumerate(parts)])
+        found = run_programs(Workers(threads), [program(part, k) for k, part in enumerate(parts)])
         outputs = [np.concatenate([each[k] for each in found], axis=-1) for k in (0, 1)]
         for k in range(2):
             for name in ("scale", "shift"):

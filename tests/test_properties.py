@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.gradient_check import check_layer
-from glassbox.engine.layer import CoupledLayer, Layer, Pass, Setup
+from glassbox.engine.layer import Layer, Pass, Setup
+from glassbox.engine.synced import CoupledLayer
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Shape, Sharing
 from MLP import (

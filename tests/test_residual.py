@@ -7,7 +7,7 @@ import pytest
 
 from CNN import CNN
 from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.engine.course import Average
+from glassbox.engine.averaging import Average
 from glassbox.engine.layer import Pass, Setup
 from glassbox.engine.optimizers import SGD, Adam
 from glassbox.kernels import choose

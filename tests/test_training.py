@@ -12,8 +12,8 @@ import pytest
 from CNN import CNN
 from Datasets import Augmentation, Digits
 from Filters import Conv2D, MaxPool2D
-from glassbox.engine.course import batches
 from glassbox.engine.history import Running
+from glassbox.engine.trainer import batches
 from glassbox.errors import Diverged
 from MLP import SGD, Adam, Dense, Dropout, OneCycle
 

@@ -22,9 +22,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Residual
 from glassbox.data.scaling import Scaling
-from glassbox.engine.activations import (
+from glassbox.engine.layer import (
     Activation,
+    Array,
     Identity,
+    Layer,
     LeakyReLU,
     ReLU,
     Sigmoid,
@@ -32,7 +34,6 @@ from glassbox.engine.activations import (
     Tanh,
     activation_named,
 )
-from glassbox.engine.layer import Array, Layer
 from glassbox.kernels.shapes import Pair, Shape, resolve_window
 from MLP import BatchNorm, Dense, Dropout, Flatten
 

@@ -11,10 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.activations import Identity, Softmax, activation_named
+from glassbox.engine.budget import Room
 from glassbox.engine.capture.watch import Watch
 from glassbox.engine.executor import Executor
-from glassbox.engine.layer import Layer, Room, Setup, give_names
+from glassbox.engine.layer import (
+    Identity,
+    Layer,
+    Setup,
+    Softmax,
+    activation_named,
+    give_names,
+)
 from glassbox.engine.losses import Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers

@@ -11,13 +11,14 @@ import numpy as np
 from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.diagnosis import diverged
-from glassbox.engine.layer import Array, Layer, Pass, alone, forward_chain
+from glassbox.engine.layer import Array, Layer, Pass
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Moment
-from glassbox.engine.step import Augment, ShardResult, Source, to_batch_last, train_shard
+from glassbox.engine.step import Augment, ShardResult, Source, forward, to_batch_last, train_shard
+from glassbox.engine.synced import CoupledLayer, run_programs, train_program
 from glassbox.errors import Diverged, require_count
 from glassbox.kernels.shapes import Shape
 
@@ -56,6 +57,7 @@ class Executor:
         self.sample_bytes = max(map(math.prod, shapes)) * self.dtype.itemsize
         self.multiply_adds = sum(layer.multiply_adds() for layer in layers)
         self._gradients: dict[int, Array] = {}
+        self._is_coupled = any(isinstance(layer, CoupledLayer) for layer in layers)
         self.captured: CapturedNetwork | None = None
         self.why_eager = "as asked" if eager else shipped.edited_module("glassbox.engine.step")
         if not self.why_eager:
@@ -106,14 +108,16 @@ class Executor:
             (indices[cut], Pass(True, self.seed, step, shard, len(indices)))
             for shard, cut in enumerate(cuts)
         ]
-        results: list[ShardResult]
         captured = self.captured
-        if captured is not None and captured.is_whole:
-            train = captured.train_whole
+        whole = captured is not None and captured.is_whole
+        results: list[ShardResult]
+        if whole or (captured is None and not self._is_coupled):
+            train = self._train_eagerly if captured is None else captured.train_whole
             results = self.workers.map(lambda s: train(data, s[0], s[1], augment), shards, alone)
         else:
-            programs = [self._program(data, cut, run, augment) for cut, run in shards]
-            results = self.workers.run(programs, alone)
+            program = self._program if captured is None else captured.train
+            programs = [program(data, cut, run, augment) for cut, run in shards]
+            results = run_programs(self.workers, programs, alone)
         if captured is not None:
             captured.settle()
         loss = sum(result.loss for result in results)
@@ -128,15 +132,24 @@ class Executor:
                 raise self._diverged(data, indices, step, "it left numbers that are not finite")
         return loss, sum(result.correct for result in results)
 
-    def _program(self, data: Source, indices: Array, run: Pass, augment: Augment | None) -> Any:
-        """The program of one shard."""
-        if self.captured is not None:
-            return self.captured.train(data, indices, run, augment)
-        if run.shard not in self._gradients:
-            self._gradients[run.shard] = np.zeros_like(self.parameters.values)
-        gradient = self._gradients[run.shard]
+    def _gradient(self, shard: int) -> Array:
+        """The memory for the flat gradient of a shard."""
+        if shard not in self._gradients:
+            self._gradients[shard] = np.zeros_like(self.parameters.values)
+        return self._gradients[shard]
+
+    def _train_eagerly(
+        self, data: Source, indices: Array, run: Pass, augment: Augment | None
+    ) -> ShardResult:
+        flat = self._gradient(run.shard)
         return train_shard(
-            self.layers, self.loss, self.parameters, data, indices, run, gradient, augment
+            self.layers, self.loss, self.parameters, data, indices, run, flat, augment
+        )
+
+    def _program(self, data: Source, indices: Array, run: Pass, augment: Augment | None) -> Any:
+        flat = self._gradient(run.shard)
+        return train_program(
+            self.layers, self.loss, self.parameters, data, indices, run, flat, augment
         )
 
     def _diverged(
@@ -176,4 +189,4 @@ class Executor:
             self.captured.use(data, indices, outputs)
         else:
             x = to_batch_last(data.batch(indices, self.dtype)[0])
-            outputs[...] = alone(forward_chain(self.layers, x, Pass()))[0]
+            outputs[...] = forward(self.layers, x, Pass())[0]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from glassbox.engine.activations import Activation
+from glassbox.engine.layer import Activation
 from glassbox.errors import unknown_name
 
 INITIALISERS = ("auto", "he_normal", "he_uniform", "xavier_normal", "xavier_uniform")

@@ -1,10 +1,15 @@
-"""The layer protocol: what a layer owns, and what it may know of the pass it is in."""
+"""The layer protocol: what a layer owns, and what it may know of the pass it is in.
+
+Activations stand below it: layers without parameters that any other layer may also carry inside.
+Each is `apply(z) -> y`, in place, beside `gradient(dy, y) -> dz`: every derivative here can be
+told from the output y alone, so nothing else is kept.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -12,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.budget import Room
+from glassbox.errors import unknown_name
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
 
 Array = np.ndarray
 Gradients = dict[str, Array]
-# A program that may pause to have one array summed over all shards of the batch.
-Coupled = Generator[Array, Array, Any]
 
 
 @dataclass(slots=True)
@@ -50,29 +55,6 @@ class Pass:
         count = math.prod(shape)
         words = self.generator(stream).integers(0, 2**64, -(-count // 4), np.uint64)
         return words.view(np.uint16)[:count].reshape(shape)
-
-
-class Room:
-    """How many numbers a network from a file may ask memory for: those in the file, and some more.
-
-    A file of 1 kB that says "a layer of a thousand million units" is refused, not believed.
-
-    >>> Room(1000).claim("Dense", (10, 20))
-    """
-
-    ALLOWANCE = 16_000_000  # numbers: 64 MB of float32
-
-    def __init__(self, numbers: int) -> None:
-        self.left = numbers + self.ALLOWANCE
-
-    def claim(self, who: str, shape: Shape) -> None:
-        """Raise ValueError where no room for an array of this shape is left."""
-        self.left -= math.prod(shape)
-        if self.left < 0:
-            raise ValueError(
-                f"{who} asks for an array of {shape}, far more than the file holds; it is damaged "
-                "or was not made by this program"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,30 +196,6 @@ class Layer:
         return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
 
 
-class CoupledLayer(Layer):
-    """A layer whose samples see each other: its passes are programs that pause for a sum.
-
-    `forward_program` and `backward_program` are generators: they `yield` an array of their own
-    shard and are sent back its sum over all shards (the same fixed tree as the gradients).
-    """
-
-    def forward_program(self, x: Array, run: Pass) -> Coupled:
-        """Like `forward`, pausing at every `yield partial` for the sum over all shards."""
-        raise TypeError(f"{type(self).__name__} must define forward_program(x, run)")
-
-    def backward_program(self, dy: Array, memory: Any) -> Coupled:
-        """Like `backward`, pausing at every `yield partial` for the sum over all shards."""
-        raise TypeError(f"{type(self).__name__} must define backward_program(dy, memory)")
-
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
-        """The pass of a batch that is one shard."""
-        return alone(self.forward_program(x, run))
-
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
-        """The pass of a batch that is one shard."""
-        return alone(self.backward_program(dy, memory))
-
-
 def give_names(layers: list[Layer]) -> None:
     """Names such as conv1, conv2 for layers without one; ValueError where two are called alike."""
     counts: dict[str, int] = {}
@@ -250,39 +208,194 @@ def give_names(layers: list[Layer]) -> None:
         raise ValueError(f"two layers are called {double[0]!r}; give each its own name")
 
 
-def alone(program: Coupled) -> Any:
-    """Run a program as the only shard: every partial sum is already the whole."""
-    try:
-        partial = next(program)
-        while True:
-            partial = program.send(partial)
-    except StopIteration as end:
-        return end.value
+# --- activations -----------------------------------------------------------------------------
 
 
-def forward_chain(layers: list[Layer], x: Array, run: Pass) -> Coupled:
-    """Forward through `layers`; returns (output, the memories in order)."""
-    memories = []
-    for layer in layers:
-        if isinstance(layer, CoupledLayer):
-            x, memory = yield from layer.forward_program(x, run)
-        else:
-            x, memory = layer.forward(x, run)
-        memories.append(memory)
-    return x, memories
+class Activation(Layer):
+    """A function of each number alone (softmax: of each sample's row).
+
+    As a layer of its own: input and output any shape; keeps its output for backward.
+    """
+
+    stem = "activation"
+    gain = 1.0  # what an initialiser multiplies by, so that the variance survives (He et al. 2015)
+    scheme = "xavier"  # the initialiser that suits it
+    word = ""  # how a user names it
+
+    def apply(self, z: Array) -> Array:
+        """y from z, in place."""
+        raise TypeError(f"{type(self).__name__} must define apply(z) -> y")
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dz from dy and the output y."""
+        raise TypeError(f"{type(self).__name__} must define gradient(dy, y) -> dz")
+
+    def use(self, kernels: Any) -> Activation:
+        """Compute with this kernel module (the layer that carries an activation calls it)."""
+        self.kernels = kernels
+        return self
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.use(setup.kernels)
+        return input_shape
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """y = f(x); keeps y."""
+        y = self.apply(self.kernels.copy(x))
+        return y, y
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """dx = dy f'(x)."""
+        return self.gradient(dy, memory), {}
+
+    def describe(self) -> str:
+        """Its name."""
+        return self.word
 
 
-def backward_chain(layers: list[Layer], dy: Array, memories: list[Any]) -> Coupled:
-    """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
-    gradients: list[Gradients] = []
-    dx: Array | None = dy
-    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
-        own: Gradients = {}
-        if dx is None:  # nothing before this layer learns
-            pass
-        elif isinstance(layer, CoupledLayer):
-            dx, own = yield from layer.backward_program(dx, memory)
-        else:
-            dx, own = layer.backward(dx, memory)
-        gradients.append(own)
-    return dx, gradients[::-1]
+class Identity(Activation):
+    """y = z.
+
+    >>> Identity().apply(np.array([-1.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
+
+    stem = word = "identity"
+
+    def apply(self, z: Array) -> Array:
+        """y = z."""
+        return z
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dz = dy."""
+        return dy
+
+
+class LeakyReLU(Activation):
+    """y = z where z > 0, else slope z (Maas et al. 2013).
+
+    At z = 0 the derivative is `slope`, as in PyTorch.  Raises ValueError for a slope outside 0..1.
+
+    >>> layer = activation_named(LeakyReLU(0.1))
+    >>> layer.apply(np.array([-1.0, 2.0])).tolist()
+    [-0.1, 2.0]
+    """
+
+    stem = "relu"
+    word = "leaky_relu"
+    scheme = "he"
+
+    def __init__(self, slope: float = 0.01, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not 0 <= slope < 1:
+            raise ValueError(f"LeakyReLU: expected a slope from 0 to below 1, got {slope}")
+        self.slope = float(slope)
+        self.gain = float(np.sqrt(2.0 / (1.0 + slope**2)))
+
+    def apply(self, z: Array) -> Array:
+        """max(z, slope z)."""
+        return self.kernels.leaky_relu_(z, self.slope)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy where y > 0, else slope dy."""
+        return self.kernels.leaky_relu_gradient(dy, y, self.slope)
+
+    def describe(self) -> str:
+        """Its name and slope."""
+        return f"{self.word} {self.slope:g}" if self.slope else "relu"
+
+
+class ReLU(LeakyReLU):
+    """y = max(z, 0).
+
+    >>> activation_named("relu").apply(np.array([-1.0, 2.0])).tolist()
+    [-0.0, 2.0]
+    """
+
+    word = "relu"
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(0.0, name=name)
+
+
+class Sigmoid(Activation):
+    """y = 1 / (1 + exp(-z)); derivative y (1 - y).
+
+    >>> activation_named("sigmoid").apply(np.array([0.0, 1000.0, -1000.0])).tolist()
+    [0.5, 1.0, 0.0]
+    """
+
+    stem = word = "sigmoid"
+
+    def apply(self, z: Array) -> Array:
+        """1 / (1 + exp(-z))."""
+        return self.kernels.sigmoid_(z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy y (1 - y)."""
+        return self.kernels.sigmoid_gradient(dy, y)
+
+
+class Tanh(Activation):
+    """y = tanh z; derivative 1 - y^2.
+
+    >>> activation_named("tanh").apply(np.array([0.0, 1000.0])).tolist()
+    [0.0, 1.0]
+    """
+
+    stem = word = "tanh"
+    gain = 5.0 / 3.0
+
+    def apply(self, z: Array) -> Array:
+        """tanh z."""
+        return self.kernels.tanh_(z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy (1 - y^2)."""
+        return self.kernels.tanh_gradient(dy, y)
+
+
+class Softmax(Activation):
+    """y = exp z / sum of exp z over the features (or channels) of each sample.
+
+    The largest z is taken off first, so logits of 1,000 are no trouble.
+
+    >>> activation_named("softmax").apply(np.array([[1000.0], [1000.0]])).tolist()
+    [[0.5], [0.5]]
+    """
+
+    stem = word = "softmax"
+
+    def apply(self, z: Array) -> Array:
+        """exp(z - max) / sum."""
+        return self.kernels.softmax_(z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """y (dy - sum of y dy)."""
+        return self.kernels.softmax_gradient(dy, y)
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Tanh, Softmax, Identity)
+}
+
+
+def activation_named(given: str | Activation | None) -> Activation:
+    """The activation of a name ("leaky_relu", "sigmoid", ...), or the one given; None: identity.
+
+    It computes with NumPy until the layer that carries it is built with other kernels.
+
+    Raises ValueError for an unknown name and TypeError for anything else.
+
+    >>> type(activation_named("tanh")).__name__
+    'Tanh'
+    """
+    if given is None:
+        return Identity()
+    if isinstance(given, Activation):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"activation: expected a name or an Activation, got {given!r}")
+    if given not in ACTIVATIONS:
+        raise unknown_name("activation", given, ACTIVATIONS)
+    return ACTIVATIONS[given]()

@@ -38,17 +38,6 @@ class Optimizer:
         state = {slot: np.zeros_like(weights) for slot in self.slots}
         return {"steps": 0, **state}
 
-    def step(
-        self, weights: Array, gradient: Array, state: State, moment: Moment, kernels: Any
-    ) -> float:
-        """Move the flat `weights` in place; returns the learning rate used.
-
-        `gradient` is used up: its memory serves as scratch.
-        """
-        rate = self.begin(state, moment)
-        self.move(weights, gradient, state, rate, kernels)
-        return rate
-
     def begin(self, state: State, moment: Moment) -> float:
         """Count the step; returns its learning rate."""
         state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
@@ -57,7 +46,7 @@ class Optimizer:
     def move(
         self, weights: Array, gradient: Array, state: State, rate: float, kernels: Any
     ) -> None:
-        """`step` for a stretch of the weights, with that stretch of gradient and state."""
+        """Move a stretch of the weights in place; the gradient's memory serves as scratch."""
         if self.weight_decay:
             gradient = self._decay(weights, gradient, rate)
         self._update(weights, gradient, state, rate, state["steps"], kernels)
@@ -162,71 +151,7 @@ class AdamW(Adam):
         return gradient
 
 
-class RMSprop(Optimizer):
-    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon); optionally through momentum.
-
-    Tieleman and Hinton 2012; defaults as in PyTorch.
-
-    >>> RMSprop(1e-3).slots
-    ('square',)
-    """
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.01,
-        rho: float = 0.99,
-        momentum: float = 0.0,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay)
-        require_share("rho", rho)
-        require_share("momentum", momentum)
-        require_positive("epsilon", epsilon)
-        self.rho, self.momentum, self.epsilon = float(rho), float(momentum), float(epsilon)
-        self.slots = ("square", "velocity") if momentum else ("square",)
-
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.rmsprop_(
-            w, g, state["square"], state.get("velocity"), rate, self.rho, self.momentum,
-            self.epsilon,
-        )  # fmt: skip
-
-
-class Adadelta(Optimizer):
-    """step = g sqrt(u + epsilon) / sqrt(s + epsilon); w -= lr step (Zeiler 2012).
-
-    s and u are running means of g^2 and step^2; u before this step's own.  Defaults as in PyTorch.
-
-    >>> Adadelta().slots
-    ('square', 'step_square')
-    """
-
-    slots = ("square", "step_square")
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1.0,
-        rho: float = 0.9,
-        epsilon: float = 1e-6,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay)
-        require_share("rho", rho)
-        require_positive("epsilon", epsilon)
-        self.rho, self.epsilon = float(rho), float(epsilon)
-
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.adadelta_(w, g, state["square"], state["step_square"], rate, self.rho, self.epsilon)
-
-
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
-    kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, RMSprop, Adadelta)
-}
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def optimizer_named(given: str | Optimizer) -> Optimizer:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from glassbox.engine.layer import Array, Coupled
+from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
 from glassbox.errors import require_count
 from glassbox.kernels.shapes import Sharing
@@ -138,18 +138,6 @@ class Workers:
             wait(waiting)  # no thread is left at work behind an error
         return [result for part in waiting for result in part.result()] + last
 
-    def run(self, programs: Sequence[Coupled], alone: bool = False) -> list[Any]:
-        """Run the programs of all shards side by side; returns what each returned.
-
-        `alone`: as for `map`.  Where programs pause with a partial array, all wait, and each gets
-        the tree's sum.
-        """
-        answers = self.map(_start, programs, alone)
-        while any(paused for paused, _ in answers):
-            total = tree_sum([np.array(partial) for _, partial in answers])
-            answers = self.map(_resume, [(program, total) for program in programs], alone)
-        return [result for _, result in answers]
-
     def over(self, where: slice, task: Callable[[slice], None]) -> None:
         """task(piece) for each piece of a stretch of a vector; threads share a long one."""
         pieces = [
@@ -162,19 +150,3 @@ class Workers:
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     with np.errstate(**LOUD_ENOUGH):
         return [task(item) for item in items]
-
-
-def _start(program: Coupled) -> tuple[bool, Any]:
-    """(paused, partial) or (ended, result)."""
-    try:
-        return True, next(program)
-    except StopIteration as end:
-        return False, end.value
-
-
-def _resume(pair: tuple[Coupled, Array]) -> tuple[bool, Any]:
-    program, total = pair
-    try:
-        return True, program.send(total)
-    except StopIteration as end:
-        return False, end.value

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from glassbox.engine.course import batches
 from glassbox.engine.layer import Array
 from glassbox.engine.schedules import Moment
+from glassbox.engine.trainer import batches
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from glassbox.engine.layer import (
-    Array,
-    Coupled,
-    CoupledLayer,
-    Layer,
-    Pass,
-    backward_chain,
-    forward_chain,
-)
+from glassbox.engine.layer import Array, Gradients, Layer, Pass
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 
@@ -42,7 +34,7 @@ class ShardResult:
     loss: float
     correct: int
     gradient: Array
-    coupled: list[tuple[CoupledLayer, Any]]
+    coupled: list[tuple[Layer, Any]] = field(default_factory=list)  # see `synced`
 
 
 def to_batch_last(x: Array) -> Array:
@@ -70,8 +62,31 @@ def augmented(
     return x, labels
 
 
+def forward(layers: Sequence[Any], x: Array, run: Pass) -> tuple[Array, list[Any]]:
+    """Forward through `layers`; returns the output and what each keeps for backward, in order."""
+    memories = []
+    for layer in layers:
+        x, memory = layer.forward(x, run)
+        memories.append(memory)
+    return x, memories
+
+
+def backward(
+    layers: Sequence[Any], dy: Array, memories: Sequence[Any]
+) -> tuple[Array | None, list[Gradients]]:
+    """Backward through `layers`; returns the gradient of the input, and of each layer, in order."""
+    gradients: list[Gradients] = []
+    dx: Array | None = dy
+    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+        own: Gradients = {}
+        if dx is not None:  # else nothing before this layer learns
+            dx, own = layer.backward(dx, memory)
+        gradients.append(own)
+    return dx, gradients[::-1]
+
+
 def train_shard(
-    layers: list[Layer],
+    layers: Sequence[Layer],
     loss: Loss,
     parameters: Parameters,
     data: Source,
@@ -79,28 +94,12 @@ def train_shard(
     run: Pass,
     gradient: Array,
     augment: Augment | None = None,
-) -> Coupled:
-    """Return the `ShardResult` of the images at `indices`; its gradient is written to `gradient`.
-
-    A program for `Workers.run`: it pauses wherever a layer couples the shards.
-    """
+) -> ShardResult:
+    """Train on the images at `indices`; their gradient is written to `gradient`."""
     x, labels = augmented(data, indices, run, augment, gradient.dtype)
-    outputs, memories = yield from forward_chain(layers, to_batch_last(x), run)
+    outputs, memories = forward(layers, to_batch_last(x), run)
     losses, memory = loss.forward(outputs, labels)
     dz = loss.backward(memory, run.batch)
-    _, gradients = yield from backward_chain(layers, dz, memories)
+    _, gradients = backward(layers, dz, memories)
     parameters.gather(gradients, gradient)
-    correct = count_right(outputs, labels)
-    coupled = coupled_of(layers, memories, run)
-    return ShardResult(math.fsum(losses.tolist()), correct, gradient, coupled)
-
-
-def coupled_of(
-    layers: Sequence[Layer], memories: Sequence[Any], run: Pass
-) -> list[tuple[CoupledLayer, Any]]:
-    """The layers that do something after the step, with the first shard's memory of them."""
-    return [
-        (layer, memory)
-        for layer, memory in zip(layers, memories, strict=True)
-        if isinstance(layer, CoupledLayer) and run.shard == 0
-    ]
+    return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), gradient)

@@ -10,8 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from glassbox.engine.activations import Activation
-from glassbox.engine.layer import Layer
+from glassbox.engine.layer import Activation, Layer
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.schedules import Schedule
 from glassbox.errors import short, unknown_name

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from glassbox.atomic import write_atomically
-from glassbox.engine.course import Course
+from glassbox.engine.history import History, Running
 from glassbox.engine.layer import Array
 from glassbox.engine.parameters import Parameters
+from glassbox.engine.trainer import Position, Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
 from glassbox.files.model_file import checked, fill, network_of, own_arrays
@@ -90,18 +91,18 @@ def restore_optimizer(
         group.state["steps"] = done[0] if done else 0
 
 
-def fit_record(course: Course, kernels: str, execution: str) -> dict[str, Any]:
+def fit_record(trainer: Trainer, kernels: str, execution: str) -> dict[str, Any]:
     """What `fit` was told, and on which images, as plain JSON."""
-    augment = course.augment
+    augment = trainer.augment
     plain = augment is None or dataclasses.is_dataclass(augment)
     return {
-        "images": fingerprint(course.data),
-        "validation images": None if course.checks is None else fingerprint(course.checks),
-        "epochs": course.epochs,
-        "batch_size": course.batch_size,
-        "shuffle": course.shuffle,
-        "patience": course.patience,
-        "average": course.average.decay if course.average else 0.0,
+        "images": fingerprint(trainer.data),
+        "validation images": None if trainer.checks is None else fingerprint(trainer.checks),
+        "epochs": trainer.epochs,
+        "batch_size": trainer.batch_size,
+        "shuffle": trainer.shuffle,
+        "patience": trainer.patience,
+        "average": trainer.average.decay if trainer.average else 0.0,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
         "kernels": kernels,
         "execution": execution,
@@ -175,10 +176,58 @@ def _told(change: Mapping[str, Any]) -> str:
     return "{what} was {was!r} and is {now!r}".format(**change)
 
 
-def contents(course: Course, network: Contents, fit: Mapping[str, Any]) -> Contents:
+def state_of(trainer: Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What another trainer needs besides the network, to go on as this one: arrays, a record.
+
+    No generator has a state to keep: order, dropout and augmentation follow from the seed and
+    the number of the epoch or step.
+    """
+    arrays = {f"best/{k:04}": array for k, array in enumerate(trainer.best)}
+    if trainer.average is not None:
+        arrays["average/mean"] = trainer.average.mean
+    record = {
+        "position": dataclasses.asdict(trainer.at),
+        "running": trainer.running.to_json(),
+        "waited": trainer.waited,
+        "best_rank": list(trainer.best_rank or ()),
+        "average_steps": trainer.average.steps if trainer.average else 0,
+        "history": trainer.history.to_json(),
+    }
+    return arrays, record
+
+
+def put_back(
+    trainer: Trainer, arrays: Mapping[str, Array], record: Mapping[str, Any], where: str
+) -> None:
+    """Be where another trainer was when `state_of` was asked.
+
+    Raises ValueError, naming `where`, for a place that no run comes to.
+    """
+    at = Position(**record["position"])
+    best = [array for name, array in sorted(arrays.items()) if name.startswith("best/")]
+    mean = arrays.get("average/mean", trainer.parameters.values)
+    now = trainer.parameters.snapshot()
+    if (
+        at.step >= trainer.per_epoch
+        or at.seen != at.step * trainer.batch_size
+        or len(record["best_rank"]) != (2 if best else 0)
+        or (best and [array.shape for array in best] != [array.shape for array in now])
+        or mean.shape != trainer.parameters.values.shape
+    ):
+        raise ValueError(f"{where}: is no whole checkpoint: it says that it stands at {at}")
+    trainer.at, trainer.best, trainer.sound = at, best, now
+    trainer.running = Running.from_json(record["running"])
+    trainer.waited = record["waited"]
+    trainer.best_rank = tuple(record["best_rank"]) or None
+    trainer.history = History.from_json(record["history"])
+    if trainer.average is not None:
+        trainer.average.mean[...], trainer.average.steps = mean, record["average_steps"]
+
+
+def contents(trainer: Trainer, network: Contents, fit: Mapping[str, Any]) -> Contents:
     """A checkpoint of a run: the network's contents and everything else."""
-    moving, steps = optimizer_state(course.parameters)
-    arrays, record = course.state()
+    moving, steps = optimizer_state(trainer.parameters)
+    arrays, record = state_of(trainer)
     training = {**record, "fit": dict(fit), "optimizer_steps": steps}
     return Contents(
         {**network.arrays, **moving, **arrays}, {**network.records, "training": training}
@@ -186,7 +235,7 @@ def contents(course: Course, network: Contents, fit: Mapping[str, Any]) -> Conte
 
 
 def attach(
-    course: Course,
+    trainer: Trainer,
     contents_of: Callable[[], Contents],
     kernels: str,
     execution: Callable[[], str],
@@ -194,7 +243,7 @@ def attach(
     resume: str | os.PathLike[str] | None,
     allowed: bool,
 ) -> int | None:
-    """Have a course write checkpoints to `target`, and be where `resume` was left.
+    """Have a trainer write checkpoints to `target`, and be where `resume` was left.
 
     Parameters
     ----------
@@ -203,19 +252,19 @@ def attach(
 
     Returns the number of steps that the network had done there; None without `resume`.
     """
-    fit = fit_record(course, kernels, execution())
+    fit = fit_record(trainer, kernels, execution())
     steps = None
     if resume is not None:
         saved = arrays_file.read(resume)
         now = decisions(contents_of().records["network"], fit)
-        go_on(course, saved, now, allowed, str(resume))
+        go_on(trainer, saved, now, allowed, str(resume))
         steps = int(saved.records["network"]["steps_done"])
 
-    def keep(course: Course) -> None:
-        whole = contents(course, contents_of(), fit | {"execution": execution()})
+    def keep(trainer: Trainer) -> None:
+        whole = contents(trainer, contents_of(), fit | {"execution": execution()})
         write_atomically(target, arrays_file.encode(whole))
 
-    course.keep = keep
+    trainer.keep = keep
     return steps
 
 
@@ -241,9 +290,9 @@ def unpacked(data: bytes, make: Any, kinds: Iterable[type], history: Any) -> Any
 
 
 def go_on(
-    course: Course, saved: Contents, now: Mapping[str, Any], allowed: bool, where: str
+    trainer: Trainer, saved: Contents, now: Mapping[str, Any], allowed: bool, where: str
 ) -> None:
-    """Put a course and its network where they were.
+    """Put a trainer and its network where they were.
 
     now : the `decisions` of today.
 
@@ -264,8 +313,8 @@ def go_on(
         raise ValueError(f"{where}: its layers are none ({error!r})") from error
     accept(changes, allowed, where)
     # First what may well fail: another kind of optimizer must leave the weights as they are.
-    restore_optimizer(course.parameters, saved.arrays, training["optimizer_steps"], where)
-    fill(course.parameters.layers, own_arrays(saved), where)
-    course.go_on_from(saved.arrays, training, where)
-    place = {"epoch": course.at.epoch + 1, "step": course.at.step}
-    course.history.changes += [{**place, **change} for change in changes]
+    restore_optimizer(trainer.parameters, saved.arrays, training["optimizer_steps"], where)
+    fill(trainer.parameters.layers, own_arrays(saved), where)
+    put_back(trainer, saved.arrays, training, where)
+    place = {"epoch": trainer.at.epoch + 1, "step": trainer.at.step}
+    trainer.history.changes += [{**place, **change} for change in changes]

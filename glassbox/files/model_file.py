@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glassbox.data.scaling import Scaling
-from glassbox.engine.activations import Softmax
-from glassbox.engine.layer import Array, Layer, Room
+from glassbox.engine.budget import Room
+from glassbox.engine.layer import Array, Layer, Softmax
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, blueprint, records

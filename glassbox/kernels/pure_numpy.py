@@ -11,6 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from glassbox.kernels.pure_numpy_updates import (
+    adadelta_,
+    adam_,
+    normalise_,
+    normalise_gradient,
+    rmsprop_,
+    row_products,
+    sgd_,
+)
 from glassbox.kernels.shapes import Shape, Sharing, Window
 
 Array = np.ndarray
@@ -400,114 +409,40 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     return y
 
 
-# --- normalisation: rows (channels, everything else) -------------------------------------------
-
-
-def row_products(a: Array, b: Array) -> Array:
-    """s[c] = sum over k of a[c, k] b[c, k]."""
-    return np.einsum("ci,ci->c", a, b)
-
-
-def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
-    """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
-    rows *= inverse[:, None]
-    y = rows * scale[:, None]
-    y += shift[:, None]
-    return y
-
-
-def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
-    """dx = factor (dy - mean - xhat product), channel by channel."""
-    dx = dy - mean[:, None]
-    dx -= xhat * product[:, None]
-    dx *= factor[:, None]
-    return dx
-
-
-# --- optimizer updates: in place on flat vectors; the gradient g is used up as scratch ---------
-
-
-def sgd_(w: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool) -> None:
-    """v = momentum v + g; w -= lr v (with Nesterov: w -= lr (g + momentum v))."""
-    kind = w.dtype.type
-    if v is not None:
-        v *= kind(momentum)
-        v += g
-        if nesterov:
-            g += kind(momentum) * v
-        else:
-            g = np.multiply(v, kind(lr), out=g)
-            w -= g
-            return
-    g *= kind(lr)
-    w -= g
-
-
-def adam_(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    betas: tuple[float, float],
-    epsilon: float,
-    step: int,
-) -> None:
-    """m, v: running means of g and g^2; w -= lr (m / c1) / (sqrt(v / c2) + epsilon).
-
-    c1 = 1 - beta1^step and c2 = 1 - beta2^step undo the start from zero; step counts from 1.
-    """
-    kind = w.dtype.type
-    beta1, beta2 = betas
-    squared = g * g
-    squared *= kind(1 - beta2)
-    v *= kind(beta2)
-    v += squared
-    g *= kind(1 - beta1)
-    m *= kind(beta1)
-    m += g
-    root = np.sqrt(v, out=squared)
-    root *= kind((1 - beta2**step) ** -0.5)
-    root += kind(epsilon)
-    np.divide(m, root, out=g)
-    g *= kind(lr / (1 - beta1**step))
-    w -= g
-
-
-def rmsprop_(
-    w: Array,
-    g: Array,
-    s: Array,
-    v: Array | None,
-    lr: float,
-    rho: float,
-    momentum: float,
-    epsilon: float,
-) -> None:
-    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon), with momentum through v."""
-    kind = w.dtype.type
-    s *= kind(rho)
-    s += kind(1 - rho) * g * g
-    root = np.sqrt(s)
-    root += kind(epsilon)
-    g /= root
-    if v is not None:
-        v *= kind(momentum)
-        v += g
-        np.copyto(g, v)
-    g *= kind(lr)
-    w -= g
-
-
-def adadelta_(
-    w: Array, g: Array, s: Array, u: Array, lr: float, rho: float, epsilon: float
-) -> None:
-    """s, u: running means of g^2 and of the steps squared; step = g sqrt(u + e) / sqrt(s + e)."""
-    kind = w.dtype.type
-    s *= kind(rho)
-    s += kind(1 - rho) * g * g
-    g *= np.sqrt((u + kind(epsilon)) / (s + kind(epsilon)))
-    u *= kind(rho)
-    u += kind(1 - rho) * g * g
-    g *= kind(lr)
-    w -= g
+__all__ = [
+    "SHARING",
+    "adadelta_",
+    "adam_",
+    "algorithm",
+    "average_pool",
+    "average_pool_gradient",
+    "bias_gradient",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "copy",
+    "dense",
+    "dense_input_gradient",
+    "dense_weight_gradient",
+    "drop",
+    "global_average_pool",
+    "global_average_pool_gradient",
+    "leaky_relu_",
+    "leaky_relu_gradient",
+    "max_pool",
+    "max_pool_gradient",
+    "normalise_",
+    "normalise_gradient",
+    "pad",
+    "rmsprop_",
+    "row_products",
+    "sgd_",
+    "sigmoid_",
+    "sigmoid_gradient",
+    "softmax_",
+    "softmax_gradient",
+    "tanh_",
+    "tanh_gradient",
+    "taps",
+    "unfold",
+]

@@ -17,21 +17,13 @@ from glassbox.engine.capture.segment import (
     AsWritten,
     CheckedUnit,
     CoupledAsWritten,
+    Fault,
     Segment,
     close,
     on_a_copy,
 )
 from glassbox.engine.capture.watch import Watch
-from glassbox.engine.layer import (
-    Array,
-    Coupled,
-    CoupledLayer,
-    Layer,
-    Pass,
-    alone,
-    backward_chain,
-    forward_chain,
-)
+from glassbox.engine.layer import Array, Layer, Pass
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.step import (
@@ -39,8 +31,15 @@ from glassbox.engine.step import (
     ShardResult,
     augmented,
     count_right,
-    coupled_of,
+    forward,
     to_batch_last,
+)
+from glassbox.engine.synced import (
+    CoupledLayer,
+    Program,
+    backward_program,
+    coupled_of,
+    forward_program,
 )
 from glassbox.kernels.recorder import Call, recording, replay, root
 from glassbox.kernels.shapes import Shape
@@ -103,7 +102,7 @@ class RecordedLoss:
 
     def __init__(self, network: CapturedNetwork, outputs: Array, batch: int) -> None:
         self._loss, self._batch, self.checking = network.loss, batch, False
-        self._report = network.report_loss
+        self._faults = network.faults
         kernel, factor = LOSSES[name_of(network.loss)]
         ends, classes = network.kernels.ends, len(outputs)
         off = network.loss.label_smoothing / classes
@@ -129,7 +128,7 @@ class RecordedLoss:
             losses, memory = self._loss.forward(outputs.copy(), labels)
             dz = self._loss.backward(memory, batch)
             if not (close(self._losses, losses) and close(self.dz, dz)):
-                self._report()
+                self._faults.append((None, "loss"))
                 np.copyto(self._losses, losses)
                 np.copyto(self.dz, dz)
         return math.fsum(self._losses.tolist()), int(self._right[0]), self.dz
@@ -157,14 +156,14 @@ class Capture:
     """
 
     def __init__(self, network: CapturedNetwork, samples: int, batch: int) -> None:
-        self._network, self._replays, self._checked = network, 0, False
+        self._dtype, self._replays, self._checked = network.dtype, 0, False
         self._originals = [units[0].layers[0] for units in network.parts]
         layers, kernels = network.layers, network.kernels
         self.input: InputBuffer | None = None
         if network.records:
             shape = network.input_shape
             self.input = InputBuffer(shape, samples, network.dtype, kernels)
-        self._parts = self._forward_parts(samples, batch > 0)
+        self._parts = self._forward_parts(network, samples, batch > 0)
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
         if not batch:
             return
@@ -181,9 +180,8 @@ class Capture:
                 dy = part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
             dy = None  # between segments are layers that give new arrays
 
-    def _forward_parts(self, samples: int, training: bool) -> list[Any]:
+    def _forward_parts(self, network: CapturedNetwork, samples: int, training: bool) -> list[Any]:
         """The network's parts, the recorded ones with arrays of their own."""
-        network = self._network
         parts: list[Any] = []
         x = self.input.x if self.input else None
         for units in network.parts:
@@ -191,9 +189,9 @@ class Capture:
             if layer in network.recorded and network.records:
                 if x is None:
                     x = np.zeros((*layer.input_shape, samples), network.dtype)
-                parts.append(Segment(units, x, training, network.report))
+                parts.append(Segment(units, x, training, network.faults))
             elif not network.records and layer not in network.as_written:
-                parts.append(CheckedUnit(units[0], network.report))
+                parts.append(CheckedUnit(units[0], network.faults))
             elif not network.records or (isinstance(layer, CoupledLayer) and _keeps_nothing(layer)):
                 parts.append(layer)
             else:
@@ -216,12 +214,12 @@ class Capture:
     ) -> tuple[Array, Array]:
         if self.input is not None:
             return self.input.fill(data, indices, run, augment)
-        x, labels = augmented(data, indices, run, augment, self._network.dtype)
+        x, labels = augmented(data, indices, run, augment, self._dtype)
         return to_batch_last(x), labels
 
     def train(
         self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
-    ) -> Coupled:
+    ) -> Program:
         """What `glassbox.engine.step.train_shard` returns, but for rounding.
 
         The only shard of a batch gives this capture's own gradient: nobody else will write in it
@@ -229,9 +227,9 @@ class Capture:
         """
         self._begin()
         x, labels = self._images(data, indices, run, augment)
-        outputs, memories = yield from forward_chain(self._parts, x, run)
+        outputs, memories = yield from forward_program(self._parts, x, run)
         loss, right, dz = self._loss.run(outputs, labels, run.batch)
-        _, gradients = yield from backward_chain(self._parts, dz, memories)
+        _, gradients = yield from backward_program(self._parts, dz, memories)
         for part, places, own in zip(self._parts, self._places, gradients, strict=True):
             if not isinstance(part, Segment):
                 for name, place in places[0].items():
@@ -263,7 +261,7 @@ class Capture:
         """The outputs of a pass that does not train, in memory that the next one overwrites."""
         self._begin()
         x, _ = self._images(data, indices, Pass(), None)
-        outputs: Array = alone(forward_chain(self._parts, x, Pass()))[0]
+        outputs: Array = forward(self._parts, x, Pass())[0]
         return outputs
 
     def bytes(self) -> int:
@@ -306,7 +304,7 @@ class CapturedNetwork:
         self.records = hasattr(self.kernels, "ends")
         self._distrusted: dict[Layer, str] = {}
         self._loss_is_distrusted = False
-        self._faults: list[str] = []
+        self.faults: list[Fault] = []  # what captures found to be wrong
         self._changes: dict[Layer, int] = {}
         self._arrange()
 
@@ -357,8 +355,8 @@ class CapturedNetwork:
                     self._distrusted[layer] = "its attributes change again and again"
         self._arrange()
 
-    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> Coupled:
-        """The program of one shard, for `Workers.run`."""
+    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> Program:
+        """The program of one shard, for `run_programs`."""
         gradient = self.training.gradient(run.shard, self.parameters)
         with self.training.acquire(len(indices), run.batch, self._new) as capture:
             result = yield from capture.train(data, indices, run, gradient, augment)
@@ -380,27 +378,25 @@ class CapturedNetwork:
         with self.inference.acquire(len(indices), 0, self._new) as capture:
             np.copyto(outputs, capture.use(data, indices))
 
-    def report(self, unit: Unit, what: str) -> None:
-        """Called by a capture whose replay was wrong; `settle` draws the conclusion."""
-        for layer in unit.layers:
-            self._distrusted[layer] = f"its recorded {what} was not what its code computes"
-        label = " and ".join(layer.label for layer in unit.layers)
-        self._faults.append(f"{label}: the recorded {what} is not what the code computes")
-
-    def report_loss(self) -> None:
-        """The same for the loss."""
-        self._loss_is_distrusted = True
-        name = type(self.loss).__name__
-        self._faults.append(f"{name}: the recorded loss is not what the code computes")
-
     def settle(self) -> None:
-        """Warn of what was wrong, and run it as written from now on."""
-        if not self._faults:
+        """Warn of what captures found to be wrong, and run it as written from now on."""
+        if not self.faults:
             return
-        faults, self._faults = list(dict.fromkeys(self._faults)), []
+        told = []
+        for unit, what in self.faults:
+            if unit is None:
+                self._loss_is_distrusted = True
+                label = type(self.loss).__name__
+            else:
+                label = " and ".join(layer.label for layer in unit.layers)
+                for layer in unit.layers:
+                    self._distrusted[layer] = f"its recorded {what} was not what its code computes"
+            told.append(f"{label}: the recorded {what} is not what the code computes")
+        self.faults.clear()
         self._arrange()
         warnings.warn(
-            f"{'; '.join(faults)}. It runs as written from now on, which is slower but right.",
+            f"{'; '.join(dict.fromkeys(told))}. It runs as written from now on, which is slower "
+            "but right.",
             CaptureWarning,
             stacklevel=4,
         )

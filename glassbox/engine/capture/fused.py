@@ -13,10 +13,10 @@ from glassbox.engine.layer import Array, Gradients, Layer, Pass
 
 CONV, DENSE, MAX_POOL = "Filters.Conv2D", "MLP.Dense", "Filters.MaxPool2D"
 ACTIVATIONS = {
-    f"glassbox.engine.activations.{name}"
+    f"glassbox.engine.layer.{name}"
     for name in ("Identity", "LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh")
 }
-LEAKY = {"glassbox.engine.activations.LeakyReLU", "glassbox.engine.activations.ReLU"}
+LEAKY = {"glassbox.engine.layer.LeakyReLU", "glassbox.engine.layer.ReLU"}
 # Layers whose passes are kernel calls and nothing else, as far as numbers go.
 RECORDABLE = ACTIVATIONS | {
     CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", "Filters.GlobalAvgPool2D", "MLP.Flatten",

@@ -8,23 +8,18 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.capture.fused import Unit
-from glassbox.engine.layer import (
-    Array,
-    Coupled,
-    CoupledLayer,
-    Gradients,
-    Layer,
-    Pass,
-    alone,
-    backward_chain,
-    forward_chain,
-)
+from glassbox.engine.layer import Array, Gradients, Layer, Pass
+from glassbox.engine.step import backward, forward
+from glassbox.engine.synced import CoupledLayer, Program
 from glassbox.kernels.recorder import Call, call, recording, redirect, replay, root
 from glassbox.kernels.shapes import Shape
 
 # A recorded result may differ from the layer's by rounding: so large a share of the largest number,
 # and in a sum over all places (a bias) so large a share of what was added up.
 TOLERANCE = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float64): (1e-11, 1e-13)}
+
+
+Fault = tuple[Unit | None, str]  # what was wrong, and of which unit; None: of the loss
 
 
 class RecordedPass(Pass):
@@ -45,19 +40,19 @@ class RecordedPass(Pass):
 class Comparison:
     """One unit beside its layers: runs them on the same numbers, and keeps their results.
 
-    Where the unit's result differs beyond rounding, the layers' takes its place, and the unit is
-    told to `report`.
+    Where the unit's result differs beyond rounding, the layers' takes its place, and `faults` is
+    told.
     """
 
-    def __init__(self, unit: Unit, report: Callable[[Unit, str], None]) -> None:
-        self.unit, self._report = unit, report
+    def __init__(self, unit: Unit, faults: list[Fault]) -> None:
+        self.unit, self._faults = unit, faults
         self._layers = list(unit.layers)
 
     def forward(self, x: Array, run: Pass) -> None:
         """Run the layers forward on x, which is copied."""
         self._x = x.copy()
         own = Pass(run.training, run.seed, run.step, run.shard, run.batch)
-        self._y, self._memories = alone(forward_chain(self._layers, self._x, own))
+        self._y, self._memories = forward(self._layers, self._x, own)
 
     def judge_forward(self, y: Array) -> None:
         """Compare the unit's output with the layers'; correct it where it is wrong."""
@@ -68,8 +63,7 @@ class Comparison:
         np.copyto(self._x, x)
         np.copyto(self._y, y)
         self._added = float(np.abs(dy).sum())
-        chain = backward_chain(self._layers, dy.copy(), self._memories)
-        self._dx, (self._gradients, *_) = alone(chain)
+        self._dx, (self._gradients, *_) = backward(self._layers, dy.copy(), self._memories)
 
     def judge_backward(self, dx: Array | None, gradients: Gradients) -> None:
         """Compare the gradients; correct them where they are wrong."""
@@ -77,10 +71,16 @@ class Comparison:
             self._settle("gradient of the input", dx, self._dx, 0.0)
         for name, value in gradients.items():
             self._settle(f"gradient of {name}", value, self._gradients[name], self._added)
+        del self._dx, self._gradients
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the copies."""
+        del self._x, self._y, self._memories
 
     def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
         if not close(found, expected, added):
-            self._report(self.unit, what)
+            self._faults.append((self.unit, what))
             np.copyto(found, expected)
 
 
@@ -103,18 +103,18 @@ class Segment:
     units : what to record.
     x : the array for the input; forward copies its argument there, unless it is this very array.
     training : as in `Pass`.
-    report : called with a unit and a word where its replay is not what its layers compute.
+    faults : appended to where a replay is not what the layers compute.
     """
 
     def __init__(
-        self, units: Sequence[Unit], x: Array, training: bool, report: Callable[[Unit, str], None]
+        self, units: Sequence[Unit], x: Array, training: bool, faults: list[Fault]
     ) -> None:
         self.units, self.x = units, x
         self.checking = False
         self._run = RecordedPass(training)
         self._forward: list[tuple[list[Call], Array, Array]] = []
         self._backward: list[tuple[list[Call], Array, Array | None, Gradients]] = []
-        self._comparisons = [Comparison(unit, report) for unit in units]
+        self._comparisons = [Comparison(unit, faults) for unit in units]
         self._memories = []
         for unit in units:
             calls: list[Call] = []
@@ -164,6 +164,8 @@ class Segment:
             comparison.forward(x, own)
             replay(calls)
             comparison.judge_forward(y)
+            if not own.training:
+                comparison.release()
         return self.y, None
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
@@ -197,9 +199,9 @@ def _owns_all(array: Array) -> bool:
 class CheckedUnit:
     """A unit of a backend that records nothing, compared with its layers when told to."""
 
-    def __init__(self, unit: Unit, report: Callable[[Unit, str], None]) -> None:
+    def __init__(self, unit: Unit, faults: list[Fault]) -> None:
         self._unit, self.checking = unit, False
-        self._comparison = Comparison(unit, report)
+        self._comparison = Comparison(unit, faults)
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """As `Layer.forward`."""
@@ -208,6 +210,8 @@ class CheckedUnit:
         y, memory = self._unit.forward(x, run)
         if self.checking:
             self._comparison.judge_forward(y)
+            if not run.training:
+                self._comparison.release()
         return y, (x, y, memory)
 
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
@@ -254,14 +258,14 @@ class AsWritten:
 class CoupledAsWritten(AsWritten, CoupledLayer):
     """The same for a layer whose passes pause for sums over all shards."""
 
-    def forward_program(self, x: Array, run: Pass) -> Coupled:
+    def forward_program(self, x: Array, run: Pass) -> Program:
         """The layer's own."""
         own = x.copy()
         result = yield from self.layer.forward_program(own, run)
         np.copyto(x, own)
         return result
 
-    def backward_program(self, dy: Array, memory: Any) -> Coupled:
+    def backward_program(self, dy: Array, memory: Any) -> Program:
         """The layer's own."""
         own = dy.copy()
         result = yield from self.layer.backward_program(own, memory)

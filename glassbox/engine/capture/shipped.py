@@ -19,7 +19,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 MODULES = (
-    "Filters", "MLP", "glassbox.engine.activations", "glassbox.engine.layer",
+    "Filters", "MLP", "glassbox.engine.blocks", "glassbox.engine.layer", "glassbox.engine.synced",
     "glassbox.engine.losses", "glassbox.engine.step", "glassbox.data.dataset",
     "glassbox.data.scaling",
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""The course of one training run: order of the images, the steps, and what is the best so far.
+"""The trainer of one training run: order of the images, the steps, and what is the best so far.
 
-`CNN.fit` checks what it is given and hands it to a `Course`, which calls back the network's
+`CNN.fit` checks what it is given and hands it to a `Trainer`, which calls back the network's
 `train_step` and `evaluate`.
 """
 
@@ -9,22 +9,23 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from glassbox.engine.averaging import Average
 from glassbox.engine.history import History, Running
 from glassbox.engine.interrupt import Interruption
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parameters import Parameters
+from glassbox.engine.progress import epoch_bar, epoch_line
 from glassbox.engine.schedules import Moment
 from glassbox.engine.step import Augment
-from glassbox.errors import Diverged, require_count, require_positive, require_share
+from glassbox.errors import Diverged
 
 AfterStep = Callable[[int, int, int], None]
 
@@ -42,7 +43,7 @@ class Position:
 
 
 class Trainable(Protocol):
-    """What a course needs of a network."""
+    """What a trainer needs of a network."""
 
     seed: int
     optimizer: Optimizer
@@ -69,71 +70,11 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
         yield order[start : start + size]
 
 
-def check_fit(
-    epochs: Any,
-    batch_size: Any,
-    patience: Any,
-    average: Any,
-    preview: Any,
-    checkpoint_every: Any,
-    *,
-    has_validation: bool,
-    has_file: bool,
-) -> None:
-    """Raise ValueError or TypeError unless the arguments of `CNN.fit` fit together."""
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
-    if patience is not None:
-        require_count("patience", patience)
-        if not has_validation:
-            raise ValueError("patience needs validation data to judge by; pass validation=...")
-    require_share("average", average)
-    if checkpoint_every is not None:
-        require_count("checkpoint_every", checkpoint_every)
-        if not has_file:
-            raise ValueError("checkpoint_every needs a file; pass checkpoint=...")
-    if preview is not None:
-        require_positive("preview", preview)
-        require_share("preview", preview, closed=True)
-
-
-class Average:
-    """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
-
-    After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
-    that the first weights are soon forgotten.
-
-    >>> weights = np.array([0.0])
-    >>> average = Average(0.5, weights)
-    >>> for weights[0] in (11.0, 2.0):
-    ...     average.add()
-    >>> average.swap()
-    >>> weights.round(3).tolist()
-    [3.333]
-    """
-
-    def __init__(self, decay: float, weights: Array) -> None:
-        self.decay, self.weights, self.mean = decay, weights, weights.copy()
-        self.steps = 0
-
-    def add(self) -> None:
-        """The weights after another step."""
-        self.steps += 1
-        keep = min(self.decay, self.steps / (self.steps + 10))
-        self.mean *= self.mean.dtype.type(keep)
-        self.mean += self.mean.dtype.type(1 - keep) * self.weights
-
-    def swap(self) -> None:
-        """The mean in the weights' place and the weights in the mean's."""
-        last = self.weights.copy()
-        self.weights[...], self.mean = self.mean, last
-
-
-class Course:
+class Trainer:
     """Trains `network` on `data`, validates on `checks` after each epoch, remembers the best.
 
     `after_step(epoch, images seen, images in all)` is called after every step, if given.
-    `keep(course)` is called with the course in a state to go on from: after every epoch, after
+    `keep(trainer)` is called with the trainer in a state to go on from: after every epoch, after
     every `keep_every` steps, and when the run is interrupted.
     """
 
@@ -151,7 +92,7 @@ class Course:
         patience: int | None = None,
         average: float = 0.0,
         after_step: AfterStep | None = None,
-        keep: Callable[[Course], None] | None = None,
+        keep: Callable[[Trainer], None] | None = None,
         keep_every: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -165,12 +106,12 @@ class Course:
         self.average = Average(average, parameters.values) if average else None
         self.per_epoch = math.ceil(len(data) / batch_size)
         self.at = Position()
-        self._running = self._new_running()
-        self._waited = 0
-        self._best_rank: tuple[float, float] | None = None
-        self._best: list[Array] = []
+        self.running = self._new_running()
+        self.waited = 0
+        self.best_rank: tuple[float, float] | None = None
+        self.best: list[Array] = []
         # without validation, what to go back to: the end of the epoch with the lowest loss
-        self._sound = parameters.snapshot()
+        self.sound = parameters.snapshot()
         self._lowest = math.inf
 
     def run(self, interruption: Interruption) -> History:
@@ -182,12 +123,12 @@ class Course:
                 self.history.ended = self._reason_to_stop(interruption)
         except Diverged:
             self.history.ended = f"diverged in epoch {self.at.epoch + 1}"
-            self._best = self._best or self._sound
+            self.best = self.best or self.sound
             self.parameters.forget()
             raise
         finally:
-            if self._best:
-                self.parameters.restore(self._best)
+            if self.best:
+                self.parameters.restore(self.best)
             elif self.average is not None:
                 self.average.swap()
         if self.progress and self.at.epoch < self.epochs:
@@ -199,7 +140,7 @@ class Course:
             return f"interrupted in epoch {self.history.records[-1]['epoch']}"
         if self.at.epoch >= self.epochs:
             return f"all {self.epochs} epochs done"
-        if self.patience is not None and self._waited >= self.patience:
+        if self.patience is not None and self.waited >= self.patience:
             return f"no better epoch for {self.patience} epochs"
         return ""
 
@@ -212,7 +153,7 @@ class Course:
         begun = time.perf_counter() - at.seconds
         note_every = max(1, self.per_epoch // 100)
         order = batches(self.network.seed, at.epoch, count, self.batch_size, self.shuffle)
-        with self._bar(at) as bar:
+        with epoch_bar(len(self.data), at.seen, at.epoch, self.epochs, self.progress) as bar:
             for indices in islice(order, at.step, None):
                 moment = self._moment()
                 step_loss, step_right = self.network.train_step(
@@ -224,12 +165,12 @@ class Course:
                     self._lowest = step_loss / len(indices)
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
                 at.loss, at.right = at.loss + step_loss, at.right + step_right
-                self._running.add(len(indices), step_loss, step_right)
+                self.running.add(len(indices), step_loss, step_right)
                 if bar.update(len(indices)):
-                    words = f"loss {self._running.loss:.4f}, {self._running.accuracy:.1%} right"
+                    words = f"loss {self.running.loss:.4f}, {self.running.accuracy:.1%} right"
                     bar.set_postfix_str(words)
                 if at.step % note_every == 0 or at.seen == count:
-                    self.history.note(at.epoch * count + at.seen, self._running)
+                    self.history.note(at.epoch * count + at.seen, self.running)
                 if self.after_step is not None:
                     self.after_step(at.epoch, at.seen, count)
                 if at.seen < count:
@@ -239,7 +180,7 @@ class Course:
                     break
         self._record(begun, moment)
         if at.seen == count:
-            self.at, self._running = Position(at.epoch + 1), self._new_running()
+            self.at, self.running = Position(at.epoch + 1), self._new_running()
             if self.keep is not None:
                 self.keep(self)
 
@@ -270,21 +211,11 @@ class Course:
         if self.checks is not None:
             record |= self._validate(at.epoch)
         elif at.loss / at.seen < self._lowest:
-            self._lowest, self._sound = at.loss / at.seen, self.parameters.snapshot()
+            self._lowest, self.sound = at.loss / at.seen, self.parameters.snapshot()
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
         if self.progress:
-            print(self._line(record), flush=True)
-
-    def _bar(self, at: Position) -> Any:
-        """A progress bar; none where output goes to a file."""
-        return tqdm(
-            total=len(self.data), initial=at.seen, desc=f"epoch {at.epoch + 1}/{self.epochs}",
-            unit=" img",
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",  # fits 60 columns
-            unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
-            disable=None if self.progress else True,
-        )  # fmt: skip
+            print(epoch_line(record, self.epochs), flush=True)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Validation loss and accuracy; keeps the weights if no epoch was better."""
@@ -293,71 +224,11 @@ class Course:
         result = self.network.evaluate(self.checks)
         self.network.check_validation(self.checks, result.loss)
         rank = (result.accuracy, -result.loss)
-        if self._best_rank is None or rank > self._best_rank:
-            self._best_rank, self._best = rank, self.parameters.snapshot()
-            self.history.best_epoch, self._waited = epoch + 1, 0
+        if self.best_rank is None or rank > self.best_rank:
+            self.best_rank, self.best = rank, self.parameters.snapshot()
+            self.history.best_epoch, self.waited = epoch + 1, 0
         else:
-            self._waited += 1
+            self.waited += 1
         if self.average is not None:
             self.average.swap()
         return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
-
-    # --- going on from a checkpoint ----------------------------------------------------------
-
-    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """What another course needs besides the network, to go on as this one: arrays, a record.
-
-        No generator has a state to keep: order, dropout and augmentation follow from the seed and
-        the number of the epoch or step.
-        """
-        arrays = {f"best/{k:04}": array for k, array in enumerate(self._best)}
-        if self.average is not None:
-            arrays["average/mean"] = self.average.mean
-        record = {
-            "position": asdict(self.at),
-            "running": self._running.to_json(),
-            "waited": self._waited,
-            "best_rank": list(self._best_rank or ()),
-            "average_steps": self.average.steps if self.average else 0,
-            "history": self.history.to_json(),
-        }
-        return arrays, record
-
-    def go_on_from(
-        self, arrays: Mapping[str, Array], record: Mapping[str, Any], where: str
-    ) -> None:
-        """Be where another course was when it gave its `state`.
-
-        Raises ValueError, naming `where`, for a place that no run comes to.
-        """
-        at = Position(**record["position"])
-        best = [array for name, array in sorted(arrays.items()) if name.startswith("best/")]
-        mean = arrays.get("average/mean", self.parameters.values)
-        now = self.parameters.snapshot()
-        if (
-            at.step >= self.per_epoch
-            or at.seen != at.step * self.batch_size
-            or len(record["best_rank"]) != (2 if best else 0)
-            or (best and [array.shape for array in best] != [array.shape for array in now])
-            or mean.shape != self.parameters.values.shape
-        ):
-            raise ValueError(f"{where}: is no whole checkpoint: it says that it stands at {at}")
-        self.at, self._best, self._sound = at, best, now
-        self._running = Running.from_json(record["running"])
-        self._waited = record["waited"]
-        self._best_rank = tuple(record["best_rank"]) or None
-        self.history = History.from_json(record["history"])
-        if self.average is not None:
-            self.average.mean[...], self.average.steps = mean, record["average_steps"]
-
-    def _line(self, record: dict[str, Any]) -> str:
-        """An epoch in one line."""
-        parts = [
-            f"epoch {record['epoch']:>{len(str(self.epochs))}}/{self.epochs}",
-            f"loss {record['loss']:.4f}",
-            f"train {record['accuracy']:.2%}",
-        ]
-        if "validation_accuracy" in record:
-            parts.append(f"validation {record['validation_accuracy']:.2%}")
-        parts.append(f"{record['seconds']:.1f} s  {record['images_per_second']:,.0f} img/s")
-        return "  ".join(parts)

@@ -1,0 +1,37 @@
+"""A running mean of the weights."""
+
+from __future__ import annotations
+
+from glassbox.engine.layer import Array
+
+
+class Average:
+    """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
+
+    After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
+    that the first weights are soon forgotten.
+
+    >>> weights = np.array([0.0])
+    >>> average = Average(0.5, weights)
+    >>> for weights[0] in (11.0, 2.0):
+    ...     average.add()
+    >>> average.swap()
+    >>> weights.round(3).tolist()
+    [3.333]
+    """
+
+    def __init__(self, decay: float, weights: Array) -> None:
+        self.decay, self.weights, self.mean = decay, weights, weights.copy()
+        self.steps = 0
+
+    def add(self) -> None:
+        """The weights after another step."""
+        self.steps += 1
+        keep = min(self.decay, self.steps / (self.steps + 10))
+        self.mean *= self.mean.dtype.type(keep)
+        self.mean += self.mean.dtype.type(1 - keep) * self.weights
+
+    def swap(self) -> None:
+        """The mean in the weights' place and the weights in the mean's."""
+        last = self.weights.copy()
+        self.weights[...], self.mean = self.mean, last

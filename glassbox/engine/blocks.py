@@ -1,0 +1,169 @@
+"""Blocks: layers inside a layer, with a shortcut around them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from glassbox.engine.layer import (
+    Activation,
+    Array,
+    Layer,
+    Pass,
+    Reach,
+    Setup,
+    activation_named,
+    give_names,
+)
+from glassbox.engine.synced import CoupledLayer, Program, backward_program, forward_program
+from glassbox.kernels.shapes import Shape
+
+NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
+
+
+class Block(CoupledLayer):
+    """Layers in a row and a shortcut around them: y = f(F(x) + S(x)); see `Filters.Residual`."""
+
+    def __init__(
+        self,
+        *layers: Layer,
+        activation: str | Activation | None = "leaky_relu",
+        optimizer: Any = None,
+        l2: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer, l2=l2)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(
+                    f"{type(self).__name__}: expected layers such as Conv2D(8), got {layer!r}"
+                )
+        if not layers:
+            raise ValueError(f"{self.label}: expected at least one layer, got none")
+        self.layers = list(layers)
+        self.activation = activation_named(activation)
+        self.shortcut: Layer | None = None
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        self.expects_volume(input_shape)
+        self.activation.use(setup.kernels)
+        give_names(self.layers)
+        if any("." in layer.name for layer in self.layers):
+            raise ValueError(f"{self.label}: names of layers inside a block may have no dot")
+        shape = input_shape
+        for number, layer in enumerate(self.layers):
+            layer.number = (self.number + 1) * NUMBERS_IN_BLOCK + number
+            shape = layer.build(shape, setup)
+        self.shortcut = None if shape == input_shape else self._projection(input_shape, shape)
+        if self.shortcut is not None and self.shortcut.build(input_shape, setup) != shape:
+            raise ValueError(
+                f"{self.label}: its layers make {shape} of {input_shape}, but a strided shortcut "
+                f"makes {self.shortcut.output_shape}; use strides and padding='same' inside"
+            )
+        self.parameters = Inner(self._named(), "parameters")
+        self.buffers = Inner(self._named(), "buffers")
+        return shape
+
+    def _named(self) -> dict[str, Layer]:
+        """Every layer of the block by its name, the shortcut last."""
+        return {layer.name: layer for layer in [*self.layers, self.shortcut] if layer is not None}
+
+    def leaves(self) -> list[Layer]:
+        """The layers inside that own arrays, the shortcut last."""
+        return [leaf for layer in self._named().values() for leaf in layer.leaves()]
+
+    def settings_of(self, name: str) -> tuple[Any, float | None]:
+        """The optimizer and L2 factor of the layer that owns a parameter, else the block's."""
+        layer = self._named()[name.split(".")[0]]
+        return layer.optimizer or self.optimizer, self.l2 if layer.l2 is None else layer.l2
+
+    def forward_program(self, x: Array, run: Pass) -> Program:
+        """y = f(F(x) + S(x))."""
+        y, memories = yield from forward_program(self.layers, x, run)
+        straight = x if self.shortcut is None else self.shortcut.forward(x, run)[0]
+        y = self.activation.apply(y + straight)
+        return y, (x, y, memories)
+
+    def backward_program(self, dy: Array, memory: Any) -> Program:
+        """dz = dy f'(z); dx is what F and S hand back, added up."""
+        x, y, memories = memory
+        dz = self.activation.gradient(dy, y)
+        dx, gradients = yield from backward_program(self.layers, dz, memories)
+        if self.shortcut is None:
+            dx = dx + dz
+        else:
+            straight, own = self.shortcut.backward(dz, (x, dz))
+            dx, gradients = dx + straight, [*gradients, own]
+        owners = zip(self._named(), gradients, strict=True)
+        return dx, {f"{name}.{key}": value for name, own in owners for key, value in own.items()}
+
+    def after_step(self, memory: Any) -> None:
+        """Hand each coupled layer its memory (running statistics live there)."""
+        for layer, own in zip(self.layers, memory[2], strict=True):
+            if isinstance(layer, CoupledLayer):
+                layer.after_step(own)
+
+    def fresh(self) -> Layer:
+        """A copy with copies of its layers."""
+        twin: Any = super().fresh()
+        twin.layers = [layer.fresh() for layer in self.layers]
+        return twin
+
+    def __copy__(self) -> Block:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), layers=[copy.copy(layer) for layer in self.layers])
+        twin.shortcut = copy.copy(self.shortcut)
+        twin.parameters, twin.buffers = (
+            Inner(twin._named(), kind) for kind in ("parameters", "buffers")
+        )
+        return twin
+
+    def describe(self) -> str:
+        """What is inside, and whether the shortcut is a projection."""
+        inside = " + ".join(type(layer).__name__ for layer in self.layers)
+        return f"{inside}{', projected' if self.shortcut is not None else ''}"
+
+    def multiply_adds(self) -> int:
+        """Those of its layers and of the shortcut."""
+        return sum(layer.multiply_adds() for layer in self._named().values())
+
+    def reach(self, before: Reach) -> Reach:
+        """That of its layers."""
+        for layer in self.layers:
+            before = layer.reach(before)
+        return before
+
+    def _projection(self, before: Shape, after: Shape) -> Layer:
+        """A layer that makes F's output shape of its input's."""
+        raise TypeError(f"{type(self).__name__} must define _projection(before, after)")
+
+
+class Inner(MutableMapping[str, Array]):
+    """The arrays of some layers as one mapping, "layer.array": what is set here is set there."""
+
+    def __init__(self, layers: dict[str, Layer], kind: str) -> None:
+        self._layers, self._kind = layers, kind
+
+    def _of(self, layer: str) -> MutableMapping[str, Array]:
+        arrays: MutableMapping[str, Array] = getattr(self._layers[layer], self._kind)
+        return arrays
+
+    def __getitem__(self, name: str) -> Array:
+        layer, _, key = name.partition(".")
+        return self._of(layer)[key]
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        layer, _, key = name.partition(".")
+        self._of(layer)[key] = array
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("the arrays of a layer inside a block cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        for layer in self._layers:
+            for key in self._of(layer):
+                yield f"{layer}.{key}"
+
+    def __len__(self) -> int:
+        return sum(len(self._of(layer)) for layer in self._layers)

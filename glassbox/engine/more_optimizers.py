@@ -1,0 +1,75 @@
+"""More optimizers: RMSprop and Adadelta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glassbox.engine.layer import Array
+from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, State
+from glassbox.engine.schedules import Schedule
+from glassbox.errors import require_positive, require_share
+
+
+class RMSprop(Optimizer):
+    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon); optionally through momentum.
+
+    Tieleman and Hinton 2012; defaults as in PyTorch.
+
+    >>> RMSprop(1e-3).slots
+    ('square',)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        rho: float = 0.99,
+        momentum: float = 0.0,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        require_share("rho", rho)
+        require_share("momentum", momentum)
+        require_positive("epsilon", epsilon)
+        self.rho, self.momentum, self.epsilon = float(rho), float(momentum), float(epsilon)
+        self.slots = ("square", "velocity") if momentum else ("square",)
+
+    def _update(
+        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
+    ) -> None:
+        kernels.rmsprop_(
+            w, g, state["square"], state.get("velocity"), rate, self.rho, self.momentum,
+            self.epsilon,
+        )  # fmt: skip
+
+
+class Adadelta(Optimizer):
+    """step = g sqrt(u + epsilon) / sqrt(s + epsilon); w -= lr step (Zeiler 2012).
+
+    s and u are running means of g^2 and step^2; u before this step's own.  Defaults as in PyTorch.
+
+    >>> Adadelta().slots
+    ('square', 'step_square')
+    """
+
+    slots = ("square", "step_square")
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1.0,
+        rho: float = 0.9,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        require_share("rho", rho)
+        require_positive("epsilon", epsilon)
+        self.rho, self.epsilon = float(rho), float(epsilon)
+
+    def _update(
+        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
+    ) -> None:
+        kernels.adadelta_(w, g, state["square"], state["step_square"], rate, self.rho, self.epsilon)
+
+
+OPTIMIZERS |= {"rmsprop": RMSprop, "adadelta": Adadelta}

@@ -1,0 +1,31 @@
+"""What a training run prints: a bar within an epoch, a line behind it; both fit 60 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+
+def epoch_bar(images: int, seen: int, epoch: int, epochs: int, shown: bool) -> Any:
+    """A progress bar; none where output goes to a file."""
+    return tqdm(
+        total=images, initial=seen, desc=f"epoch {epoch + 1}/{epochs}",
+        unit=" img",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",
+        unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
+        disable=None if shown else True,
+    )  # fmt: skip
+
+
+def epoch_line(record: dict[str, Any], epochs: int) -> str:
+    """An epoch in one line."""
+    parts = [
+        f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
+        f"loss {record['loss']:.4f}",
+        f"train {record['accuracy']:.2%}",
+    ]
+    if "validation_accuracy" in record:
+        parts.append(f"validation {record['validation_accuracy']:.2%}")
+    parts.append(f"{record['seconds']:.1f} s  {record['images_per_second']:,.0f} img/s")
+    return "  ".join(parts)

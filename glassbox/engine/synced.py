@@ -1,0 +1,246 @@
+"""Layers whose samples see each other, across all shards of a batch: batch normalization.
+
+Such a layer's passes are programs: generators that `yield` an array of their own shard and are sent
+back its sum over all shards (the same fixed tree as the gradients').  Only networks that hold such
+a layer come here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from glassbox.engine.layer import Array, Gradients, Layer, Pass, Setup
+from glassbox.engine.losses import Loss
+from glassbox.engine.parallel import Workers, tree_sum
+from glassbox.engine.parameters import Parameters
+from glassbox.engine.step import Augment, ShardResult, Source, augmented, count_right, to_batch_last
+from glassbox.errors import require_positive, require_share
+from glassbox.kernels.shapes import Shape
+
+Program = Generator[Array, Array, Any]
+
+
+class CoupledLayer(Layer):
+    """A layer whose samples see each other: its passes are programs that pause for a sum.
+
+    `forward_program` and `backward_program` are generators: they `yield` an array of their own
+    shard and are sent back its sum over all shards (the same fixed tree as the gradients).
+    """
+
+    def forward_program(self, x: Array, run: Pass) -> Program:
+        """Like `forward`, pausing at every `yield partial` for the sum over all shards."""
+        raise TypeError(f"{type(self).__name__} must define forward_program(x, run)")
+
+    def backward_program(self, dy: Array, memory: Any) -> Program:
+        """Like `backward`, pausing at every `yield partial` for the sum over all shards."""
+        raise TypeError(f"{type(self).__name__} must define backward_program(dy, memory)")
+
+    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+        """The pass of a batch that is one shard."""
+        return alone(self.forward_program(x, run))
+
+    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+        """The pass of a batch that is one shard."""
+        return alone(self.backward_program(dy, memory))
+
+
+def alone(program: Program) -> Any:
+    """Run a program as the only shard: every partial sum is already the whole."""
+    try:
+        partial = next(program)
+        while True:
+            partial = program.send(partial)
+    except StopIteration as end:
+        return end.value
+
+
+def forward_program(layers: Sequence[Any], x: Array, run: Pass) -> Program:
+    """Forward through `layers`; returns (output, the memories in order)."""
+    memories = []
+    for layer in layers:
+        if isinstance(layer, CoupledLayer):
+            x, memory = yield from layer.forward_program(x, run)
+        else:
+            x, memory = layer.forward(x, run)
+        memories.append(memory)
+    return x, memories
+
+
+def backward_program(layers: Sequence[Any], dy: Array, memories: Sequence[Any]) -> Program:
+    """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
+    gradients: list[Gradients] = []
+    dx: Array | None = dy
+    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+        own: Gradients = {}
+        if dx is None:  # nothing before this layer learns
+            pass
+        elif isinstance(layer, CoupledLayer):
+            dx, own = yield from layer.backward_program(dx, memory)
+        else:
+            dx, own = layer.backward(dx, memory)
+        gradients.append(own)
+    return dx, gradients[::-1]
+
+
+def train_program(
+    layers: Sequence[Layer],
+    loss: Loss,
+    parameters: Parameters,
+    data: Source,
+    indices: Array,
+    run: Pass,
+    gradient: Array,
+    augment: Augment | None = None,
+) -> Program:
+    """`engine.step.train_shard` as a program, which pauses wherever a layer couples the shards."""
+    x, labels = augmented(data, indices, run, augment, gradient.dtype)
+    outputs, memories = yield from forward_program(layers, to_batch_last(x), run)
+    losses, memory = loss.forward(outputs, labels)
+    dz = loss.backward(memory, run.batch)
+    _, gradients = yield from backward_program(layers, dz, memories)
+    parameters.gather(gradients, gradient)
+    correct, coupled = count_right(outputs, labels), coupled_of(layers, memories, run)
+    return ShardResult(math.fsum(losses.tolist()), correct, gradient, coupled)
+
+
+def coupled_of(
+    layers: Sequence[Layer], memories: Sequence[Any], run: Pass
+) -> list[tuple[Layer, Any]]:
+    """The layers that do something after the step, with the first shard's memory of them."""
+    return [
+        (layer, memory)
+        for layer, memory in zip(layers, memories, strict=True)
+        if isinstance(layer, CoupledLayer) and run.shard == 0
+    ]
+
+
+def run_programs(workers: Workers, programs: Sequence[Program], alone: bool = False) -> list[Any]:
+    """Run the programs of all shards side by side; returns what each returned.
+
+    Where they pause with a partial array, all wait, and each gets the tree's sum.
+    `alone`: as for `Workers.map`.
+    """
+    answers = workers.map(_start, programs, alone)
+    while any(paused for paused, _ in answers):
+        total = tree_sum([np.array(partial) for _, partial in answers])
+        answers = workers.map(_resume, [(program, total) for program in programs], alone)
+    return [result for _, result in answers]
+
+
+def _start(program: Program) -> tuple[bool, Any]:
+    """(paused, partial) or (ended, result)."""
+    try:
+        return True, next(program)
+    except StopIteration as end:
+        return False, end.value
+
+
+def _resume(pair: tuple[Program, Array]) -> tuple[bool, Any]:
+    program, total = pair
+    try:
+        return True, program.send(total)
+    except StopIteration as end:
+        return False, end.value
+
+
+class BatchNorm(CoupledLayer):
+    """Each channel (or feature) to mean 0 and variance 1 over the batch, then scaled and shifted.
+
+    xhat = (x - mean) / sqrt(var + epsilon); y = scale xhat + shift
+
+    One class for rows and volumes: batch-last makes them the same, the first axis is the channel.
+    In training mean and variance are those of the whole mini-batch (summed over its shards); in
+    use they are running averages: running = (1 - momentum) running + momentum batch, with the
+    unbiased variance, as in PyTorch.
+
+    Parameters
+    ----------
+    momentum : share of the newest batch in the running averages.
+    epsilon : added to the variance.
+    optimizer, name : as for Dense.
+
+    Input and output any shape.  Parameters: scale and shift, (channels,).  Keeps xhat and 1/std.
+    Raises ValueError in training where a channel has a single value in the whole batch.
+    Source: Ioffe and Szegedy 2015.
+
+    >>> from CNN import CNN
+    >>> CNN(BatchNorm()).build((3, 4, 4)).parameter_count
+    6
+    """
+
+    stem = "norm"
+
+    def __init__(
+        self,
+        momentum: float = 0.1,
+        epsilon: float = 1e-5,
+        optimizer: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, optimizer=optimizer)
+        require_share("BatchNorm: momentum", momentum, closed=True)
+        require_positive("BatchNorm: epsilon", epsilon)
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
+
+    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+        channels = input_shape[0]
+        setup.claim(self.label, (4, channels))
+        self.parameters = {
+            "scale": np.ones(channels, setup.dtype),
+            "shift": np.zeros(channels, setup.dtype),
+        }
+        self.buffers = {
+            "running_mean": np.zeros(channels, setup.dtype),
+            "running_variance": np.ones(channels, setup.dtype),
+        }
+        return input_shape
+
+    def forward_program(self, x: Array, run: Pass) -> Program:
+        """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
+        rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
+        if run.training:
+            count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
+            if count < 2:
+                raise ValueError(
+                    f"{self.label}: cannot normalise over one value per channel (a batch of 1, "
+                    "perhaps the last of the epoch, with no height and width); choose a "
+                    "batch_size of at least 2 that leaves no single image over"
+                )
+            mean = (yield self.kernels.bias_gradient(rows)) / count
+            centred = rows - mean[:, None]
+            variance = (yield self.kernels.row_products(centred, centred)) / count
+        else:
+            count, mean = 0, self.buffers["running_mean"]
+            variance = self.buffers["running_variance"]
+            centred = rows - mean[:, None]
+        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+        scale, shift = self.parameters["scale"], self.parameters["shift"]
+        y = self.kernels.normalise_(centred, inverse, scale, shift)
+        return y.reshape(x.shape), (centred, inverse, mean, variance, count)
+
+    def backward_program(self, dy: Array, memory: Any) -> Program:
+        """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
+        xhat, inverse, _, _, count = memory
+        rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
+        factor = self.parameters["scale"] * inverse
+        shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
+        gradients = {"scale": scale, "shift": shift}
+        if not count:  # running statistics do not depend on x
+            return (rows * factor[:, None]).reshape(dy.shape), gradients
+        mean, product = (yield np.stack([shift, scale])) / count
+        dx = self.kernels.normalise_gradient(rows, xhat, mean, product, factor)
+        return dx.reshape(dy.shape), gradients
+
+    def after_step(self, memory: Any) -> None:
+        """Move the running averages towards the batch's."""
+        _, _, mean, variance, count = memory
+        for name, value in (
+            ("running_mean", mean),
+            ("running_variance", variance * (count / (count - 1))),
+        ):
+            self.buffers[name] *= mean.dtype.type(1 - self.momentum)
+            self.buffers[name] += mean.dtype.type(self.momentum) * value.astype(mean.dtype)
