@@ -86,7 +86,7 @@ class Conv2D(Sliding):
 
     Input (channels, height, width), output (filters, oh, ow) with
     oh = floor((height + p - d (kh - 1) - 1) / s) + 1, p the padding of both sides together.
-    Parameters: weights (filters, channels, kh, kw), bias (filters,).
+    Parameters: weight (filters, channels, kh, kw), bias (filters,).
     Keeps for backward: its input and its output.
     Raises ValueError for sizes that do not fit, TypeError for what is no number.
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
@@ -129,9 +129,7 @@ class Conv2D(Sliding):
         shape = (self.filters, input_shape[0], *self.kernel)
         setup.claim(self.label, shape)
         self.parameters = {
-            "weights": draw_weights(
-                self.initialiser, shape, self.activation, setup.rng, setup.dtype
-            )
+            "weight": draw_weights(self.initialiser, shape, self.activation, setup.rng, setup.dtype)
         }
         if self.has_bias:
             self.parameters["bias"] = np.zeros(self.filters, setup.dtype)
@@ -139,7 +137,7 @@ class Conv2D(Sliding):
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """y = f(w * x + bias); keeps x and y."""
-        weights, bias = self.parameters["weights"], self.parameters.get("bias")
+        weights, bias = self.parameters["weight"], self.parameters.get("bias")
         y = self.activation.apply(self.kernels.conv2d(x, weights, bias, self.window))
         return y, (x, y)
 
@@ -147,12 +145,12 @@ class Conv2D(Sliding):
         """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
         x, y = memory
         dz = self.activation.gradient(dy, y)
-        gradients = {"weights": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
+        gradients = {"weight": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
         if self.has_bias:
             gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
-        weights = self.parameters["weights"]
+        weights = self.parameters["weight"]
         return self.kernels.conv2d_input_gradient(dz, weights, self.window, x.shape), gradients
 
     def describe(self) -> str:
@@ -333,7 +331,7 @@ class Residual(Block):
     name : how summaries and errors call it.
 
     Input (channels, height, width), output that of F.
-    Parameters: those of its layers, such as "conv1.weights", and "shortcut.weights".
+    Parameters: those of its layers, such as "conv1.weight", and "shortcut.weight".
     Keeps what its layers keep, and y.
     Raises ValueError where no stride leads from the input's size to F's, TypeError for what is no
     layer.
@@ -342,7 +340,7 @@ class Residual(Block):
     >>> from CNN import CNN
     >>> block = Residual(Conv2D(8, stride=2), Conv2D(8, activation=None))
     >>> CNN(block).build((3, 16, 16)).output_shape, sorted(block.parameters)[-1]
-    ((8, 8, 8), 'shortcut.weights')
+    ((8, 8, 8), 'shortcut.weight')
     """
 
     stem = "residual"

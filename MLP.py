@@ -65,7 +65,7 @@ class Dense(Layer):
     name : how summaries and errors call it.
 
     Input (features,) or a volume, which it flattens in the order channel, row, column; output
-    (units,).  Parameters: weights (units, features), bias (units,).
+    (units,).  Parameters: weight (units, features), bias (units,).
     Keeps for backward: its input and its output.
     Raises ValueError for units below 1 and unknown names.
     Source: Rumelhart, Hinton and Williams 1986.
@@ -99,9 +99,7 @@ class Dense(Layer):
         shape = (self.units, math.prod(input_shape))
         setup.claim(self.label, shape)
         self.parameters = {
-            "weights": draw_weights(
-                self.initialiser, shape, self.activation, setup.rng, setup.dtype
-            )
+            "weight": draw_weights(self.initialiser, shape, self.activation, setup.rng, setup.dtype)
         }
         if self.has_bias:
             self.parameters["bias"] = np.zeros(self.units, setup.dtype)
@@ -110,7 +108,7 @@ class Dense(Layer):
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """Y = f(W X + b); keeps X and Y."""
         rows = x.reshape(-1, x.shape[-1])  # (channels, height, width, n) -> (features, n), free
-        weights, bias = self.parameters["weights"], self.parameters.get("bias")
+        weights, bias = self.parameters["weight"], self.parameters.get("bias")
         y = self.activation.apply(self.kernels.dense(rows, weights, bias))
         return y, (x, y)
 
@@ -119,12 +117,12 @@ class Dense(Layer):
         x, y = memory
         dz = self.activation.gradient(dy, y)
         rows = x.reshape(-1, x.shape[-1])
-        gradients = {"weights": self.kernels.dense_weight_gradient(rows, dz)}
+        gradients = {"weight": self.kernels.dense_weight_gradient(rows, dz)}
         if self.has_bias:
             gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
-        dx = self.kernels.dense_input_gradient(dz, self.parameters["weights"])
+        dx = self.kernels.dense_input_gradient(dz, self.parameters["weight"])
         return dx.reshape(x.shape), gradients
 
     def reach(self, before: Reach) -> Reach:

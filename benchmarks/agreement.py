@@ -96,7 +96,7 @@ def _gradients(name: str, dialect: str, data: Dataset) -> float:
     loss.backward()
     errors = [_error(losses.mean(), loss.item())]
     for own, module in zip(gradients.values(), learning(theirs), strict=True):
-        errors.append(_error(own["weights"], module.weight.grad.numpy()))
+        errors.append(_error(own["weight"], module.weight.grad.numpy()))
         errors.append(_error(own["bias"], module.bias.grad.numpy()))
     return max(errors)
 

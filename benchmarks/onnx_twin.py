@@ -40,7 +40,7 @@ def onnx_twin(network: CNN) -> onnx.ModelProto:
 def _node(operator: dict[str, Any], source: str, target: str, number: Iterator[int]) -> Any:
     """The node of one operator; those that learn take the next weights."""
     word, inputs = operator["operator"], [source]
-    if "weights" in operator:
+    if "weight" in operator:
         k = next(number)
         inputs += [f"weights{k}", f"bias{k}"]
     kind, attributes = _said_in_onnx(word, operator)
@@ -52,7 +52,7 @@ def _said_in_onnx(word: str, operator: dict[str, Any]) -> tuple[str, dict[str, A
     if word == "conv":
         top, bottom, left, right = operator["padding"]
         return "Conv", {
-            "kernel_shape": operator["weights"][2:], "strides": operator["stride"],
+            "kernel_shape": operator["weight"][2:], "strides": operator["stride"],
             "dilations": operator["dilation"], "pads": [top, left, bottom, right],
         }  # fmt: skip
     if word in ("max_pool", "average_pool"):

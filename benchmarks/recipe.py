@@ -32,14 +32,14 @@ def _operators(layer: Layer) -> Recipe:
     if isinstance(layer, Conv2D):
         window = layer.window
         convolution = {
-            "operator": "conv", "weights": list(layer.parameters["weights"].shape),
+            "operator": "conv", "weight": list(layer.parameters["weight"].shape),
             "stride": list(window.stride), "dilation": list(window.dilation),
             "padding": list(window.padding),
         }  # fmt: skip
         return [convolution, *_activation(layer.activation)]
     if isinstance(layer, Dense):
         flatten = [{"operator": "flatten"}] if len(layer.input_shape) > 1 else []
-        product = {"operator": "dense", "weights": list(layer.parameters["weights"].shape)}
+        product = {"operator": "dense", "weight": list(layer.parameters["weight"].shape)}
         return [*flatten, product, *_activation(layer.activation)]
     if isinstance(layer, MaxPool2D | AvgPool2D) and not layer.window.padded:
         return [_pooling(layer)]
@@ -67,4 +67,4 @@ def _activation(activation: Activation) -> Recipe:
 def weights(network: CNN) -> list[tuple[Array, Array]]:
     """(weights, bias) of every layer that learns, in order; copies, (out, in, ...)."""
     learning = [layer.parameters for layer in network.layers if layer.parameters]
-    return [(np.array(own["weights"]), np.array(own["bias"])) for own in learning]
+    return [(np.array(own["weight"]), np.array(own["bias"])) for own in learning]

@@ -82,7 +82,7 @@ def layer_calls(layer: Any, samples: int) -> Calls:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((*layer.input_shape, samples), np.float32)
     dz = rng.standard_normal((*layer.output_shape, samples), np.float32)
-    kernels, weights, bias = layer.kernels, layer.parameters["weights"], layer.parameters["bias"]
+    kernels, weights, bias = layer.kernels, layer.parameters["weight"], layer.parameters["bias"]
     fuses = hasattr(kernels, "ends") and hasattr(layer.activation, "slope")
     slope = (layer.activation.slope,) if fuses else ()
     calls: Calls

@@ -60,7 +60,7 @@ def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
     ).build((1, 28, 28))
     learning = [layer for layer in made.layers if layer.parameters]
     for layer, factor in zip(learning, SCALES, strict=True):
-        layer.parameters["weights"] *= factor
+        layer.parameters["weight"] *= factor
     learning[-1].parameters["bias"][...] = math.log(1 / 9)  # sigmoid of it is 1/10
     return made
 

@@ -99,15 +99,15 @@ def batch_norm() -> dict[str, Any]:
             batches.append(
                 {
                     "x": x, "y": y, "dy": dy, "dx": x.grad,
-                    "scale": layer.weight.grad.clone(), "shift": layer.bias.grad.clone(),
+                    "weight": layer.weight.grad.clone(), "bias": layer.bias.grad.clone(),
                     "running_mean": layer.running_mean.clone(),
-                    "running_variance": layer.running_var.clone(),
+                    "running_var": layer.running_var.clone(),
                 }
             )  # fmt: skip
         layer.eval()
         x = draw(*shape)
         found[name] = {
-            "scale": scale, "shift": shift, "batches": batches, "x": x, "y": layer(x),
+            "weight": scale, "bias": shift, "batches": batches, "x": x, "y": layer(x),
         }  # fmt: skip
     return found
 
@@ -206,24 +206,24 @@ def schedules() -> dict[str, Any]:
 def network() -> dict[str, Any]:
     """conv (leaky), max-pool, conv (sigmoid), average-pool, dense (tanh), dense; both losses."""
     parameters = {
-        "conv1": {"weights": weights(4, 2, 3, 3), "bias": weights(4)},
-        "conv2": {"weights": weights(3, 4, 3, 2), "bias": weights(3)},
-        "dense1": {"weights": weights(6, 12), "bias": weights(6)},
-        "dense2": {"weights": weights(5, 6), "bias": weights(5)},
+        "conv1": {"weight": weights(4, 2, 3, 3), "bias": weights(4)},
+        "conv2": {"weight": weights(3, 4, 3, 2), "bias": weights(3)},
+        "dense1": {"weight": weights(6, 12), "bias": weights(6)},
+        "dense2": {"weight": weights(5, 6), "bias": weights(5)},
     }
     x, labels = draw(3, 2, 9, 8), torch.tensor([3, 0, 3])
 
     def run(p: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor:
         y = functional.leaky_relu(
-            functional.conv2d(x, p["conv1"]["weights"], p["conv1"]["bias"], padding=1), 0.01
+            functional.conv2d(x, p["conv1"]["weight"], p["conv1"]["bias"], padding=1), 0.01
         )
         y = functional.max_pool2d(y, 2, ceil_mode=True)
         y = functional.conv2d(
-            y, p["conv2"]["weights"], p["conv2"]["bias"], stride=(2, 1), padding=(1, 0)
+            y, p["conv2"]["weight"], p["conv2"]["bias"], stride=(2, 1), padding=(1, 0)
         )
         y = functional.avg_pool2d(torch.sigmoid(y), 2, ceil_mode=True).flatten(1)
-        y = torch.tanh(functional.linear(y, p["dense1"]["weights"], p["dense1"]["bias"]))
-        return functional.linear(y, p["dense2"]["weights"], p["dense2"]["bias"])
+        y = torch.tanh(functional.linear(y, p["dense1"]["weight"], p["dense1"]["bias"]))
+        return functional.linear(y, p["dense2"]["weight"], p["dense2"]["bias"])
 
     runs = {}
     for name in ("mse", "cross_entropy"):
@@ -249,28 +249,28 @@ def one_step() -> dict[str, Any]:
     """conv, batch norm, ReLU, max-pool, dense; one step of SGD with momentum on 40 images."""
     x, labels = draw(40, 1, 5, 6), torch.tensor(RANDOM.integers(0, 3, 40))
     p = {
-        "conv1": {"weights": weights(2, 1, 3, 3)},
-        "norm1": {"scale": weights(2), "shift": weights(2)},
-        "dense1": {"weights": weights(3, 12), "bias": weights(3)},
+        "conv1": {"weight": weights(2, 1, 3, 3)},
+        "norm1": {"weight": weights(2), "bias": weights(2)},
+        "dense1": {"weight": weights(3, 12), "bias": weights(3)},
     }
     before = {layer: {k: a.detach().clone() for k, a in own.items()} for layer, own in p.items()}
     mean, variance = torch.zeros(2), torch.ones(2)
     optimizer = torch.optim.SGD(
         [a for own in p.values() for a in own.values()], lr=0.5, momentum=0.9
     )
-    y = functional.conv2d(x, p["conv1"]["weights"], padding=1)
+    y = functional.conv2d(x, p["conv1"]["weight"], padding=1)
     y = functional.batch_norm(
-        y, mean, variance, p["norm1"]["scale"], p["norm1"]["shift"], training=True, momentum=0.1
+        y, mean, variance, p["norm1"]["weight"], p["norm1"]["bias"], training=True, momentum=0.1
     )
     y = functional.max_pool2d(functional.relu(y), 2, ceil_mode=False).flatten(1)
     loss = functional.cross_entropy(
-        functional.linear(y, p["dense1"]["weights"], p["dense1"]["bias"]), labels
+        functional.linear(y, p["dense1"]["weight"], p["dense1"]["bias"]), labels
     )
     loss.backward()
     optimizer.step()
     return {
         "x": x, "labels": labels, "before": before, "after": p, "loss": loss,
-        "running_mean": mean, "running_variance": variance,
+        "running_mean": mean, "running_var": variance,
     }  # fmt: skip
 
 

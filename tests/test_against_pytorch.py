@@ -76,17 +76,17 @@ def test_batch_norm_in_training_and_in_use(pytorch, dialect, form):
     """Two batches, so that the running averages have moved twice; then the averages are used."""
     case = pytorch["batch_norm"][form]
     layer = built(BatchNorm(momentum=0.3, epsilon=1e-3), case["x"], dialect)
-    layer.parameters = {"scale": case["scale"], "shift": case["shift"]}
+    layer.parameters = {"weight": case["weight"], "bias": case["bias"]}
     for batch in case["batches"]:
         y, memory = layer.forward(last(batch["x"]), Pass(True, batch=len(batch["x"])))
         close(first(y), batch["y"])
         dx, gradients = layer.backward(last(batch["dy"]), memory)
         close(first(dx), batch["dx"])
-        close(gradients["scale"], batch["scale"])
-        close(gradients["shift"], batch["shift"])
+        close(gradients["weight"], batch["weight"])
+        close(gradients["bias"], batch["bias"])
         layer.after_step(memory)
         close(layer.buffers["running_mean"], batch["running_mean"])
-        close(layer.buffers["running_variance"], batch["running_variance"])
+        close(layer.buffers["running_var"], batch["running_var"])
     y, _ = layer.forward(last(case["x"]), Pass(False))
     close(first(y), case["y"])
 
@@ -145,7 +145,7 @@ def test_step_with_batch_norm_whole_and_in_shards(pytorch, dialect, monkeypatch,
             close(array, case["after"][layer.name][name])
     norm = network.layers[1]
     close(norm.buffers["running_mean"], case["running_mean"])
-    close(norm.buffers["running_variance"], case["running_variance"])
+    close(norm.buffers["running_var"], case["running_var"])
 
 
 def give(network, parameters):

@@ -328,7 +328,7 @@ def test_sigmoids_hide_large_weights_but_not_infinite_ones(dialect):
     assert all(np.isfinite(record["loss"]) for record in history.records)
     assert_usable(net, dataset(images()))
     net = CNN(*layers(), loss="mse", optimizer=SGD(3e38), l2=1.0, seed=1, kernels=dialect)
-    with pytest.raises(Diverged, match=r"it left numbers .*the weights of Dense 'dense1'"):
+    with pytest.raises(Diverged, match=r"it left numbers .*the weight of Dense 'dense1'"):
         net.fit((images(), labels()), epochs=5, progress=False)
     assert_usable(net, dataset(images()))
 
@@ -385,7 +385,7 @@ def test_weights_that_overflow_in_a_step_are_told_of_by_that_step(busy, dialect,
     """The loss of the step was finite: it is known before the weights move."""
     net = network(optimizer=SGD(3e38), kernels=dialect, threads=threads).build((1, 6, 5))
     data = dataset(1e4 * images())
-    with pytest.raises(Diverged, match=rf"step 1: it left numbers .*weights of Conv2D .*{ADVICE}"):
+    with pytest.raises(Diverged, match=rf"step 1: it left numbers .*weight of Conv2D .*{ADVICE}"):
         net.train_step(data)
     assert np.isfinite(net.build((1, 6, 5)).loss.forward(np.zeros((3, 1)), np.array([0]))[0])
 
@@ -395,7 +395,7 @@ def test_an_optimizer_state_that_is_nan_is_told_of_and_forgotten(dialect, slot):
     net = network(optimizer=Adam(0.01), kernels=dialect).build((1, 6, 5))
     before = bits(net)
     net.parameters.groups[0].state[slot][3] = np.nan
-    with pytest.raises(Diverged, match=r"step 1: it left numbers that are not finite.*the weights"):
+    with pytest.raises(Diverged, match=r"step 1: it left numbers that are not finite.*the weight "):
         net.fit((images(), labels()), epochs=1, progress=False)
     assert bits(net) == before
     assert_usable(net, dataset(images()))
@@ -411,9 +411,9 @@ def test_weights_that_are_nan_from_the_start_are_named(dialect):
 def test_running_statistics_that_overflow_are_told_of(dialect):
     """The variance of 1e20 is infinite in float32; dividing by it would hide the explosion."""
     net = network(Conv2D(2, 1, activation=None), BatchNorm(), Dense(3, None), kernels=dialect)
-    net.build((1, 6, 5)).layers[0].parameters["weights"][...] = 1e25
+    net.build((1, 6, 5)).layers[0].parameters["weight"][...] = 1e25
     before = bits(net)
-    with pytest.raises(Diverged, match=r"step 1: .*running_variance of BatchNorm 'norm1'"):
+    with pytest.raises(Diverged, match=r"step 1: .*running_var of BatchNorm 'norm1'"):
         net.fit((images(), labels()), epochs=1, progress=False)
     assert bits(net) == before
 
@@ -422,7 +422,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(dialect):
     """Finite outputs on training images, and none on others a thousand billion times as bright."""
     net = network(Dense(4, None), Dense(3, None), loss="mse", kernels=dialect).build((1, 6, 5))
     for layer in net.layers:
-        layer.parameters["weights"] *= 1e5
+        layer.parameters["weight"] *= 1e5
     before = bits(net)
     message = r"the validation loss is not .*the output of Dense 'dense2'"
     with pytest.raises(Diverged, match=message):

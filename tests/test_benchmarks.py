@@ -148,7 +148,7 @@ def test_the_kernels_that_are_timed_are_those_of_the_layer(dialect):
         calls = roofline.layer_calls(layer, samples=9)
         assert ("input gradient" in calls) == (layer is not ours.layers[0])
         assert calls["forward"]().shape == (*layer.output_shape, 9)
-        assert calls["weight gradient"]().shape == layer.parameters["weights"].shape
+        assert calls["weight gradient"]().shape == layer.parameters["weight"].shape
         if "input gradient" in calls:
             assert calls["input gradient"]().size == 9 * np.prod(layer.input_shape)
 
@@ -277,7 +277,7 @@ def test_a_recipes_weights_are_copies():
     taken = weights(ours)
     assert sum(matrix.size + bias.size for matrix, bias in taken) == ours.parameter_count
     taken[0][0][...] = 7
-    assert ours.layers[0].parameters["weights"].max() < 7
+    assert ours.layers[0].parameters["weight"].max() < 7
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():

@@ -146,8 +146,8 @@ def replace_gradient(net):
 
 
 def set_weights(net):
-    weights = net.layers[0].parameters["weights"]
-    net.layers[0].parameters["weights"] = np.full_like(weights, 0.1)
+    weights = net.layers[0].parameters["weight"]
+    net.layers[0].parameters["weight"] = np.full_like(weights, 0.1)
 
 
 def set_parameters(net):
@@ -228,14 +228,14 @@ def test_a_change_by_hand_takes_effect(change, way, dialect):
 def test_weights_set_by_name_are_those_that_train():
     """The memory stays the trained one; another shape and an unknown name are errors."""
     net = network(False, None).build((1, 8, 8))
-    view = net.layers[0].parameters["weights"]
-    net.layers[0].parameters["weights"] = np.ones(view.shape)
-    assert net.layers[0].parameters["weights"] is view
+    view = net.layers[0].parameters["weight"]
+    net.layers[0].parameters["weight"] = np.ones(view.shape)
+    assert net.layers[0].parameters["weight"] is view
     assert net.parameters.values[: view.size].tolist() == [1.0] * view.size
-    with pytest.raises(ValueError, match=r"weights has the shape \(4, 1, 3, 3\), got \(2,\)"):
-        net.layers[0].parameters["weights"] = np.ones(2)
-    with pytest.raises(KeyError, match="has no 'weight'; it has weights, bias"):
+    with pytest.raises(ValueError, match=r"weight has the shape \(4, 1, 3, 3\), got \(2,\)"):
         net.layers[0].parameters["weight"] = np.ones(2)
+    with pytest.raises(KeyError, match="has no 'weights'; it has weight, bias"):
+        net.layers[0].parameters["weights"] = np.ones(2)
     net.layers[0].parameters.update(bias=np.full(4, 3))
     net.layers[0].parameters |= {"bias": np.full(4, 5)}
     assert net.parameters.values[view.size : view.size + 4].tolist() == [5.0] * 4

@@ -55,7 +55,7 @@ def test_joined_is_the_same_as_one_after_the_other(case, samples, dialect):
     assert np.array_equal(y, y2)
     assert np.array_equal(dx, dx2)
     assert list(own) == list(own2)
-    assert np.array_equal(own["weights"], own2["weights"])
+    assert np.array_equal(own["weight"], own2["weight"])
     if "bias" in own:
         np.testing.assert_allclose(own2["bias"], own["bias"], rtol=1e-4, atol=1e-4)
 
@@ -119,13 +119,13 @@ def test_a_network_trains_its_joined_layers(dialect):
     network = CNN(
         Conv2D(3, optimizer=SGD(0.5), l2=0.1), MaxPool2D(2), Dense(2), kernels=dialect, seed=1
     ).build((1, 6, 6))
-    before = network.layers[0].parameters["weights"].copy()
+    before = network.layers[0].parameters["weight"].copy()
     group = network.parameters.groups[0]
     assert group.optimizer.schedule.rate == 0.5
     assert network.parameters.l2[: before.size] == pytest.approx(0.1)
     images = np.random.default_rng(0).random((8, 1, 6, 6), np.float32)
     network.train_step((images, np.arange(8) % 2))
-    assert not np.array_equal(network.layers[0].parameters["weights"], before)
+    assert not np.array_equal(network.layers[0].parameters["weight"], before)
 
 
 # --- gradients in one vector -------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_gradient_that_is_not_given_is_zero(dialect):
     layers = built([Dense(2), Dense(3)], (5,), dialect)
     parameters = Parameters(layers, SGD(0.1), 0.0, np.float32)
     flat = np.full(len(parameters), 9, np.float32)
-    given = {"bias": np.array([1, 2, 3], np.float32), "weights": np.full((3, 2), 7, np.float32)}
+    given = {"bias": np.array([1, 2, 3], np.float32), "weight": np.full((3, 2), 7, np.float32)}
     parameters.gather([{}, given], flat)
     assert flat.tolist() == [0] * 12 + [7] * 6 + [1, 2, 3]
 

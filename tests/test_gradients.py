@@ -176,13 +176,13 @@ def one_off(gradient):
 @pytest.mark.parametrize(
     ("kind", "arguments", "array", "change"),
     [
-        (Dense, (5,), "weights", lambda g: -g),
-        (Dense, (5,), "weights", lambda g: g * 1.0001),  # ten times the tolerance
+        (Dense, (5,), "weight", lambda g: -g),
+        (Dense, (5,), "weight", lambda g: g * 1.0001),  # ten times the tolerance
         (Dense, (5,), "bias", lambda g: g / 2),
         (Dense, (5,), "bias", one_off),
         (Dense, (5,), "its input", lambda g: g[::-1].copy()),
-        (Conv2D, (3, 3), "weights", lambda g: np.ascontiguousarray(g[:, :, ::-1, ::-1])),
-        (Conv2D, (3, 3), "weights", one_off),
+        (Conv2D, (3, 3), "weight", lambda g: np.ascontiguousarray(g[:, :, ::-1, ::-1])),
+        (Conv2D, (3, 3), "weight", one_off),
         (Conv2D, (3, 3), "its input", lambda g: np.roll(g, 1, axis=1)),
         (Conv2D, (3, 3), "bias", lambda g: g[:2]),  # a wrong shape
         (MaxPool2D, (2,), "its input", lambda g: g * 0.99),

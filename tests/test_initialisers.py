@@ -84,8 +84,8 @@ def test_layers_pass_their_initialiser_on():
     conv, dense, plain = (layer.parameters for layer in network.layers)
     conv_bound = math.sqrt(3 * 2 / (1 + 0.01**2) / 75)
     dense_bound = math.sqrt(3 * 2 / (720 + 50))
-    assert 0.98 * conv_bound < np.abs(conv["weights"]).max() <= conv_bound * (1 + 1e-6)
-    assert 0.98 * dense_bound < np.abs(dense["weights"]).max() <= dense_bound * (1 + 1e-6)
+    assert 0.98 * conv_bound < np.abs(conv["weight"]).max() <= conv_bound * (1 + 1e-6)
+    assert 0.98 * dense_bound < np.abs(dense["weight"]).max() <= dense_bound * (1 + 1e-6)
     assert not any(own["bias"].any() for own in (conv, dense, plain))
 
 

@@ -85,7 +85,7 @@ def build(make, shape, dtype=np.float64, dialect=None, seed=0) -> Layer:
     layer.number = 1
     layer.build(shape, Setup(rng, np.dtype(dtype), choose(dialect)))
     for name, array in layer.parameters.items():
-        if name != "weights":
+        if name != "weight":
             array += rng.normal(0, 0.3, array.shape).astype(dtype)
     return layer
 
@@ -272,9 +272,7 @@ def test_copy_of_a_layer_is_independent(make, shape):
 
 
 def learning(network):
-    return [
-        layer.parameters["weights"] for layer in network.layers if "weights" in layer.parameters
-    ]
+    return [layer.parameters["weight"] for layer in network.layers if "weight" in layer.parameters]
 
 
 def test_same_seed_same_weights_and_no_two_layers_alike():
@@ -317,34 +315,34 @@ NINE = [[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]  # one channel, 3 x 3
 
 def test_convolution_by_hand():
     layer = Conv2D(1, 2, padding="valid", activation=None)
-    y, memory = only(layer, NINE, {"weights": [[[[1, 10], [100, 1000]]]], "bias": [0.5]})
+    y, memory = only(layer, NINE, {"weight": [[[[1, 10], [100, 1000]]]], "bias": [0.5]})
     # 1 + 20 + 400 + 5000 and so on: the kernel is not turned (a cross-correlation)
     assert y == [[[5421.5, 6532.5], [8754.5, 9865.5]]]
     dx, gradients = back(layer, memory, [[[1, 0], [0, 2]]])
     # the kernel laid down at the top left once, at the bottom right twice; 1000 + 2 in the middle
     assert dx == [[[1, 10, 0], [100, 1002, 20], [0, 200, 2000]]]
     # dw: the window at the top left once and that at the bottom right twice: 1 + 2 * 5, ...
-    assert gradients == {"weights": [[[[11, 14], [20, 23]]]], "bias": [3]}
+    assert gradients == {"weight": [[[[11, 14], [20, 23]]]], "bias": [3]}
 
 
 def test_convolution_adds_channels_and_steps():
     """Two channels, stride 2, a border of one: each window sees one or two pixels of each row."""
     layer = Conv2D(1, (1, 2), stride=2, padding=(0, 1), activation=None)
     x = [[[1, 2, 3]], [[10, 20, 30]]]
-    y, _ = only(layer, x, {"weights": [[[[1, 2]], [[3, 4]]]], "bias": [0]})
+    y, _ = only(layer, x, {"weight": [[[[1, 2]], [[3, 4]]]], "bias": [0]})
     # (0, 1) and (2, 3): 2 * 1 + 4 * 10; then 2 + 2 * 3 + 3 * 20 + 4 * 30
     assert y == [[[42, 188]]]
 
 
 def test_convolution_dilated_with_leaky_relu():
     layer = Conv2D(1, (1, 2), padding="valid", dilation=(1, 2), activation=LeakyReLU(0.5))
-    y, memory = only(layer, NINE, {"weights": [[[[2, -1]]]], "bias": [-2]})
+    y, memory = only(layer, NINE, {"weight": [[[[2, -1]]]], "bias": [-2]})
     # 2 * 1 - 3 - 2 = -3, halved; 2 * 4 - 6 - 2 = 0; 2 * 7 - 9 - 2 = 3
     assert y == [[[-1.5], [0], [3]]]
     dx, gradients = back(layer, memory, [[[1], [1], [1]]])
     assert dx == [[[1, 0, -0.5], [1, 0, -0.5], [2, 0, -1]]]
     # 0.5 * 1 + 0.5 * 4 + 7 and 0.5 * 3 + 0.5 * 6 + 9
-    assert gradients == {"weights": [[[[9.5, 13.5]]]], "bias": [2]}
+    assert gradients == {"weight": [[[[9.5, 13.5]]]], "bias": [2]}
 
 
 def test_max_pooling_by_hand():
@@ -389,16 +387,16 @@ def test_global_average_by_hand():
 
 def test_dense_by_hand():
     layer = Dense(2, activation=None)
-    y, memory = only(layer, [1, 2, 3], {"weights": [[1, 0, -1], [2, 1, 0]], "bias": [10, 20]})
+    y, memory = only(layer, [1, 2, 3], {"weight": [[1, 0, -1], [2, 1, 0]], "bias": [10, 20]})
     assert y == [8, 24]
     dx, gradients = back(layer, memory, [1, 10])
     assert dx == [1 + 20, 10, -1]
-    assert gradients == {"weights": [[1, 2, 3], [10, 20, 30]], "bias": [1, 10]}
+    assert gradients == {"weight": [[1, 2, 3], [10, 20, 30]], "bias": [1, 10]}
 
 
 def test_dense_takes_a_volume_channel_by_channel():
     layer = Dense(1, activation=None, bias=False)
-    y, _ = only(layer, [[[1, 2]], [[3, 4]]], {"weights": [[1, 10, 100, 1000]]})
+    y, _ = only(layer, [[[1, 2]], [[3, 4]]], {"weight": [[1, 10, 100, 1000]]})
     assert y == [4321]
 
 
@@ -438,16 +436,16 @@ def test_batch_norm_by_hand():
     """Values 1 and 5: mean 3, variance 4 (unbiased 8); epsilon 0.41 makes 4.41, the root 2.1."""
     layer = BatchNorm(momentum=0.25, epsilon=0.41)
     layer.build((1,), Setup(np.random.default_rng(0), np.dtype(np.float64), choose()))
-    layer.parameters = {"scale": np.array([2.1]), "shift": np.array([10.0])}
+    layer.parameters = {"weight": np.array([2.1]), "bias": np.array([10.0])}
     y, memory = layer.forward(np.array([[1.0, 5.0]]), Pass(True, batch=2))
     assert y[0].tolist() == pytest.approx([10 - 2, 10 + 2])
     layer.after_step(memory)
     assert layer.buffers["running_mean"].tolist() == pytest.approx([0.25 * 3])
-    assert layer.buffers["running_variance"].tolist() == pytest.approx([0.75 * 1 + 0.25 * 8])
+    assert layer.buffers["running_var"].tolist() == pytest.approx([0.75 * 1 + 0.25 * 8])
     dx, gradients = layer.backward(np.array([[1.0, 0.0]]), memory)
     # xhat = -2 / 2.1 and 2 / 2.1; mean of dy 1/2, of dy xhat -1 / 2.1
-    assert gradients["shift"].tolist() == [1]
-    assert gradients["scale"].tolist() == pytest.approx([-2 / 2.1])
+    assert gradients["bias"].tolist() == [1]
+    assert gradients["weight"].tolist() == pytest.approx([-2 / 2.1])
     left = 1 - 0.5 - (-2 / 2.1) * (-1 / 2.1)
     assert dx[0].tolist() == pytest.approx([left, -left])
     # in use: (3 - 0.75) / sqrt(2.75 + 0.41) 2.1 + 10

@@ -81,7 +81,7 @@ def test_the_batch_size_of_prediction_changes_nothing():
 def test_cross_entropy_takes_logits_and_predictions_are_softmax(end):
     layers = [Flatten(), Dense(3, None), end] if isinstance(end, Softmax) else [Flatten(), end]
     network = CNN(*layers, loss="cross_entropy").build((1, 4, 4))
-    weights = network.layers[1].parameters["weights"]
+    weights = network.layers[1].parameters["weight"]
     x = images(6, (1, 4, 4))
     logits = x.reshape(6, 16) @ weights.T
     np.testing.assert_allclose(network.forward(x)[0], logits, rtol=1e-4, atol=1e-6)
@@ -94,7 +94,7 @@ def test_cross_entropy_takes_logits_and_predictions_are_softmax(end):
 
 def test_logits_of_a_thousand_stay_finite():
     network = CNN(Dense(3, "softmax"), loss="cross_entropy", optimizer=SGD(1e-3)).build((1, 2, 2))
-    network.layers[0].parameters["weights"][...] = 0
+    network.layers[0].parameters["weight"][...] = 0
     network.layers[0].parameters["bias"][...] = [1000, -1000, 0]
     x, labels = np.zeros((2, 1, 2, 2), np.float32), np.array([0, 1])
     assert network.evaluate((x, labels)).loss == pytest.approx(1000)  # (0 + 2000) / 2
@@ -135,13 +135,13 @@ def test_l2_enters_loss_and_gradient_of_weights_alone():
     x, labels = images(8, (1, 3, 3)), np.arange(8) % 3
     plain = CNN(Dense(3), optimizer=SGD(0.1), seed=1).build((1, 3, 3))
     decayed = CNN(Dense(3), optimizer=SGD(0.1), seed=1, l2=0.5).build((1, 3, 3))
-    weights = plain.layers[0].parameters["weights"].copy()
+    weights = plain.layers[0].parameters["weight"].copy()
     penalty = 0.25 * float((weights**2).sum())
     losses = [net.evaluate((x, labels)).loss for net in (plain, decayed)]
     assert losses[1] - losses[0] == pytest.approx(penalty, rel=1e-5)
     for net in (plain, decayed):
         net.train_step((x, labels))
-    difference = plain.layers[0].parameters["weights"] - decayed.layers[0].parameters["weights"]
+    difference = plain.layers[0].parameters["weight"] - decayed.layers[0].parameters["weight"]
     np.testing.assert_allclose(difference, 0.1 * 0.5 * weights, rtol=1e-4, atol=1e-7)
     bias = [net.layers[0].parameters["bias"] for net in (plain, decayed)]
     np.testing.assert_array_equal(*bias)
@@ -151,7 +151,7 @@ def test_a_layers_own_l2_and_optimizer_replace_the_networks():
     network = CNN(
         Conv2D(2, 3, optimizer=SGD(0.5), l2=0.0), Dense(3), optimizer=SGD(1e-9), l2=0.1
     ).build((1, 5, 5))
-    conv, dense = (layer.parameters["weights"] for layer in network.layers)
+    conv, dense = (layer.parameters["weight"] for layer in network.layers)
     before = conv.copy(), dense.copy()
     network.train_step((images(6, (1, 5, 5)), np.arange(6) % 3))
     assert np.abs(conv - before[0]).max() > 1e-5

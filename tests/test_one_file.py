@@ -17,7 +17,7 @@ from examples import one_file
 from glassbox.cli import Options
 
 FILE = Path(one_file.__file__)
-WEIGHT, BIAS = "weights", "bias"  # what the library calls a layer's parameters
+WEIGHT, BIAS = "weight", "bias"  # what the library calls a layer's parameters
 SHAPE = (1, 8, 8)
 # How far weights may be from the library's, as a share of each.  The library cuts a batch into
 # shards and sums in another order, so no two sums need to have the same last bits.

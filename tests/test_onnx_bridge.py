@@ -45,7 +45,7 @@ def built(*layers, shape=(2, 7, 6), **given):
     rng = np.random.default_rng(5)
     for layer in network.layers:
         for name, array in [*layer.parameters.items(), *layer.buffers.items()]:
-            if not name.endswith("weights"):
+            if not name.endswith("weight"):
                 array[...] = rng.uniform(0.5, 1.5, array.shape)
     return network
 
@@ -222,7 +222,7 @@ def test_raw_pixels_are_scaled_in_the_graph(scaling):
     network = small(None)
     network.scaling = scaling
     if scaling is not None and scaling.name == "none":
-        network.layers[0].parameters["weights"] /= 256  # so that the scores stay small
+        network.layers[0].parameters["weight"] /= 256  # so that the scores stay small
     pixels = np.random.default_rng(3).integers(0, 256, (3, 2, 7, 6), np.uint8)
     pixels[1] = 77  # an image without contrast
     model = export(network, raw=True)
@@ -472,7 +472,7 @@ def test_a_layer_in_a_block_cannot_take_the_projections_name():
     ]
     constants = {"shortcut.weight": random(3, 2, 1, 1), "v": random(3, 2, 1, 1, seed=1)}
     network = reads_as_onnx_runs(model_of(nodes, **constants), random(2, 2, 5, 6))
-    assert sorted(network.layers[0].parameters) == ["conv1.weights", "shortcut.weights"]
+    assert sorted(network.layers[0].parameters) == ["conv1.weight", "shortcut.weight"]
 
 
 # --- refused ---------------------------------------------------------------------------------
@@ -731,7 +731,7 @@ def test_an_imported_network_can_be_kept(tmp_path):
 
 # --- the page --------------------------------------------------------------------------------
 
-PAGE = HERE.parent / "docs" / "glassbox.bridges.md"
+PAGE = HERE.parent / "docs" / "bridges.md"
 
 
 def test_the_pages_examples_give_what_they_say():

@@ -72,7 +72,7 @@ CONVS = [  # x, filters, then the layer's arguments
 def test_conv(dialect, shape, filters, given, bias):
     layer = Conv2D(filters, **given, activation=None, bias=bias)
     x, w, b = random(*shape), random(filters, shape[1], *layer.kernel, seed=1), random(filters)
-    parameters = {"weights": w, "bias": b} if bias else {"weights": w}
+    parameters = {"weight": w, "bias": b} if bias else {"weight": w}
     y = ours(layer, x, dialect, **parameters)
     top, bottom, left, right = layer.window.padding
     expected = reference(
@@ -91,7 +91,7 @@ def test_same_means_what_onnx_calls_same_upper(dialect, shape, kernel, stride):
     layer = Conv2D(2, kernel, stride, padding="same", activation=None, bias=False)
     x, w = random(*shape), random(2, shape[1], *kernel, seed=1)
     expected = reference("Conv", [x, w], kernel_shape=kernel, strides=stride, auto_pad="SAME_UPPER")
-    close(ours(layer, x, dialect, weights=w), expected)
+    close(ours(layer, x, dialect, weight=w), expected)
 
 
 POOLS = [
@@ -145,7 +145,7 @@ def test_global_average_pool(dialect):
 @pytest.mark.parametrize(("n", "features", "units"), [(1, 5, 3), (4, 3, 6)])
 def test_gemm(dialect, n, features, units, bias):
     x, w, b = random(n, features), random(units, features, seed=1), random(units, seed=2)
-    parameters = {"weights": w, "bias": b} if bias else {"weights": w}
+    parameters = {"weight": w, "bias": b} if bias else {"weight": w}
     y = ours(Dense(units, activation=None, bias=bias), x, dialect, **parameters)
     close(y, reference("Gemm", [x, *parameters.values()], transB=1))
 
@@ -153,7 +153,7 @@ def test_gemm(dialect, n, features, units, bias):
 def test_dense_flattens_in_the_order_of_onnx(dialect):
     """Channel, row, column: so that weights can be exchanged with the rest of the world."""
     x, w = random(2, 3, 4, 5), random(6, 60, seed=1)
-    y = ours(Dense(6, activation=None, bias=False), x, dialect, weights=w)
+    y = ours(Dense(6, activation=None, bias=False), x, dialect, weight=w)
     close(y, reference("Gemm", [reference("Flatten", [x], axis=1), w], transB=1))
 
 
@@ -183,8 +183,8 @@ def test_batch_norm_in_use(dialect, shape):
     variance = random(4, seed=4) ** 2 + 0.1
     epsilon = 2.0**-7  # exact in ONNX's float32 attribute
     y = ours(
-        BatchNorm(epsilon=epsilon), x, dialect, scale=scale, shift=shift,
-        running_mean=mean, running_variance=variance,
+        BatchNorm(epsilon=epsilon), x, dialect, weight=scale, bias=shift,
+        running_mean=mean, running_var=variance,
     )  # fmt: skip
     expected = reference("BatchNormalization", [x, scale, shift, mean, variance], epsilon=epsilon)
     close(y, expected)

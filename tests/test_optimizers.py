@@ -150,7 +150,7 @@ def test_layer_with_its_own_optimizer():
     moved = network.parameters.values - before
     groups = network.parameters.groups
     assert [group.optimizer for group in groups] == [own, network.optimizer]  # two of three joined
-    expected = -0.5 * gradients["dense1"]["weights"].reshape(-1)
+    expected = -0.5 * gradients["dense1"]["weight"].reshape(-1)
     np.testing.assert_allclose(moved[: 4 * 9], expected, rtol=1e-3, atol=1e-7)
     rest = moved[4 * 9 + 4 :]
     assert np.abs(np.abs(rest) - 1e-3).max() < 2e-5  # Adam's first step has the length of its rate

@@ -266,7 +266,7 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
     layers = [BatchNorm(name="one"), BatchNorm(name="two", epsilon=0.5)]
     for layer in layers:
         layer.build(shape, setup)
-        layer.parameters["scale"][...] = random.normal(1, 0.3, 3)
+        layer.parameters["weight"][...] = random.normal(1, 0.3, 3)
 
     def program(part, shard):
         y, memories = yield from forward_program(
@@ -280,7 +280,7 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
         found = run_programs(Workers(threads), [program(part, k) for k, part in enumerate(parts)])
         outputs = [np.concatenate([each[k] for each in found], axis=-1) for k in (0, 1)]
         for k in range(2):
-            for name in ("scale", "shift"):
+            for name in ("weight", "bias"):
                 outputs.append(sum(each[2][k][name] for each in found))
             for layer_memory in [each[3][k] for each in found]:
                 assert np.array_equal(layer_memory[2], found[0][3][k][2])  # one mean for all shards

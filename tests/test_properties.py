@@ -154,7 +154,7 @@ def cases(draw: Any, family: str, dtype: np.dtype | None = None, least: int = 1)
     layer = draw(layers.filter(lambda each: built(each, shape, setup)))
     rng = np.random.default_rng(seed + 1)
     for name, array in layer.parameters.items():
-        if not name.endswith("weights"):  # biases of zero and scales of one hide mistakes
+        if not name.endswith("weight"):  # biases of zero and scales of one hide mistakes
             array += rng.normal(0, 0.3, array.shape).astype(kind)
     for name, array in layer.buffers.items():
         array += (0.3 if name.endswith("mean") else 0.7) * rng.random(array.shape).astype(kind)
@@ -251,7 +251,7 @@ def by_loops(layer: Any, x: np.ndarray) -> np.ndarray:
     """What a layer that slides makes of images (samples first), pixel by pixel."""
     around, ceil = borders(layer, x.shape[2:]), layer.ceil_mode
     if isinstance(layer, Conv2D):
-        weights, bias = layer.parameters["weights"], layer.parameters.get("bias")
+        weights, bias = layer.parameters["weight"], layer.parameters.get("bias")
         return naive.conv2d(x, weights, bias, layer.stride, around, layer.dilation)
     if isinstance(layer, MaxPool2D):
         return naive.max_pool(x, None, layer.kernel, layer.stride, around, ceil)[0]

@@ -13,7 +13,6 @@ from MLP import BatchNorm, Dense, LeakyReLU
 GOLDEN = Path(__file__).with_name("golden")  # made by benchmarks/make_state_dict.py
 # PyTorch's modules with weights, and what they are called here.
 MODULES = {"0": "conv1", "1": "norm1", "4": "conv2", "7": "dense1", "9": "dense2"}
-NAMES = {"weights": "weight", "scale": "weight", "shift": "bias"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def test_loss_and_gradients_in_training_are_pytorchs(numbers, dialect, dtype, er
     gradients = network.backward(network.loss.backward(memory, 4).T, memories)
     expected = {name: value for name, value in numbers.items() if name.startswith("gradient.")}
     ours = {
-        f"gradient.{module}.{NAMES.get(key, key)}": gradients[layer][key]
+        f"gradient.{module}.{key}": gradients[layer][key]
         for module, layer in MODULES.items()
         for key in gradients[layer]
     }

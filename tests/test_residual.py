@@ -35,10 +35,10 @@ def test_the_shortcut_is_a_projection_where_shapes_differ():
     )
     assert block.output_shape == (5, 3, 4)
     assert block.shortcut.stride == (2, 1)
-    assert block.parameters["shortcut.weights"].shape == (5, 2, 1, 1)
+    assert block.parameters["shortcut.weight"].shape == (5, 2, 1, 1)
     x = np.random.default_rng(2).standard_normal((2, 5, 4, 2))
     inner, _ = block.layers[0].forward(x, Pass())
-    picked = np.einsum("oc,chwn->ohwn", block.parameters["shortcut.weights"][..., 0, 0], x[:, ::2])
+    picked = np.einsum("oc,chwn->ohwn", block.parameters["shortcut.weight"][..., 0, 0], x[:, ::2])
     np.testing.assert_allclose(block.forward(x, Pass())[0], inner + picked)
     assert "projected" in block.describe()
 
@@ -56,10 +56,10 @@ def test_a_network_trains_what_is_inside():
     assert network.parameters.groups[0].optimizer is own
     assert network.parameters.groups[1].optimizer is network.optimizer
     decay = network.parameters.split(network.parameters.l2)[0]
-    assert (decay["conv1.weights"] == np.float32(0.1)).all()
-    assert (decay["conv2.weights"] == np.float32(0.5)).all()
+    assert (decay["conv1.weight"] == np.float32(0.1)).all()
+    assert (decay["conv2.weight"] == np.float32(0.5)).all()
     assert not decay["conv1.bias"].any()
-    assert not decay["norm1.scale"].any()
+    assert not decay["norm1.weight"].any()
     images = np.random.default_rng(0).random((16, 1, 8, 8), np.float32)
     network.train_step((images, np.arange(16) % 2))
     for name, array in block.parameters.items():
@@ -107,7 +107,7 @@ def test_a_sanity_check_leaves_the_block_alone(capsys):
     network.gradient_check(data, quiet=True)
     assert np.array_equal(network.scores(data[0]), scores)
     inner = network.layers[0].layers[0]
-    assert inner.parameters["weights"].base is network.parameters.values
+    assert inner.parameters["weight"].base is network.parameters.values
 
 
 def test_the_summary_shows_what_is_inside(capsys):

@@ -273,10 +273,10 @@ def _batch_norm(graph: _Graph, norm: BatchNorm, x: str, name: str) -> str:
     arrays = [
         graph.keep(f"{name}.{key}", array)
         for key, array in (
-            ("weight", norm.parameters["scale"]),
-            ("bias", norm.parameters["shift"]),
+            ("weight", norm.parameters["weight"]),
+            ("bias", norm.parameters["bias"]),
             ("running_mean", norm.buffers["running_mean"]),
-            ("running_var", norm.buffers["running_variance"]),
+            ("running_var", norm.buffers["running_var"]),
         )
     ]
     # ONNX's momentum is the share of the old average, ours that of the new batch

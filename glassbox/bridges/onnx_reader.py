@@ -491,7 +491,7 @@ class _Reader:
                     f"{_label(add)}: the shortcut's stride {projection.stride} and filters "
                     f"{projection.filters} do not lead from {before} to {self.ours}"
                 )
-            self.loads.append((block, {"shortcut.weights": arrays["weights"]}))
+            self.loads.append((block, {"shortcut.weight": arrays["weight"]}))
         self._append(block, add)
         self._passed(add)
 
@@ -722,7 +722,7 @@ class _Reader:
     def _load(
         self, layer: Conv2D | Dense, node: NodeProto, weights: Array, bias: Array | None
     ) -> None:
-        self.loads.append((layer, {"weights": weights}))
+        self.loads.append((layer, {"weight": weights}))
         if bias is not None:
             layer.has_bias = True
             self.loads[-1][1]["bias"] = bias
@@ -753,7 +753,7 @@ class _Reader:
             momentum=_decimal(1 - _decimal(given.get("momentum", 0.9))),
             epsilon=_decimal(given.get("epsilon", 1e-5)),
         )
-        keys = ("scale", "shift", "running_mean", "running_variance")
+        keys = ("weight", "bias", "running_mean", "running_var")
         arrays = [self._vector(name, self.shape[0]) for name in node.input[1:5]]
         self.loads.append((layer, dict(zip(keys, arrays, strict=True))))
         self._append(layer, node, node.input[1])

@@ -192,7 +192,7 @@ def report(
 
 def hidden_layer(model: CNN) -> str | None:
     """The name of the last layer before the one that gives the class scores; None without one."""
-    weighted = [k for k, layer in enumerate(model.layers) if "weights" in layer.parameters]
+    weighted = [k for k, layer in enumerate(model.layers) if "weight" in layer.parameters]
     return model.layers[weighted[-1] - 1].name if weighted and weighted[-1] else None
 
 
@@ -222,7 +222,7 @@ def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
     }
     for layer in model.layers:
         if isinstance(layer, Conv2D):
-            drawn = filters(layer.parameters["weights"], layer.name)
+            drawn = filters(layer.parameters["weight"], layer.name)
             found[f"filters_{layer.name}"] = (f"The filters of {layer.name}", drawn)
     return found
 

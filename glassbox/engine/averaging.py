@@ -11,6 +11,7 @@ class Average:
     After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
     that the first weights are soon forgotten.
 
+    >>> import numpy as np
     >>> weights = np.array([0.0])
     >>> average = Average(0.5, weights)
     >>> for weights[0] in (11.0, 2.0):

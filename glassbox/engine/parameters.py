@@ -39,7 +39,7 @@ class Group:
 class BoundArrays(dict[str, Array]):
     """The arrays of a built layer, by name; setting one copies numbers into its memory.
 
-    So `layer.parameters["weights"] = w` changes the weights that are trained.  Raises ValueError
+    So `layer.parameters["weight"] = w` changes the weights that are trained.  Raises ValueError
     for another shape, KeyError for a name that the layer does not have, TypeError for whatever
     would add or remove an array.
     """
@@ -84,7 +84,7 @@ class Parameters:
     """The flat vector `values` of the trainable numbers of `layers`, in their order.
 
     `default` is the optimizer of layers without their own; `l2` the factor of layers without
-    theirs (it acts on arrays named "weights", never on biases).
+    theirs (it acts on the weights of convolutions and dense layers alone).
     """
 
     def __init__(self, layers: Sequence[Layer], default: Optimizer, l2: float, dtype: Any) -> None:
@@ -120,7 +120,7 @@ class Parameters:
             for name, array in layer.parameters.items():
                 where = slice(start, start + array.size)
                 optimizer, own_l2 = layer.settings_of(name)
-                if name.endswith("weights"):
+                if name.endswith("weight") and array.ndim > 1:  # not those of a normalization
                     with np.errstate(**LOUD_ENOUGH):
                         decay[where] = l2 if own_l2 is None else own_l2
                 self._place(optimizer or default, where)

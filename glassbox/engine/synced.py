@@ -150,7 +150,7 @@ def _resume(pair: tuple[Program, Array]) -> tuple[bool, Any]:
 class BatchNorm(CoupledLayer):
     """Each channel (or feature) to mean 0 and variance 1 over the batch, then scaled and shifted.
 
-    xhat = (x - mean) / sqrt(var + epsilon); y = scale xhat + shift
+    xhat = (x - mean) / sqrt(var + epsilon); y = weight xhat + bias
 
     One class for rows and volumes: batch-last makes them the same, the first axis is the channel.
     In training mean and variance are those of the whole mini-batch (summed over its shards); in
@@ -163,7 +163,7 @@ class BatchNorm(CoupledLayer):
     epsilon : added to the variance.
     optimizer, name : as for Dense.
 
-    Input and output any shape.  Parameters: scale and shift, (channels,).  Keeps xhat and 1/std.
+    Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps xhat and 1/std.
     Raises ValueError in training where a channel has a single value in the whole batch.
     Source: Ioffe and Szegedy 2015.
 
@@ -190,12 +190,12 @@ class BatchNorm(CoupledLayer):
         channels = input_shape[0]
         setup.claim(self.label, (4, channels))
         self.parameters = {
-            "scale": np.ones(channels, setup.dtype),
-            "shift": np.zeros(channels, setup.dtype),
+            "weight": np.ones(channels, setup.dtype),
+            "bias": np.zeros(channels, setup.dtype),
         }
         self.buffers = {
             "running_mean": np.zeros(channels, setup.dtype),
-            "running_variance": np.ones(channels, setup.dtype),
+            "running_var": np.ones(channels, setup.dtype),
         }
         return input_shape
 
@@ -215,10 +215,10 @@ class BatchNorm(CoupledLayer):
             variance = (yield self.kernels.row_products(centred, centred)) / count
         else:
             count, mean = 0, self.buffers["running_mean"]
-            variance = self.buffers["running_variance"]
+            variance = self.buffers["running_var"]
             centred = rows - mean[:, None]
         inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
-        scale, shift = self.parameters["scale"], self.parameters["shift"]
+        scale, shift = self.parameters["weight"], self.parameters["bias"]
         y = self.kernels.normalise_(centred, inverse, scale, shift)
         return y.reshape(x.shape), (centred, inverse, mean, variance, count)
 
@@ -226,9 +226,9 @@ class BatchNorm(CoupledLayer):
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
         xhat, inverse, _, _, count = memory
         rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
-        factor = self.parameters["scale"] * inverse
+        factor = self.parameters["weight"] * inverse
         shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
-        gradients = {"scale": scale, "shift": shift}
+        gradients = {"weight": scale, "bias": shift}
         if not count:  # running statistics do not depend on x
             return (rows * factor[:, None]).reshape(dy.shape), gradients
         mean, product = (yield np.stack([shift, scale])) / count
@@ -240,7 +240,7 @@ class BatchNorm(CoupledLayer):
         _, _, mean, variance, count = memory
         for name, value in (
             ("running_mean", mean),
-            ("running_variance", variance * (count / (count - 1))),
+            ("running_var", variance * (count / (count - 1))),
         ):
             self.buffers[name] *= mean.dtype.type(1 - self.momentum)
             self.buffers[name] += mean.dtype.type(self.momentum) * value.astype(mean.dtype)

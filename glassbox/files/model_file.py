@@ -18,10 +18,6 @@ from glassbox.files import arrays_file, blueprint, records
 from glassbox.files.arrays_file import Contents
 from glassbox.files.blueprint import Kinds
 
-ENDINGS = {
-    "weights": "weight", "scale": "weight", "shift": "bias", "running_variance": "running_var",
-}  # fmt: skip
-
 
 class Place(NamedTuple):
     """Where an array of a layer lives: its name in a file, the layer's mapping, the key there."""
@@ -34,16 +30,14 @@ class Place(NamedTuple):
 def places(layers: Iterable[Layer]) -> Iterator[Place]:
     """Every trained or running array of built layers, in the order of PyTorch's `state_dict`.
 
-    weights is "weight", scale and shift of a BatchNorm are "weight" and "bias", running_variance is
-    "running_var"; a layer in a block is "block.layer.weight".
+    Such as "conv1.weight", "norm1.running_var"; of a layer in a block "block.layer.weight".
     """
     for layer in layers:
         own = [(arrays, key) for arrays in (layer.parameters, layer.buffers) for key in arrays]
         owners = list(dict.fromkeys(key.rpartition(".")[0] for _, key in own))
         own.sort(key=lambda place: owners.index(place[1].rpartition(".")[0]))
         for arrays, key in own:
-            inner, dot, last = key.rpartition(".")
-            yield Place(f"{layer.name}.{inner}{dot}{ENDINGS.get(last, last)}", arrays, key)
+            yield Place(f"{layer.name}.{key}", arrays, key)
 
 
 def arrays_of(layers: Iterable[Layer]) -> dict[str, Array]:

@@ -63,7 +63,7 @@ class LeakyUnit(Unit):
         """y = leaky(w * x + bias)."""
         layer: Any = self.layers[0]
         slope, kernels = layer.activation.slope, layer.kernels
-        weights, bias = layer.parameters["weights"], layer.parameters.get("bias")
+        weights, bias = layer.parameters["weight"], layer.parameters.get("bias")
         if name_of(layer) == CONV:
             y = kernels.conv2d(x, weights, bias, layer.window, slope)
         else:
@@ -93,7 +93,7 @@ class ConvPool(Unit):
         conv: Any = self.layers[0]
         pool: Any = self.layers[1]
         if not (run.training or self._in_kernel):
-            weights, bias = conv.parameters["weights"], conv.parameters.get("bias")
+            weights, bias = conv.parameters["weight"], conv.parameters.get("bias")
             z, _ = conv.kernels.max_pool(
                 conv.kernels.conv2d(x, weights, bias, conv.window), pool.window
             )
@@ -109,12 +109,12 @@ class ConvPool(Unit):
         kernels, (x, y, winner, shape) = conv.kernels, memory
         pooled = conv.activation.gradient(dy, y)
         dz = kernels.max_pool_gradient(pooled, winner, pool.window, shape)
-        gradients = {"weights": kernels.conv2d_weight_gradient(x, dz, conv.window)}
+        gradients = {"weight": kernels.conv2d_weight_gradient(x, dz, conv.window)}
         if conv.has_bias:
             gradients["bias"] = kernels.bias_gradient(pooled)
         if not conv.needs_input_gradient:
             return None, gradients
-        weights = conv.parameters["weights"]
+        weights = conv.parameters["weight"]
         return kernels.conv2d_input_gradient(dz, weights, conv.window, x.shape), gradients
 
 
