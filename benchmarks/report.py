@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.core import core_text
 from benchmarks.machine import geometric_mean, ratios, spread
 from benchmarks.networks import NETWORKS, network
 from benchmarks.roofline import ALL, BATCH, ONE, STEP, layer_flops, products, step_flops
@@ -255,7 +256,7 @@ class Region:
 
     page     the page, from the root of the project
     name     the name in its marks
-    source   the file, from results/; with a star, the lines of all results
+    source   the file, from results/; with a star, the lines of all results; "": the sources
     text     what is written, ending in a newline, made from what the file holds
     """
 
@@ -266,8 +267,10 @@ class Region:
 
     def renewed(self, page: str, results: Path = RESULTS) -> str | None:
         """Give the page with this region as its file has it; None where there is no file."""
-        if "*" in self.source:
-            found: Any = lines(results)
+        if not self.source:
+            found: Any = True
+        elif "*" in self.source:
+            found = lines(results)
         else:
             path = results / self.source
             found = json.loads(path.read_text("utf-8")) if path.exists() else None
@@ -275,6 +278,7 @@ class Region:
 
 
 REGIONS = (
+    Region(README, "core", "", core_text),
     Region(README, "results", "*/result.json", table),
     Region(README, "accuracy", "benchmarks/accuracy.json", accuracy_text),
     Region(README, "against_pytorch", "benchmarks/against_pytorch.json", pytorch_text),

@@ -3,8 +3,8 @@
     python -m benchmarks.walk          # a line for every function entered
     python -m benchmarks.walk --short  # the counts alone
 
-A reader who follows a step goes from file to file as the calls do.  Counted are the files entered
-and the returns: moves to a file that was left before.  One layer of each kind (a convolution, a
+A reader who follows a step goes from file to file as functions are entered.  Counted are the files
+and the returns: entries into a file that was left before.  One layer of each kind (a convolution, a
 pool, a dense layer), NumPy kernels, no validation, no capture.
 """
 
@@ -28,48 +28,43 @@ ROOT = Path(__file__).resolve().parent.parent
 HIDDEN = ("<listcomp>", "<genexpr>", "<lambda>", "<dictcomp>", "<module>")
 
 
-def followed(action: Callable[[], Any]) -> list[tuple[int, str, str]]:
-    """(depth, file, function) of every function of this project that a call enters."""
-    entered: list[tuple[int, str, str]] = []
-    moves: list[str] = []
-    stack: list[str] = []
+Entry = tuple[int, str, str]  # depth, file, function
+
+
+def followed(action: Callable[[], Any]) -> list[Entry]:
+    """Every function of this project that a call enters, in order."""
+    entered: list[Entry] = []
+    depth = 0
 
     def look(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal depth
         path = Path(frame.f_code.co_filename)
         ours = path.is_relative_to(ROOT) and ".venv" not in path.parts and path.name != "walk.py"
-        if not ours or frame.f_code.co_name in HIDDEN:
+        if not ours or frame.f_code.co_name in HIDDEN or event not in ("call", "return"):
             return
-        name = path.relative_to(ROOT).as_posix()
         if event == "call":
-            entered.append((len(stack), name, frame.f_code.co_qualname))
-            stack.append(name)
-            moves.append(name)
-        elif event == "return" and stack:
-            stack.pop()
-            if stack:
-                moves.append(stack[-1])
+            entered.append((depth, path.relative_to(ROOT).as_posix(), frame.f_code.co_qualname))
+        depth += 1 if event == "call" else -1
 
     sys.setprofile(look)
     try:
         action()
     finally:
         sys.setprofile(None)
-    followed.moves = moves  # type: ignore[attr-defined]
     return entered
 
 
-def counts(moves: list[str]) -> tuple[int, int]:
+def counts(files: list[str]) -> tuple[int, int]:
     """(files entered, returns to a file that was left before) of a sequence of files.
 
     >>> counts(["a", "b", "b", "a", "c", "a"])
     (3, 2)
     """
-    path = [file for k, file in enumerate(moves) if not k or moves[k - 1] != file]
-    returns = sum(file in path[:k] for k, file in enumerate(path))
-    return len(set(path)), returns
+    path = [file for k, file in enumerate(files) if not k or files[k - 1] != file]
+    return len(set(path)), len(path) - len(set(path))
 
 
-def walk() -> tuple[list[tuple[int, str, str]], int, int]:
+def walk() -> tuple[list[Entry], int, int]:
     """The functions of one step of `fit`'s loop, the files, the returns."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (4, 1, 8, 8), np.uint8)
@@ -77,7 +72,7 @@ def walk() -> tuple[list[tuple[int, str, str]], int, int]:
     network = CNN(Conv2D(2), MaxPool2D(2), Dense(3), kernels="numpy", eager=True, threads=1)
     network.train_step(data)  # builds
     entered = followed(lambda: network.train_step(data))
-    return entered, *counts(followed.moves)  # type: ignore[attr-defined]
+    return entered, *counts([file for _, file, _ in entered])
 
 
 def main() -> None:

@@ -131,15 +131,13 @@ def built(tmp_path_factory):
         ".git", ".venv", "results", "docs", "tests", "*cache*", "build", "*.egg-info"
     )
     shutil.copytree(ROOT, copy, ignore=ignored)
-    code = (
-        "from setuptools import build_meta as b; import sys; b.build_sdist(sys.argv[1]); "
-        "b.build_wheel(sys.argv[1])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(out)], cwd=copy, capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    for kind in ("sdist", "wheel"):
+        code = f"import setuptools.build_meta as b, sys; b.build_{kind}(sys.argv[1])"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(out)], cwd=copy, capture_output=True, text=True,
+            check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
     return out
 
 

@@ -11,15 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from glassbox.kernels.pure_numpy_updates import (
-    adadelta_,
-    adam_,
-    normalise_,
-    normalise_gradient,
-    rmsprop_,
-    row_products,
-    sgd_,
-)
+from glassbox.kernels.pure_numpy_updates import *  # noqa: F403  (the updates are kernels, too)
 from glassbox.kernels.shapes import Shape, Sharing, Window
 
 Array = np.ndarray
@@ -407,42 +399,3 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     y = x * (bits >= dropped)
     y *= x.dtype.type(2**16 / (2**16 - dropped))
     return y
-
-
-__all__ = [
-    "SHARING",
-    "adadelta_",
-    "adam_",
-    "algorithm",
-    "average_pool",
-    "average_pool_gradient",
-    "bias_gradient",
-    "conv2d",
-    "conv2d_input_gradient",
-    "conv2d_weight_gradient",
-    "copy",
-    "dense",
-    "dense_input_gradient",
-    "dense_weight_gradient",
-    "drop",
-    "global_average_pool",
-    "global_average_pool_gradient",
-    "leaky_relu_",
-    "leaky_relu_gradient",
-    "max_pool",
-    "max_pool_gradient",
-    "normalise_",
-    "normalise_gradient",
-    "pad",
-    "rmsprop_",
-    "row_products",
-    "sgd_",
-    "sigmoid_",
-    "sigmoid_gradient",
-    "softmax_",
-    "softmax_gradient",
-    "tanh_",
-    "tanh_gradient",
-    "taps",
-    "unfold",
-]

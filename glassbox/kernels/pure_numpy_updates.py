@@ -7,6 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = [
+    "adadelta_",
+    "adam_",
+    "normalise_",
+    "normalise_gradient",
+    "rmsprop_",
+    "row_products",
+    "sgd_",
+]
+
 Array = np.ndarray
 
 
