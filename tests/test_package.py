@@ -168,11 +168,14 @@ DIGITS = """
 import sys
 from pathlib import Path
 import CNN as top, glassbox
-from glassbox import CNN, Conv2D, Dense, Digits, MaxPool2D
+from glassbox import CNN, Adam, Conv2D, Dense, Digits, MaxPool2D
 assert Path(glassbox.__file__).is_relative_to(sys.argv[1]), glassbox.__file__
 assert Path(top.__file__).is_relative_to(sys.argv[1])
 data = Digits()
-network = CNN(Conv2D(4), MaxPool2D(2), Dense(10), kernels="numpy", seed=0)
+network = CNN(
+    Conv2D(4), MaxPool2D(2), Dense(10, "softmax"), loss="cross_entropy", optimizer=Adam(0.01),
+    kernels="numpy", seed=0,
+)
 network.fit(data.train, epochs=8, progress=False)
 assert network.mode == "captured" and not network.executor.captured.as_written
 print(network.evaluate(data.test).accuracy)
