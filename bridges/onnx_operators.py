@@ -89,6 +89,10 @@ class Op:
         if axes and (array.ndim != len(axes) or list(array.shape) != expected):
             raise ValueError(f"{short(name)} has the shape {array.shape}; expected {axes}")
         self.context.budget.charge(COPIES * array.nbytes, f"the weights {short(name)}")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{short(name)} holds NaN or infinity; export a checkpoint with finite weights"
+            )
         return array
 
     def bias(self, place: int, shape: Shape, axis: int = 1) -> Array:
