@@ -274,7 +274,7 @@ def squeeze(op: Op) -> Made:
 def reshape(op: Op) -> Made:
     """A `Flatten`; at the input it tells in what shape images come."""
     shape, wanted = op.view.file, op.integers("shape", 1)
-    if not wanted:
+    if not wanted or (op.node.get("allowzero", 0) and 0 in wanted):
         raise ValueError(f"it makes {short(wanted)}; expected a shape without axes of length 0")
     axes = [SAMPLES, *shape]
     samples, *rest = [axes[k] if n == 0 and k < len(axes) else n for k, n in enumerate(wanted)]
@@ -351,7 +351,6 @@ FIXED: tuple[tuple[str, str, int, str], ...] = (
     ("Dropout", "is_test", 1, "dropout at inference; export the model for inference"),
     ("Gemm", "transA", 0, "images as columns; export it with transA=0"),
     ("MaxPool", "dilations", 1, "a dilated pool; pool without dilation"),
-    ("Reshape", "allowzero", 0, "axes of length 0; export it with allowzero=0"),
 )
 
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from onnx import TensorProto
-from test_onnx_bridge import chain, model_of, random, refused
+from test_onnx_bridge import chain, model_of, random, reads_as_onnx_runs, refused
 
 from bridges.onnx import import_model
 from bridges.onnx_decode import Budget, decode
@@ -57,3 +57,18 @@ def test_weights_that_overflow_in_the_network_are_refused():
     )
     assert import_model(model).dtype == np.float64
     refused(model, "as float32", "holds NaN, infinity or numbers beyond float32", dtype=np.float32)
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("allowzero", [0, 1])
+def test_allowzero_matters_only_where_a_zero_stands(allowzero):
+    nodes = chain(("Reshape", ["to"], {"allowzero": allowzero}), ("MatMul", ["w"], {}))
+    model = model_of(nodes, to=np.array([-1, 60]), w=random(60, 3))
+    reads_as_onnx_runs(model, random(2, 2, 5, 6))
+    model = model_of(nodes, to=np.array([0, 60]), w=random(60, 3))
+    if allowzero:
+        refused(model, "Reshape 'v0': it makes [0, 60]; expected a shape without axes of length 0")
+    else:
+        reads_as_onnx_runs(model, random(2, 2, 5, 6))
