@@ -1,7 +1,7 @@
-"""ONNX: a network for other programs, and other programs' networks opened here.
+"""ONNX: write a network for other programs, and open other programs' networks.
 
-`export` writes what a built network computes in use; `import_model` makes a network of a file.
-Both need the package `onnx`.  What is taken and what is not: `docs/bridges.md`.
+`export` writes what a built network computes at inference; `import_model` makes a network of a
+file.  Both need the package `onnx`.  What is supported: `docs/bridges.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Resi
 from glassbox.atomic import write_atomically
 from glassbox.data.scaling import Scaling
 from glassbox.engine.layer import Array, Identity, Layer, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from glassbox.files.model_file import places
 from glassbox.kernels.shapes import resolve_window
 from MLP import BatchNorm, Dense, Dropout, Flatten
 
@@ -38,22 +39,34 @@ INPUT, OUTPUT = "images", "scores"
 def export(
     network: CNN, path: str | os.PathLike[str] | None = None, *, raw: bool = False
 ) -> onnx.ModelProto:
-    """The network as an ONNX model, checked, and written to `path` where one is given.
+    """Return a network as an ONNX model, and write it to a file if a path is given.
+
+    The input "images" is (samples, channels, height, width) in float32, for any number of samples;
+    the output "scores" equals `network.scores`, (samples, classes), softmax included.  Weights have
+    their names in PyTorch ("conv1.weight").  Class names and scaling are in the metadata.
 
     Parameters
     ----------
-    network : a built network.  A network of float64 is written as float32 too.
-    path : where the file goes, all of it or nothing; None writes none.
-    raw : False: the input is scaled images.  True: the input is pixels as they are stored, and the
-        first nodes scale them as the network learnt it (0..1 where it has learnt on nothing).
+    network : CNN
+        A built network.  One of float64 is written as float32 too.
+    path : path-like, optional
+        Where the file goes, all of it or nothing.
+    raw : bool, default False
+        False: the input is scaled images.  True: the input is pixels as they are stored, and the
+        first nodes scale them as the network was trained (to 0..1 if it was not trained).
 
-    The input "images" is (samples, channels, height, width) in float32, any number of samples; the
-    output "scores" is what `network.scores` says, (samples, classes), softmax included.  Weights
-    are called as PyTorch calls them ("conv1.weight").  Class names and scaling are in the metadata.
+    Returns
+    -------
+    onnx.ModelProto
+        The model, which has passed ONNX's own checker and shape inference.
 
-    Raises ValueError for a network that is not built, and for a layer that ONNX export does not
-    know, such as one of your own.
+    Raises
+    ------
+    ValueError
+        If the network is not built, or has a layer without a counterpart, such as one of your own.
 
+    Examples
+    --------
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
     >>> network = CNN(Conv2D(4, 3), MaxPool2D(2), Dense(10)).build((1, 8, 8))
@@ -71,8 +84,8 @@ def export(
     x = INPUT
     if raw and len(network.input_shape) != 3:
         raise ValueError(
-            f"export: raw=True is for images, the network takes rows {network.input_shape}; "
-            "write raw=False"
+            f"export: raw=True is for images, but the network takes rows {network.input_shape}; "
+            "pass raw=False"
         )
     if raw:
         x = _scaled(graph, network.scaling or Scaling("unit"), x, network.input_shape[0])
@@ -91,23 +104,37 @@ def import_model(
     shape: tuple[int, int, int] | None = None,
     **settings: Any,
 ) -> CNN:
-    """The network in an ONNX file, ready to be looked at, used and trained further.
+    """Return the network in an ONNX file, ready for inference and further training.
+
+    `network.scores` equals the output of the file.  To train logits further, pass
+    loss="cross_entropy"; the scores are then their softmax.  Images are (samples, channels, height,
+    width), even if the file begins with a Transpose from channels-last; floats are not scaled.
 
     Parameters
     ----------
-    source : a path, or a model that is open already.
-    shape : (channels, height, width) of an image, where the file leaves them open (in the order
-        that the file has), or where it takes images as rows of numbers.
-    settings : for `CNN`, such as optimizer or kernels.  The loss is cross-entropy where the file
-        ends with a softmax, else the mean squared error; dtype is the file's.
+    source : path-like or onnx.ModelProto
+        A file, or a model that is open already.
+    shape : tuple of int, optional
+        (channels, height, width) of an image, if the file leaves them open (in the order of the
+        file), or if it takes images as rows of numbers.
+    **settings
+        For `CNN`, such as optimizer or kernels.  Unless set, the loss is cross-entropy if the file
+        ends with a softmax, else the mean squared error, and dtype is that of the file.
 
-    `network.scores` is the file's output.  Say loss="cross_entropy" to train logits further; the
-    scores are then their softmax.  Images are (samples, channels, height, width), even where the
-    file begins with a Transpose from channels-last; floats are not scaled, as everywhere.
+    Returns
+    -------
+    CNN
+        A built network.
 
-    Raises ValueError that names the file and everything in it that cannot be taken, and OSError
-    where the file cannot be read.
+    Raises
+    ------
+    ValueError
+        If something in the file cannot be imported; the message names the file and every problem.
+    OSError
+        If the file cannot be read.
 
+    Examples
+    --------
     >>> from MLP import Dense
     >>> first = CNN(Dense(3, "tanh"), Dense(2, "softmax"), loss="cross_entropy").build((1, 2, 2))
     >>> again = import_model(export(first))
@@ -146,11 +173,11 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(array, self._unused(name)))
         return self.weights[-1].name
 
-    def keep_parameters(self, layer: Layer, name: str) -> list[str]:
-        """Its weights, and its bias where it has one."""
+    def keep_arrays(self, layer: Layer, name: str) -> list[str]:
+        """Append the arrays of a layer under their names in PyTorch, in the order of ONNX."""
         return [
-            self.keep(f"{name}.{'weight' if key == 'weights' else key}", array)
-            for key, array in layer.parameters.items()
+            self.keep(f"{name}.{place.name.rpartition('.')[2]}", place.arrays[place.key])
+            for place in places([layer])
         ]
 
     def layer(self, layer: Layer, x: str, name: str) -> str:
@@ -160,8 +187,7 @@ class _Graph:
         if type(layer) not in LAYERS:  # one derived from ours may compute something else
             known = ", ".join(sorted(kind.__name__ for kind in [*LAYERS, *ACTIVATIONS]))
             raise ValueError(
-                f"export: {layer.label} has no counterpart in ONNX here; replace it by one of "
-                f"{known}"
+                f"export: {layer.label} has no counterpart in ONNX; replace it by one of {known}"
             )
         return LAYERS[type(layer)](self, layer, x, name)
 
@@ -169,8 +195,8 @@ class _Graph:
         """Append an activation; identity needs no node."""
         if type(activation) not in ACTIVATIONS:
             raise ValueError(
-                f"export: the activation {activation!r} of {name!r} has no counterpart in ONNX "
-                "here; use a leaky ReLU, ReLU, sigmoid, tanh, softmax or none"
+                f"export: the activation {activation!r} of {name!r} has no counterpart in ONNX; "
+                "use a leaky ReLU, ReLU, sigmoid, tanh, softmax or none"
             )
         operator = ACTIVATIONS[type(activation)]
         if not operator:
@@ -181,7 +207,7 @@ class _Graph:
         return self.add(operator, [x], name, **attributes)
 
     def model(self, x: str, network: CNN) -> onnx.ModelProto:
-        """All of it as a model whose output is the value x; checked."""
+        """Return all of it as a checked model whose output is the value x."""
         if self.nodes and self.nodes[-1].output[0] == x:
             self.nodes[-1].output[0] = OUTPUT
         else:  # no layer does anything, as where there is only Identity()
@@ -209,7 +235,7 @@ def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
 
 
 def _facts(network: CNN) -> dict[str, str]:
-    """What the arrows of a graph do not tell, as JSON."""
+    """Return what the nodes of a graph do not tell, as JSON."""
     facts: dict[str, Any] = {"glassbox.classes": list(network.classes)}
     if network.scaling is not None:
         facts["glassbox.scaling"] = network.scaling.to_json()
@@ -222,16 +248,16 @@ def _facts(network: CNN) -> dict[str, str]:
 def _conv(graph: _Graph, conv: Conv2D, x: str, name: str) -> str:
     top, bottom, left, right = conv.window.padding
     x = graph.add(
-        "Conv", [x, *graph.keep_parameters(conv, name)], name, kernel_shape=conv.kernel,
+        "Conv", [x, *graph.keep_arrays(conv, name)], name, kernel_shape=conv.kernel,
         strides=conv.stride, dilations=conv.dilation, pads=[top, left, bottom, right],
     )  # fmt: skip
     return graph.activated(x, conv.activation, f"{name}.activation")
 
 
 def _pooling(graph: _Graph, pool: Pooling, x: str, name: str) -> str:
-    """The border is written as the windows touch it, so that no one's ceil mode matters.
+    """Write the border that the windows touch, so that the ceil mode of a program has no effect.
 
-    Only a mean that counts its padding must tell that from the pixels that ceil mode adds.
+    Only a mean that counts its padding must tell it from the pixels that ceil mode adds.
     """
     border, operator = pool.window.padding, "MaxPool"
     attributes: dict[str, Any] = {}
@@ -260,28 +286,19 @@ def _flatten(graph: _Graph, layer: Flatten, x: str, name: str) -> str:
 def _dense(graph: _Graph, dense: Dense, x: str, name: str) -> str:
     if len(dense.input_shape) > 1:
         x = graph.add("Flatten", [x], f"{name}.flatten", axis=1)
-    x = graph.add("Gemm", [x, *graph.keep_parameters(dense, name)], name, transB=1)
+    x = graph.add("Gemm", [x, *graph.keep_arrays(dense, name)], name, transB=1)
     return graph.activated(x, dense.activation, f"{name}.activation")
 
 
 def _dropout(graph: _Graph, dropout: Dropout, x: str, name: str) -> str:
-    """It passes everything on in use, but the file then says what was trained."""
+    """Write a Dropout, which passes everything on at inference but tells what was trained."""
     return graph.add("Dropout", [x, graph.keep(f"{name}.ratio", dropout.rate)], name)
 
 
 def _batch_norm(graph: _Graph, norm: BatchNorm, x: str, name: str) -> str:
-    arrays = [
-        graph.keep(f"{name}.{key}", array)
-        for key, array in (
-            ("weight", norm.parameters["weight"]),
-            ("bias", norm.parameters["bias"]),
-            ("running_mean", norm.buffers["running_mean"]),
-            ("running_var", norm.buffers["running_var"]),
-        )
-    ]
-    # ONNX's momentum is the share of the old average, ours that of the new batch
+    arrays, momentum = graph.keep_arrays(norm, name), 1 - norm.momentum  # of the old average
     return graph.add(
-        "BatchNormalization", [x, *arrays], name, epsilon=norm.epsilon, momentum=1 - norm.momentum
+        "BatchNormalization", [x, *arrays], name, epsilon=norm.epsilon, momentum=momentum
     )
 
 
@@ -313,7 +330,7 @@ ACTIVATIONS: dict[type[Layer], str] = {
 def _scaled(graph: _Graph, scaling: Scaling, x: str, channels: int) -> str:
     """Append the nodes that do what `Scaling.apply` does."""
     if scaling.name == "per-image":
-        return _standardised(graph, x)
+        return _standardized(graph, x)
     if scaling.name == "min-max":
         low, spread, constant = _low_and_spread(graph, x)
         one = graph.keep("scaling.one", 1.0)
@@ -355,11 +372,11 @@ def _low_and_spread(graph: _Graph, x: str) -> tuple[str, str, str]:
     return low, spread, graph.add("Equal", [spread, zero], "scaling.constant")
 
 
-def _standardised(graph: _Graph, x: str) -> str:
+def _standardized(graph: _Graph, x: str) -> str:
     """Each image minus its mean over its standard deviation; one without contrast becomes 0."""
     mean = _over_image(graph, "ReduceMean", x)
-    centred = graph.add("Sub", [x, mean], "scaling.centred")
-    square = graph.add("Mul", [centred, centred], "scaling.square")
+    centered = graph.add("Sub", [x, mean], "scaling.centered")
+    square = graph.add("Mul", [centered, centered], "scaling.square")
     std = graph.add("Sqrt", [_over_image(graph, "ReduceMean", square)], "scaling.std")
     _, _, constant = _low_and_spread(graph, x)
     one = graph.keep("scaling.one", 1.0)
