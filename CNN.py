@@ -45,6 +45,7 @@ from glassbox.files import arrays_file, checkpoints, model_file
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Shape
 from glassbox.report.results import save
+from glassbox.spelling import Spelled, missing_method
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
@@ -56,7 +57,7 @@ KINDS = [
 KINDS.remove(MLP.Activation)
 
 
-class CNN:
+class CNN(metaclass=Spelled):
     """A convolutional network: layers in a row, a loss, an optimizer.
 
     Parameters
@@ -118,6 +119,9 @@ class CNN:
         self.steps_done = 0
         for layer in layers:
             self.add(layer)
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(type(self).__name__, name)  # what other libraries call it is answered
 
     # --- building ----------------------------------------------------------------------------
 

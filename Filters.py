@@ -26,6 +26,7 @@ from glassbox.engine.layer import (
 )
 from glassbox.errors import require_count
 from glassbox.kernels.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
+from glassbox.spelling import missing_name
 
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
 
@@ -357,3 +358,7 @@ class Residual(Block):
             after[0], 1, stride=(strides[0], strides[1]), activation=None, bias=False,
             name="shortcut",
         )  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("Filters", name)

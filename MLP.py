@@ -43,6 +43,7 @@ from glassbox.engine.schedules import (
 from glassbox.engine.synced import BatchNorm
 from glassbox.errors import require_count, require_share
 from glassbox.kernels.shapes import Shape
+from glassbox.spelling import missing_name
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adam", "AdamW", "BatchNorm", "Constant", "Cosine", "Dense",
@@ -198,3 +199,7 @@ class Dropout(Layer):
     def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
         """dy where x was let through, as much larger as x was made."""
         return (dy if memory is None else self.kernels.drop(dy, *memory)), {}
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("MLP", name)

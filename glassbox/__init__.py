@@ -34,7 +34,9 @@ __all__ = ["__version__", *_MODULES]
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'glassbox' has no attribute {name!r}")
+        from glassbox.spelling import missing_name
+
+        raise missing_name("glassbox", name)
     return getattr(import_module(_MODULES[name]), name)
 
 

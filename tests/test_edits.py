@@ -296,7 +296,7 @@ def plain_line(monkeypatch, name, line):
 FAULTS = {
     "dense": (lambda y: np.add(y, y.mean(), out=y), "Dense 'dense1'.*output"),
     "max_pool": (lambda r: (np.multiply(r[0], 2, out=r[0]), r[1]), "Conv2D 'conv1' and MaxPool2D"),
-    "conv2d_weight_gradient": (lambda dw: np.multiply(dw, 2, out=dw), "gradient of weights"),
+    "conv2d_weight_gradient": (lambda dw: np.multiply(dw, 2, out=dw), "gradient of weight"),
     "dense_input_gradient": (lambda dx: np.multiply(dx, 2, out=dx), "gradient of the input"),
     "sigmoid_gradient": (lambda dz: np.multiply(dz, 2, out=dz), "Dense"),
 }

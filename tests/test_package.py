@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOP = ("CNN", "Datasets", "Filters", "MLP")
 # From the ground up: a module imports from its own step and those below.
 STAIRS = [
-    ["glassbox._version", "glassbox.errors", "glassbox.atomic"],
+    ["glassbox._version", "glassbox.errors", "glassbox.atomic", "glassbox.spelling"],
     ["glassbox.kernels"],
     ["glassbox.data", "glassbox.report", "glassbox.engine"],
     ["glassbox.files"],

@@ -59,12 +59,12 @@ class Dataset:
                 f"Dataset: expected images of uint8 or float32, got {images.dtype}; "
                 "from_arrays converts other types"
             )
+        check_counts(images, labels, "Dataset")
         if labels.dtype.kind not in "iu":
             raise TypeError(
                 f"Dataset: labels must be whole numbers, got {labels.dtype}; write "
                 "labels.astype(int), or hand names to from_arrays"
             )
-        check_counts(images, labels, "Dataset")
         check_labels(labels, len(self.classes), "Dataset")
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels.astype(np.int64, copy=False)))

@@ -21,6 +21,7 @@ from glassbox.engine.budget import Room
 from glassbox.errors import unknown_name
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
+from glassbox.spelling import Spelled
 
 Array = np.ndarray
 Gradients = dict[str, Array]
@@ -87,7 +88,7 @@ class Reach:
     whole: bool = False
 
 
-class Layer:
+class Layer(metaclass=Spelled):
     """One step of the network.
 
     `build(input_shape, setup)` creates the parameters and returns the output shape.

@@ -13,6 +13,8 @@ import numpy as np
 
 from glassbox.engine.layer import Array
 from glassbox.errors import require_share, unknown_name
+from glassbox.spelling import LOSSES as SPELLINGS
+from glassbox.spelling import Spelled
 
 
 def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
@@ -26,7 +28,7 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     return targets
 
 
-class Loss:
+class Loss(metaclass=Spelled):
     """What all losses share: targets with label smoothing.
 
     Smoothing e moves a share e of each target evenly to all classes: t = (1 - e) onehot + e / K
@@ -121,7 +123,7 @@ LOSSES: dict[str, type[Loss]] = {kind.word: kind for kind in (MSE, CrossEntropy)
 
 
 def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
-    """The loss of a name ("mse", "cross_entropy"), or the one given.
+    """The loss of a name ("mse", "cross_entropy"; Keras's names are understood), or the one given.
 
     >>> loss_named("mse").word
     'mse'
@@ -135,6 +137,7 @@ def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
         return given
     if not isinstance(given, str):
         raise TypeError(f"loss: expected a name or a Loss, got {given!r}")
+    given = SPELLINGS.get(given, given)
     if given not in LOSSES:
         raise unknown_name("loss", given, LOSSES)
     return LOSSES[given](label_smoothing)

@@ -14,11 +14,12 @@ import numpy as np
 from glassbox.engine.layer import Array
 from glassbox.engine.schedules import Constant, Moment, Schedule, as_schedule
 from glassbox.errors import require_positive, require_share, unknown_name
+from glassbox.spelling import Spelled
 
 State = dict[str, Any]  # arrays like the weights, and "steps"
 
 
-class Optimizer:
+class Optimizer(metaclass=Spelled):
     """What all optimizers share: the learning rate (a number or a Schedule) and weight decay.
 
     `weight_decay` adds decay * w to the gradient of every parameter, as PyTorch does (AdamW takes
