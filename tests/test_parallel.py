@@ -5,10 +5,11 @@ import threading
 
 import numpy as np
 import pytest
+from installed import DIALECTS
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
-from engine.kernels import DIALECTS, choose
+from engine.kernels import choose
 from engine.layer import Pass, Setup, backward_chain, forward_chain
 from engine.parallel import MOST_IN_USE, VECTOR, Workers, shard_slices, tree_sum, use_slices
 from engine.shapes import Sharing
