@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,16 @@ collect_ignore = [
 ]  # fmt: skip
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()
+NO_PARAMETERS = SimpleNamespace(params={})
+
+
+def pytest_collection_modifyitems(items):
+    """Without Numba there are no compiled kernels: their half of the contract tests is skipped."""
+    if find_spec("numba") is None:
+        for item in items:
+            given = getattr(item, "callspec", NO_PARAMETERS).params.values()
+            if "compiled" in [value for value in given if isinstance(value, str)]:
+                item.add_marker(pytest.mark.skip(reason="Numba is not installed"))
 
 
 class Trust:

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from installed import DIALECTS
 
 from CNN import CNN
 from Datasets import Dataset, Scaling, from_arrays
@@ -273,7 +274,7 @@ NETWORKS = {
 @pytest.fixture
 def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
-    from glassbox.kernels import DIALECTS, choose
+    from glassbox.kernels import choose
 
     for name in DIALECTS:
         monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))

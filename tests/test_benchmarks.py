@@ -184,6 +184,7 @@ def test_every_sweep_moves_one_setting_and_passes_the_usual_one():
 
 
 def test_scalings_table_and_picture(tmp_path):
+    pytest.importorskip("numba")
     points, dialects = scaling.sweeps(cores=2), ["compiled", "numpy"]
     settings = {setting for sweep in points.values() for setting in sweep}
     found = {scaling.key(s, d): [1000.0] for s in settings for d in dialects}

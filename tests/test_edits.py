@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from installed import DIALECTS
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CaptureWarning
 from glassbox.engine.losses import CrossEntropy
-from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels import choose
 from MLP import (
     SGD,
     Adam,

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from installed import DIALECTS
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
@@ -19,7 +20,7 @@ from glassbox.engine.parallel import (
     use_slices,
 )
 from glassbox.engine.synced import backward_program, forward_program, run_programs
-from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels import choose
 from glassbox.kernels.shapes import Sharing
 from MLP import BatchNorm, Dense, Dropout, Identity
 

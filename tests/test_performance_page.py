@@ -5,6 +5,7 @@ What it has in common with other pages is in test_pages.py.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import statistics
@@ -15,14 +16,18 @@ import pytest
 from matplotlib.image import imread
 from pages import PERFORMANCE, ROOT, module_of
 
-from glassbox.kernels.compiled import vectors, winograd
-
 FOLDER = PERFORMANCE.path.parent / "pictures_performance"
 MATRIX = re.compile(r"\\mathrm\{(\w+)\} =\s*\\begin\{pmatrix\}(.*?)\\end\{pmatrix\}", re.S)
 
 
 @pytest.fixture(scope="module")
-def drawing():
+def compiled():
+    pytest.importorskip("numba")
+    return importlib.import_module("glassbox.kernels.compiled")
+
+
+@pytest.fixture(scope="module")
+def drawing(compiled):
     return module_of("draw_performance.py")
 
 
@@ -46,7 +51,7 @@ def test_every_cited_work_is_in_the_sources():
 # --- numbers ---------------------------------------------------------------------------------
 
 
-def test_the_matrices_are_those_of_the_code():
+def test_the_matrices_are_those_of_the_code(compiled):
     found = {
         name: [[Fraction(entry) for entry in row.split("&")] for row in body.split(r"\\")]
         for formula in PERFORMANCE.formulas
@@ -54,10 +59,13 @@ def test_the_matrices_are_those_of_the_code():
     }
     assert sorted(found) == ["IN", "OUT", "WEIGHTS"]
     for name, matrix in found.items():
-        assert np.array(matrix, float).tolist() == np.array(getattr(vectors, name)).tolist()
+        assert (
+            np.array(matrix, float).tolist() == np.array(getattr(compiled.vectors, name)).tolist()
+        )
 
 
-def test_the_extra_vector_behind_each_place_is_the_codes(drawing):
+def test_the_extra_vector_behind_each_place_is_the_codes(drawing, compiled):
+    vectors, winograd = compiled.vectors, compiled.winograd
     for rows in (4, 32):
         vectors_of_a_place = winograd._by_place(rows, np.dtype(np.float32)).size / (
             winograd.PLACES * vectors.VECTOR_BYTES // 4

@@ -232,6 +232,7 @@ def run(module, path, monkeypatch, *words):
 
 
 def test_captures_from_a_real_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("numba")
     found = run(capture, tmp_path / "capture.json", monkeypatch, "--networks", "D")
     found["machine"] = MACHINE
     found["D"] = {way: [speed, 4.0] for way, speed in zip(found["D"], (6.0, 2.0), strict=True)}

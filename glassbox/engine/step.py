@@ -1,6 +1,6 @@
 """The eager training step of one shard: images in, forward, loss, backward, gradient out.
 
-This is what a step means; `engine.capture` does the same faster, and compares itself with it.
+This is what a step means; `capture` beside it does the same faster, and compares itself with it.
 """
 
 from __future__ import annotations

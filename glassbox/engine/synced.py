@@ -96,7 +96,7 @@ def train_program(
     gradient: Array,
     augment: Augment | None = None,
 ) -> Program:
-    """`engine.step.train_shard` as a program, which pauses wherever a layer couples the shards."""
+    """`step.train_shard` as a program, which pauses wherever a layer couples the shards."""
     x, labels = augmented(data, indices, run, augment, gradient.dtype)
     outputs, memories = yield from forward_program(layers, to_batch_last(x), run)
     losses, memory = loss.forward(outputs, labels)

@@ -1,0 +1,134 @@
+"""The files around the code: licence, changelog, citation, hooks, workflow; and their commands."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from pages import ROOT
+
+import glassbox
+
+HOOKS = ".pre-commit-config.yaml"
+WORKFLOW = ".github/workflows/test.yml"
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "results/README.md"]
+
+
+def text_of(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+PROJECT = tomllib.loads(text_of("pyproject.toml"))["project"]
+MAKEFILE = text_of("Makefile").replace("\\\n", "")
+
+
+def variables():
+    """{name: value} of the Makefile's variables, as they are written."""
+    return dict(re.findall(r"^([A-Z]+) [:?]?= (.*)$", MAKEFILE, re.M))
+
+
+def commands(target):
+    """What a target of the Makefile runs, with variables filled in, without the folder."""
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.M)[1]
+    known = variables() | {"BIN": "", "ARGS": ""}
+    while "$(" in recipe:
+        recipe = re.sub(r"\$\((\w+)\)", lambda match: known[match[1]], recipe)
+    lines = (line.strip() for line in recipe.replace("&&", "\n").splitlines())
+    return [line.removeprefix("/").strip() for line in lines if line]
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def test_the_license_is_mits():
+    text = text_of("LICENSE")
+    assert text.startswith("MIT License\n\nCopyright (c) 2026 the Glassbox authors\n")
+    assert "WITHOUT WARRANTY OF ANY KIND" in text
+
+
+def test_the_changelog_has_the_versions_in_order_and_what_is_not_released_on_top():
+    versions = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text_of("CHANGELOG.md"), re.M)
+    assert len(versions) == len(re.findall("^## ", text_of("CHANGELOG.md"), re.M))
+    assert versions[0] == ("Unreleased", "")
+    days = [day for _, day in versions[1:]]
+    assert all(days)
+    assert days == sorted(days, reverse=True)
+    released = versions[1][0]
+    assert glassbox.__version__ == released or re.fullmatch(
+        r"\d+\.\d+\.\d+\.dev\d+", glassbox.__version__
+    )
+
+
+def test_the_citation_is_of_the_newest_version():
+    found = dict(re.findall(r'^([a-z-]+): "?(.*?)"?$', text_of("CITATION.cff"), re.M))
+    newest = re.search(r"^## \[(\d.+?)\] - (.+)$", text_of("CHANGELOG.md"), re.M)
+    assert (found["version"], found["date-released"]) == newest.groups()
+    assert found["license"] == "MIT"
+    assert found["cff-version"] == "1.2.0"
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def test_make_check_is_make_test_without_the_slow_tests():
+    check, test = commands("check"), commands("test")
+    assert test[:3] == ["ruff check .", "ruff format --check .", "mypy"]
+    assert test[3].startswith("python -m pytest -q ")
+    assert check == [*test[:3], test[3] + ' -m "not slow"']
+
+
+def test_the_hooks_run_what_make_check_runs():
+    assert re.findall("^ +entry: (.+)$", text_of(HOOKS), re.M) == commands("check")
+    assert text_of(HOOKS).count("language: system") == 4
+    assert text_of(HOOKS).count("pass_filenames: false") == 4
+
+
+def test_the_workflow_runs_what_make_test_runs():
+    runs = re.findall(r"^ +(?:- )?run: (.+)$", text_of(WORKFLOW), re.M)
+    prepare = [run for run in runs if run.startswith("python -m pip ")]
+    assert runs == prepare + commands("test")
+    assert prepare[0] == "python -m pip install -e .[dev]"
+
+
+def test_the_workflow_pins_versions_on_the_oldest_python_alone():
+    text = text_of(WORKFLOW)
+    pythons = re.search(r"python: \[(.+)\]", text)[1].replace('"', "").split(", ")
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert pythons[0] == oldest
+    assert len(pythons) == 2
+    assert f"matrix.python == '{oldest}' && 'constraints.txt' || ''" in text
+    assert "numba: [with, without]" in text
+
+
+def test_files_of_other_programs_are_yaml():
+    yaml = pytest.importorskip("yaml")
+    hooks, workflow, citation = (
+        yaml.safe_load(text_of(name)) for name in (HOOKS, WORKFLOW, "CITATION.cff")
+    )
+    assert len(hooks["repos"][0]["hooks"]) == 4
+    assert list(workflow["jobs"]) == ["test"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", citation["version"])
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "results/README.md"]
+)
+def test_every_target_that_a_page_names_is_in_the_makefile(name):
+    targets = set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.M)[1].split())
+    named = set(re.findall(r"(?:^    |`|=~/data |txt )make ([a-z]+)", text_of(name), re.M))
+    assert named
+    assert named <= targets
+    assert all(re.search(f"^{target}:", MAKEFILE, re.M) for target in targets)
+
+
+def test_trust_is_not_counted_in_several_processes():
+    pytest.importorskip("xdist")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--trust", "-n", "2", "tests/test_schedules.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--trust adds up figures in one process" in done.stderr
