@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,11 @@ EDITS = {  # how many edits tests/edited_run.py makes in each module
     "glassbox.engine.layer": 72, "glassbox.engine.losses": 28, "glassbox.engine.optimizers": 12,
     "glassbox.engine.more_optimizers": 12,
 }  # fmt: skip
+COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="needs Numba")
 ROUNDING = 3e-5  # between captured and eager, relative to the largest number; float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", EDITS)
 def test_every_edit_of_the_source_takes_effect(module):
     """Each trains as the same edited source does eagerly, and not as the unedited one."""
@@ -272,6 +275,7 @@ def test_a_layer_that_does_not_fit_where_it_is_put_is_an_error():
         net.train_step(images())
 
 
+@COMPILED
 def test_attributes_that_change_in_every_step_are_followed():
     """After some changes the layer runs as written: recording it each time would be slower."""
     nets = [network(eager, "compiled") for eager in (False, True)]
@@ -303,6 +307,7 @@ FAULTS = {
 }
 
 
+@COMPILED
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_wrong_replay_is_found_named_and_corrected(name, monkeypatch):
     """One warning, at the first step; the weights are those of the eager run from the start."""
@@ -329,6 +334,7 @@ def test_a_wrong_replay_is_found_named_and_corrected(name, monkeypatch):
     assert "as written (its recorded" in fast.executor.describe()
 
 
+@COMPILED
 def test_a_wrong_replay_of_a_prediction_is_found_too(monkeypatch):
     plain_line(monkeypatch, "dense", lambda y: np.add(y, y.mean(), out=y))
     fast, slow = (CNN(Dense(4), kernels="compiled", eager=eager) for eager in (False, True))
@@ -339,6 +345,7 @@ def test_a_wrong_replay_of_a_prediction_is_found_too(monkeypatch):
     assert apart(fast.scores(x), slow.scores(x)) < ROUNDING
 
 
+@COMPILED
 def test_a_loss_that_is_recorded_wrong_is_found(monkeypatch):
     ends = choose("compiled").ends
     own = ends.squared_error
@@ -350,6 +357,7 @@ def test_a_loss_that_is_recorded_wrong_is_found(monkeypatch):
     assert apart(fast.parameters.values, slow.parameters.values) < ROUNDING
 
 
+@COMPILED
 def test_what_goes_stale_later_is_found_at_a_later_comparison(monkeypatch):
     """Weights that a kernel copied while it was recorded are right in the first step alone."""
     kernels = choose("compiled")
@@ -376,9 +384,9 @@ def test_eager_is_eager(capsys):
 
 
 def test_fit_says_which_runs(capsys):
-    network(False, "compiled").fit(images(), epochs=1)
-    assert "captured: kernel calls recorded" in capsys.readouterr().out
-    network(True, "compiled").fit(images(), epochs=1, progress=False)
+    network(False, "numpy").fit(images(), epochs=1)
+    assert "captured: fused, not recorded" in capsys.readouterr().out
+    network(True, "numpy").fit(images(), epochs=1, progress=False)
     assert capsys.readouterr().out == ""
 
 
@@ -431,6 +439,7 @@ def random_network(number, dtype, dialect):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, close", [(np.float64, 1e-12), (np.float32, 1e-4)])
 @pytest.mark.parametrize("part", range(10))
 def test_captured_agrees_with_eager_on_random_networks(part, dtype, close, trust):

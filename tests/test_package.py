@@ -182,6 +182,7 @@ print(network.evaluate(data.test).accuracy)
 """
 
 
+@pytest.mark.slow
 def test_what_is_installed_works_from_another_folder(built, tmp_path):
     """Unpacked as pip would, and imported from there; the checkout is nowhere on the path."""
     (wheel,) = built.glob("*.whl")
