@@ -372,13 +372,13 @@ def learnt(net, dialect, threads):
 def test_same_bits_with_one_two_and_three_threads(net, dialect, monkeypatch):
     """Shards of 32 and 33 images, each of which any thread may take, and a batch of one shard."""
     monkeypatch.setattr(choose(dialect), "SHARING", Sharing(2**20, 32, 64, 0))
-    busy, train = set(), Capture.train_whole
+    busy, train = set(), Capture.train
 
     def spy(capture, *arguments):
         busy.add(threading.current_thread().name)
         return train(capture, *arguments)
 
-    monkeypatch.setattr(Capture, "train_whole", spy)
+    monkeypatch.setattr(Capture, "train", spy)
     alone = learnt(net, dialect, 1)
     assert busy <= {threading.main_thread().name}
     for threads in (2, 3):
@@ -510,7 +510,7 @@ def test_usual_networks_are_recorded_whole():
     """So that the tests above cannot pass because nothing ever is."""
     for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
         network = net().build((1, 8, 9))
-        assert network.executor.captured.is_whole
+        assert network.executor.captured.loss_is_recorded
         assert not network.executor.captured.as_written
 
 

@@ -159,7 +159,7 @@ def test_names():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: loss_named("cross-entropy"), ValueError, "did you mean 'cross_entropy'"),
+        (lambda: loss_named("cros_entropy"), ValueError, "did you mean 'cross_entropy'"),
         (lambda: loss_named("zzz"), ValueError, r"unknown loss 'zzz': Known: mse, cross_entropy"),
         (lambda: loss_named(7), TypeError, "loss: expected a name or a Loss, got 7"),
         (lambda: MSE(1.0), ValueError, r"label_smoothing: expected 0 <= value < 1, got 1\.0"),

@@ -109,15 +109,14 @@ class Executor:
             for shard, cut in enumerate(cuts)
         ]
         captured = self.captured
-        whole = captured is not None and captured.is_whole
         results: list[ShardResult]
-        if whole or (captured is None and not self._is_coupled):
-            train = self._train_eagerly if captured is None else captured.train_whole
-            results = self.workers.map(lambda s: train(data, s[0], s[1], augment), shards, alone)
-        else:
-            program = self._program if captured is None else captured.train
+        if self._is_coupled:
+            program = self._program if captured is None else captured.train_program
             programs = [program(data, cut, run, augment) for cut, run in shards]
             results = run_programs(self.workers, programs, alone)
+        else:
+            train = self._train_eagerly if captured is None else captured.train
+            results = self.workers.map(lambda s: train(data, s[0], s[1], augment), shards, alone)
         if captured is not None:
             captured.settle()
         loss = sum(result.loss for result in results)

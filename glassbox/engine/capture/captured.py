@@ -23,13 +23,14 @@ from glassbox.engine.capture.segment import (
     on_a_copy,
 )
 from glassbox.engine.capture.watch import Watch
-from glassbox.engine.layer import Array, Layer, Pass
+from glassbox.engine.layer import Array, Gradients, Layer, Pass
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.step import (
     Augment,
     ShardResult,
     augmented,
+    backward,
     count_right,
     forward,
     to_batch_last,
@@ -219,43 +220,44 @@ class Capture:
 
     def train(
         self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
-    ) -> Program:
-        """What `glassbox.engine.step.train_shard` returns, but for rounding.
+    ) -> ShardResult:
+        """What `engine.step.train_shard` returns, but for rounding.
 
         The only shard of a batch gives this capture's own gradient: nobody else will write in it
         before the step is over.
         """
         self._begin()
         x, labels = self._images(data, indices, run, augment)
+        outputs, memories = forward(self._parts, x, run)
+        loss, right, dz = self._loss.run(outputs, labels, run.batch)
+        _, gradients = backward(self._parts, dz, memories)
+        flat = self._gathered(gradients, gradient, len(indices) == run.batch)
+        return ShardResult(loss, right, flat)
+
+    def train_program(
+        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+    ) -> Program:
+        """The same as a program, which pauses wherever a layer couples the shards."""
+        self._begin()
+        x, labels = self._images(data, indices, run, augment)
         outputs, memories = yield from forward_program(self._parts, x, run)
         loss, right, dz = self._loss.run(outputs, labels, run.batch)
         _, gradients = yield from backward_program(self._parts, dz, memories)
+        flat = self._gathered(gradients, gradient, len(indices) == run.batch)
+        return ShardResult(loss, right, flat, coupled_of(self._originals, memories, run))
+
+    def _gathered(
+        self, gradients: Sequence[Gradients], gradient: Array, is_whole_batch: bool
+    ) -> Array:
+        """The flat gradient; segments have written theirs already."""
         for part, places, own in zip(self._parts, self._places, gradients, strict=True):
             if not isinstance(part, Segment):
                 for name, place in places[0].items():
                     place[...] = own.get(name, 0)
-        if len(indices) == run.batch:
-            gradient = self.gradient
-        else:
-            np.copyto(gradient, self.gradient)
-        coupled = coupled_of(self._originals, memories, run)
-        return ShardResult(loss, right, gradient, coupled)
-
-    def train_whole(
-        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
-    ) -> ShardResult:
-        """`train` where one segment and the loss are all: nothing pauses."""
-        self._begin()
-        x, labels = self._images(data, indices, run, augment)
-        segment = self._parts[0]
-        outputs, _ = segment.forward(x, run)
-        loss, right, dz = self._loss.run(outputs, labels, run.batch)
-        segment.backward(dz, None)
-        if len(indices) == run.batch:
-            gradient = self.gradient
-        else:
-            np.copyto(gradient, self.gradient)
-        return ShardResult(loss, right, gradient, [])
+        if is_whole_batch:
+            return self.gradient
+        np.copyto(gradient, self.gradient)
+        return gradient
 
     def use(self, data: Any, indices: Array) -> Array:
         """The outputs of a pass that does not train, in memory that the next one overwrites."""
@@ -291,7 +293,6 @@ class CapturedNetwork:
     ----------
     records : whether the backend's kernels can be recorded; else layers are only fused.
     as_written : each layer that runs as written, and why.
-    is_whole : whether all layers and the loss are recorded: `train_whole` then does for `train`.
     parts : lists of units; a part is recorded as one segment, or is one layer as written.
     """
 
@@ -327,7 +328,6 @@ class CapturedNetwork:
         known = not (shipped.replaced(self.loss) or shipped.edited(type(self.loss)))
         known = known and name_of(self.loss) in LOSSES and not self._loss_is_distrusted
         self.loss_is_recorded = self.records and known
-        self.is_whole = self.loss_is_recorded and not self.as_written
         watched = [layer for layer in self.layers if layer not in self.as_written]
         activations = [getattr(layer, "activation", None) for layer in watched]
         self._watches = {
@@ -355,20 +355,20 @@ class CapturedNetwork:
                     self._distrusted[layer] = "its attributes change again and again"
         self._arrange()
 
-    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> Program:
-        """The program of one shard, for `run_programs`."""
+    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> ShardResult:
+        """Train on one shard; for networks that are not coupled."""
         gradient = self.training.gradient(run.shard, self.parameters)
         with self.training.acquire(len(indices), run.batch, self._new) as capture:
-            result = yield from capture.train(data, indices, run, gradient, augment)
-        return result
+            return capture.train(data, indices, run, gradient, augment)
 
-    def train_whole(
+    def train_program(
         self, data: Any, indices: Array, run: Pass, augment: Augment | None
-    ) -> ShardResult:
-        """The same where nothing pauses."""
+    ) -> Program:
+        """The same as a program, for `run_programs`."""
         gradient = self.training.gradient(run.shard, self.parameters)
         with self.training.acquire(len(indices), run.batch, self._new) as capture:
-            return capture.train_whole(data, indices, run, gradient, augment)
+            result = yield from capture.train_program(data, indices, run, gradient, augment)
+        return result
 
     def _new(self, samples: int, batch: int) -> Capture:
         return Capture(self, samples, batch)
