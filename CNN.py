@@ -213,7 +213,7 @@ class CNN(metaclass=Spelled):
         """
         if input_shape is not None:
             self.build(input_shape)
-        how = self._refresh().describe()
+        how = textwrap.fill(self._refresh().describe(), 80)
         table = f"{summary_table(self.layers, self.dtype.itemsize)}\n{how}"
         print(table)
         return table

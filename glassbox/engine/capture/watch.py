@@ -37,7 +37,7 @@ class Watch:
         self._values = self._now()
 
     def _now(self) -> list[Any]:
-        now: list[Any] = [list(mapping.values()) for mapping in self._mappings]
+        now: list[Any] = list(map(list, map(dict.values, self._mappings)))
         now += [get(kind) for get, kind in self._getters]
         return now
 
