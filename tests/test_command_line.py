@@ -141,6 +141,7 @@ def test_a_named_folder_without_the_files_is_a_mistake(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_sanity_check_ends_with_a_verdict_and_writes_nothing(tmp_path):
     done = type_in("--dataset", "digits", "--sanity-check", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -33,6 +33,7 @@ SETS = {"mnist": tiny_set(1), "fashion-mnist": tiny_set(2)}
 FILES = list(SETS["mnist"])
 IMAGES = "train-images-idx3-ubyte"
 SIZES = (8, 4, 6)
+STALLING = pytest.param("stalling", marks=pytest.mark.slow)  # it is waited for
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -273,7 +274,7 @@ def test_file_that_a_server_unpacked_is_kept_without_the_suffix(tmp_path, use):
     assert len(MNIST(tmp_path, SIZES, download=False).train) == 8
 
 
-@pytest.mark.parametrize("bad", ["page", "other", "fashion", "cut", "missing", "stalling"])
+@pytest.mark.parametrize("bad", ["page", "other", "fashion", "cut", "missing", STALLING])
 def test_next_mirror_makes_up_for_a_bad_one(tmp_path, use, server, bad):
     use(bad, "good")
     put(tmp_path / "mnist", "mnist", files=FILES[1:])
@@ -282,6 +283,7 @@ def test_next_mirror_makes_up_for_a_bad_one(tmp_path, use, server, bad):
     assert files_below(tmp_path) == sorted(f"{file}.gz" for file in FILES)
 
 
+@pytest.mark.slow
 def test_silent_mirror_is_asked_once_in_all(tmp_path, use, server):
     use("silent", "good")
     assert len(MNIST(tmp_path, SIZES).train) == 8
@@ -308,8 +310,8 @@ def test_broken_connection_is_tried_again(tmp_path, use, server):
         ("fashion", "of Fashion-MNIST"),
         ("cut", "bytes read"),
         ("missing", "HTTP status 404"),
-        ("silent", "no answer within 1 s"),
-        ("stalling", "timed out"),
+        pytest.param("silent", "no answer within 1 s", marks=pytest.mark.slow),
+        pytest.param("stalling", "timed out", marks=pytest.mark.slow),
     ],
 )
 def test_error_tells_files_mirrors_reasons_and_remedy(tmp_path, use, server, bad, told):
@@ -339,6 +341,7 @@ def test_content_that_unpacks_to_too_much_is_refused(tmp_path, use, monkeypatch)
         MNIST(tmp_path, SIZES)
 
 
+@pytest.mark.slow
 def test_patience_is_shared_by_all_mirrors(tmp_path, use, server, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.2)
     use("silent", "silent", "silent", "silent")

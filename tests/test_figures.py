@@ -117,6 +117,7 @@ def test_a_users_own_style_is_neither_followed_nor_changed(name):
     assert dark == usual
 
 
+@pytest.mark.slow
 def test_pictures_drawn_in_threads_equal_those_drawn_alone():
     names = ("curves", "confusion", "filters", "preview")
     alone = {name: png(EVERY[name]()) for name in names}

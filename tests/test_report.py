@@ -212,6 +212,7 @@ def test_what_is_not_known_is_left_out(tmp_path, no_pictures):
     assert not (results.path / "curves.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("truth", "table", "classes"),
     [

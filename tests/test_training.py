@@ -202,6 +202,7 @@ def test_a_second_fit_goes_on_where_the_first_ended(digits):
     assert once.parameters.values.tobytes() == twice.parameters.values.tobytes()
 
 
+@pytest.mark.slow
 def test_previews_are_drawn_every_share_of_the_data(digits, tmp_path):
     net = network()
     folder = tmp_path / "pictures"

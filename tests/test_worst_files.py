@@ -217,7 +217,13 @@ def locked(content: bytes) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("name", WORST)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "gzip of 1 GiB" else ())
+        for name in WORST
+    ],
+)
 def test_the_worst_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kind, make, told = WORST[name]
