@@ -45,7 +45,7 @@ from glassbox.files import arrays_file, checkpoints, model_file
 from glassbox.kernels import DIALECTS, choose
 from glassbox.kernels.shapes import Shape
 from glassbox.report.results import save
-from glassbox.spelling import Spelled, missing_method
+from glassbox.spelling import Spelled, missing_method, spelled
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
@@ -243,6 +243,7 @@ class CNN(metaclass=Spelled):
 
     # --- training ----------------------------------------------------------------------------
 
+    @spelled
     def fit(
         self,
         train: AnyData,

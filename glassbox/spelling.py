@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import wraps
 from typing import Any
 
 # What an argument is called elsewhere -> what it may be called here.
@@ -18,11 +19,7 @@ ARGUMENTS = {
     "kernel_size": ("size", "kernel_size"),
     "kernel": ("kernel_size", "size"),
     "out_channels": ("filters",),
-    "in_features": (),
-    "in_channels": (),
-    "input_shape": (),
     "out_features": ("units",),
-    "filters": ("filters",),
     "p": ("rate",),
     "eps": ("epsilon",),
     "lr": ("learning_rate",),
@@ -33,14 +30,9 @@ ARGUMENTS = {
     "count_include_pad": ("count_padding",),
     "criterion": ("loss",),
     "optim": ("optimizer",),
-    "metrics": (),
-    "epochs": (),
-    "batch_size": (),
     "random_state": ("seed",),
     "n_jobs": ("threads",),
     "validation_data": ("validation",),
-    "validation_split": (),
-    "callbacks": (),
     "verbose": ("progress",),
     "x": ("train",),
 }
@@ -67,14 +59,13 @@ NAMES = {
 }  # fmt: skip
 LOSSES = {
     "categorical_crossentropy": "cross_entropy", "sparse_categorical_crossentropy": "cross_entropy",
-    "crossentropy": "cross_entropy", "cross-entropy": "cross_entropy", "softmax": "cross_entropy",
+    "crossentropy": "cross_entropy", "cross-entropy": "cross_entropy",
     "mean_squared_error": "mse", "squared_error": "mse",
 }  # fmt: skip
 METHODS = {
     "compile": "say loss and optimizer to CNN(..., loss='mse', optimizer=Adam(1e-3))",
     "train": "it is called fit, or train_step for a single step",
     "eval": "nothing is to be switched: evaluate and predict never use dropout",
-    "parameters_": "it is called parameters",
     "score": "it is called evaluate(data).accuracy",
     "state_dict": "save and load keep it, under PyTorch's names; see network.layers[0].parameters",
     "load_state_dict": "it is called load_weights",
@@ -112,6 +103,18 @@ class Spelled(type):
             if not any(each.kind is each.VAR_KEYWORD for each in known.values()):
                 refuse_unknown(cls.__name__, named, list(known))
         return super().__call__(*arguments, **named)
+
+
+def spelled(method: Any) -> Any:
+    """Have a method answer arguments that are called otherwise here."""
+    known = [name for name in inspect.signature(method).parameters if name != "self"]
+
+    @wraps(method)
+    def answered(*arguments: Any, **named: Any) -> Any:
+        refuse_unknown(method.__name__, named, known)
+        return method(*arguments, **named)
+
+    return answered
 
 
 def refuse_unknown(who: str, named: Iterable[str], known: list[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from installed import DIALECTS
 
 from CNN import CNN
+from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CaptureWarning
@@ -273,6 +274,72 @@ def test_a_layer_that_does_not_fit_where_it_is_put_is_an_error():
     net.layers[1] = MaxPool2D(4)
     with pytest.raises(ValueError, match=r"dropout1' was built for \(4, 4, 4\)"):
         net.train_step(images())
+
+
+def test_a_change_that_is_refused_is_refused_again(dialect):
+    """And not taken for done, to go on with the old loss in silence."""
+    net = network(False, dialect)
+    net.train_step(images())
+    net.loss = CrossEntropy()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="cross_entropy expects a last layer"):
+            net.train_step(images())
+
+
+def test_arrays_that_do_not_fit_change_nothing(dialect):
+    """Neither the others that were set with them, nor the optimizer that was set meanwhile."""
+    net = network(False, dialect)
+    net.train_step(images())
+    before = net.parameters.values.copy()
+    net.layers[0].parameters = {"weight": np.ones((4, 1, 3, 3)), "bias": np.ones(4)}
+    net.layers[5].parameters = {"weight": np.ones((2, 2)), "bias": np.ones(6)}
+    net.optimizer = other = Adam(0.01)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="weight has the shape"):
+            net.train_step(images())
+        assert np.array_equal(net.parameters.values, before)
+    bound = net.parameters._bound[5][0]
+    with pytest.raises(ValueError, match="weight has the shape"):
+        bound.update(bias=np.ones(6), weight=np.ones(2))
+    assert np.array_equal(net.parameters.values, before)
+    net.layers[5].parameters = dict(bound)
+    net.train_step(images())
+    assert net.parameters.groups[0].optimizer is other
+
+
+def test_a_layer_gets_no_attribute_from_being_captured(dialect):
+    """Its attributes are watched, and kept in copies."""
+    net = CNN(Conv2D(4), BatchNorm(), MaxPool2D(2), Residual(Conv2D(4)), Dense(4), kernels=dialect)
+    net.build((1, 8, 8))
+    before = [set(vars(layer)) for layer in net.layers]
+    watch = net._assembly._watch
+    for _ in range(4):
+        net.train_step(images())
+    assert [set(vars(layer)) for layer in net.layers] == before
+    assert net._assembly._watch is watch
+
+
+@pytest.mark.parametrize("patched", [(Dataset, "batch"), (Scaling, "apply")])
+def test_images_are_asked_for_where_their_class_was_changed(patched, dialect, monkeypatch):
+    """Kernels fetch images only as long as the class of the data is the shipped one."""
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 1, 8, 8), np.uint8)
+    data = Dataset(pixels, np.arange(20) % 4, tuple("abcd"), Scaling("unit"))
+    nets = [network(eager, dialect) for eager in (False, True)]
+    for net in nets:
+        net.train_step(data)
+    own = getattr(*patched)
+
+    def darker(self, *given, **named):
+        found = own(self, *given, **named)
+        return (found[0] / 2, found[1]) if patched[1] == "batch" else found / 2
+
+    monkeypatch.setattr(*patched, darker)
+    losses = [net.train_step(data)[0] for net in nets]
+    monkeypatch.undo()
+    plain = network(True, dialect)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert [plain.train_step(data)[0] for _ in range(2)][1] != pytest.approx(losses[1], rel=1e-5)
+    assert apart(nets[0].parameters.values, nets[1].parameters.values) < ROUNDING
 
 
 @COMPILED

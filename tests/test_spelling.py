@@ -32,6 +32,13 @@ ANSWERED = [
     (lambda: CNN(Dense(2), epochs=3), r"say it to fit: network\.fit\(train, epochs=\.\.\.\)"),
     (lambda: CNN(Dense(2), metrics=["accuracy"]), "loss and accuracy are always measured"),
     (lambda: CNN(Dense(2), n_jobs=2), "it is called threads here"),
+    (
+        lambda: CNN(Dense(2)).fit(None, validation_data=()),
+        "fit has no .*called validation",
+    ),
+    (lambda: CNN(Dense(2)).fit(None, verbose=0), "it is called progress here"),
+    (lambda: CNN(Dense(2)).fit(x=0), "it is called train here"),
+    (lambda: CNN(Dense(2)).fit(None, callbacks=[]), r"around network\.train_step"),
     (lambda: Dense(2, colour="red"), "Dense has no argument 'colour'; it takes units, activation"),
 ]
 
@@ -73,12 +80,13 @@ def test_a_method_from_elsewhere_is_answered(name):
     assert not hasattr(network, "no_such_thing")
 
 
-@pytest.mark.parametrize("shape", [(6, 28, 28, 1), (6, 28, 28, 3), (6, 9, 5, 4)])
+@pytest.mark.parametrize("shape", [(6, 28, 28, 1), (6, 28, 28, 3), (6, 8, 8, 4)])
 def test_channels_last_are_answered(shape):
     """Read as they stand they would be 28 channels of 28 x 1 pixels, silently."""
     with pytest.raises(ValueError, match=r"write images\.transpose\(0, 3, 1, 2\)"):
         CNN(Dense(2)).fit((np.zeros(shape), np.arange(6) % 2), epochs=1)
     CNN(Dense(2)).predict(np.zeros((6, 28, 28)))  # without channels they are grey
+    CNN(Dense(2)).predict(np.zeros((6, 8, 100, 1)))  # eight signals of 100 numbers
 
 
 def test_one_hot_labels_are_answered():

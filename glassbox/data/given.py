@@ -94,7 +94,7 @@ def _pixels(images: Any) -> NDArray[Any]:
             "expected images (samples, channels, height, width) or (samples, height, width), got "
             f"shape {array.shape}"
         )
-    if array.shape[3] in (1, 3, 4) and min(array.shape[1:3]) > 4:
+    if array.shape[3] in (1, 3, 4) and array.shape[1] == array.shape[2] > 4:
         raise ValueError(
             f"images of shape {array.shape} have their channels last; here they are (samples, "
             "channels, height, width): write images.transpose(0, 3, 1, 2)"

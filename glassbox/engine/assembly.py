@@ -170,6 +170,15 @@ class Assembly:
             now, loss=loss_named(loss), optimizer=optimizer_named(optimizer), l2=l2, seed=seed,
             eager=eager,
         )  # fmt: skip
+        try:
+            self._take_over(same)
+        except BaseException:
+            self.settings = now  # else the next call would think that it was done
+            raise
+        return self.settings.loss, self.settings.optimizer
+
+    def _take_over(self, same: bool) -> None:
+        """Make the changes take effect; `same`: those of the settings are none."""
         for layer in self._every():
             if hasattr(layer, "activation"):
                 layer.activation = activation_named(layer.activation).use(self.kernels)
@@ -185,4 +194,3 @@ class Assembly:
         else:
             self.executor.refresh()
             self._watch_again()
-        return self.settings.loss, self.settings.optimizer

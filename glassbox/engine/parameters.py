@@ -48,20 +48,26 @@ class BoundArrays(dict[str, Array]):
         super().__init__(arrays)
         self._owner = owner
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def check(self, name: str, value: Any) -> None:
+        """Raise unless there is an array of this name and of the value's shape."""
         if name not in self:
             raise KeyError(f"{self._owner} has no {name!r}; it has {', '.join(self)}")
-        target, given = self[name], np.asarray(value)
-        if given.shape != target.shape:
+        if np.shape(value) != self[name].shape:
             raise ValueError(
-                f"{self._owner}: {name} has the shape {target.shape}, got {given.shape}"
+                f"{self._owner}: {name} has the shape {self[name].shape}, got {np.shape(value)}"
             )
-        if given is not target:
-            target[...] = given
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.check(name, value)
+        if value is not self[name]:
+            self[name][...] = value
 
     def update(self, *others: Any, **named: Any) -> None:
-        """Set several arrays."""
-        for name, value in dict(*others, **named).items():
+        """Set several arrays: all of them, or none and an error."""
+        given = dict(*others, **named)
+        for name, value in given.items():
+            self.check(name, value)
+        for name, value in given.items():
             self[name] = value
 
     def __ior__(self, other: Any) -> BoundArrays:  # type: ignore[override, misc]
@@ -101,7 +107,9 @@ class Parameters:
                 start += array.size
             leaf.parameters = BoundArrays(leaf.label, views)
             leaf.buffers = BoundArrays(leaf.label, leaf.buffers)
-        self._bound = [(leaf.parameters, leaf.buffers) for leaf in self._leaves]
+        self._bound: list[tuple[Any, Any]] = [
+            (leaf.parameters, leaf.buffers) for leaf in self._leaves
+        ]
         # what training fills but no gradient moves (running statistics)
         self.buffers = [array for leaf in self._leaves for array in leaf.buffers.values()]
         self.groups: list[Group] = []
@@ -133,7 +141,11 @@ class Parameters:
                     group.state = old.state
 
     def rebind(self) -> None:
-        """Take over arrays that were put in the place of a layer's `parameters` or `buffers`."""
+        """Take over arrays that were put in the place of a layer's `parameters` or `buffers`.
+
+        All of them, or none and a ValueError.
+        """
+        taken: list[tuple[BoundArrays, str, Any]] = []
         for leaf, (parameters, buffers) in zip(self._leaves, self._bound, strict=True):
             for bound, given in ((parameters, leaf.parameters), (buffers, leaf.buffers)):
                 if given is not bound:
@@ -142,8 +154,12 @@ class Parameters:
                             f"{leaf.label}: expected the arrays {sorted(bound)}, got "
                             f"{sorted(given)}"
                         )
-                    for name, array in given.items():
-                        bound[name] = array
+                    taken += [(bound, name, array) for name, array in given.items()]
+        for bound, name, array in taken:
+            bound.check(name, array)
+        for bound, name, array in taken:
+            bound[name] = array
+        for leaf, (parameters, buffers) in zip(self._leaves, self._bound, strict=True):
             leaf.parameters, leaf.buffers = parameters, buffers
 
     def _place(self, optimizer: Optimizer, where: slice) -> None:

@@ -67,6 +67,7 @@ class InputBuffer:
         self._scratch = np.empty(0, np.uint8)
         self._data: Any = None
         self._constants: Any = None
+        self._watch = Watch([])
 
     def fill(
         self, data: Any, indices: Array, run: Pass, augment: Augment | None
@@ -88,8 +89,9 @@ class InputBuffer:
 
         Only for `Dataset` and `Scaling` as they were shipped; any other is asked for its batches.
         """
-        if data is not self._data:
+        if data is not self._data or self._watch.changed():
             self._data, self._constants = data, None
+            self._watch = Watch([data, getattr(data, "scaling", None)])
             plain = name_of(data) == DATASET and not shipped.edited(type(data))
             if plain and not shipped.edited(type(data.scaling)):
                 same = data.images.dtype in (np.uint8, self.x.dtype)
@@ -102,7 +104,7 @@ class RecordedLoss:
     """A loss and its gradient, from kernels, on recorded outputs."""
 
     def __init__(self, network: CapturedNetwork, outputs: Array, batch: int) -> None:
-        self._loss, self._batch, self.checking = network.loss, batch, False
+        self._loss, self.checking = network.loss, False
         self._faults = network.faults
         kernel, factor = LOSSES[name_of(network.loss)]
         ends, classes = network.kernels.ends, len(outputs)
@@ -139,7 +141,7 @@ class LossAsWritten:
     """A loss that is not recorded."""
 
     def __init__(self, loss: Loss) -> None:
-        self._loss, self.checking = loss, False
+        self._loss = loss
 
     def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
         """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
@@ -178,7 +180,7 @@ class Capture:
         dy = self._loss.dz if isinstance(self._loss, RecordedLoss) else None
         for part, places in zip(reversed(self._parts), reversed(self._places), strict=True):
             if isinstance(part, Segment):
-                dy = part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
+                part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
             dy = None  # between segments are layers that give new arrays
 
     def _forward_parts(self, network: CapturedNetwork, samples: int, training: bool) -> list[Any]:
@@ -187,11 +189,11 @@ class Capture:
         x = self.input.x if self.input else None
         for units in network.parts:
             layer: Any = units[0].layers[0]
-            if layer in network.recorded and network.records:
+            if network.records and layer in network.recorded:
                 if x is None:
                     x = np.zeros((*layer.input_shape, samples), network.dtype)
                 parts.append(Segment(units, x, training, network.faults))
-            elif not network.records and layer not in network.as_written:
+            elif type(units[0]) is not Unit:
                 parts.append(CheckedUnit(units[0], network.faults))
             elif not network.records or (isinstance(layer, CoupledLayer) and _keeps_nothing(layer)):
                 parts.append(layer)
@@ -208,7 +210,8 @@ class Capture:
         if checking or self._checked:
             self._checked = checking
             for part in [*self._parts, self._loss]:
-                part.checking = checking
+                if isinstance(part, Segment | CheckedUnit | RecordedLoss):
+                    part.checking = checking
 
     def _images(
         self, data: Any, indices: Array, run: Pass, augment: Augment | None

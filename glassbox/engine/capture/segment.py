@@ -126,11 +126,8 @@ class Segment:
         self.y = x
         self._all_forward = [one for calls, *_ in self._forward for one in calls]
 
-    def record_backward(self, dy: Array, places: Sequence[Gradients]) -> Array | None:
-        """Record the way back from dy; the gradients of each unit go to its place.
-
-        Returns the array of the input's gradient, None where nobody needs it.
-        """
+    def record_backward(self, dy: Array, places: Sequence[Gradients]) -> None:
+        """Record the way back from dy; the gradients of each unit go to its place."""
         self.dy = dy
         dx: Array | None = dy
         for unit, memory, place in zip(
@@ -149,7 +146,6 @@ class Segment:
             self._backward.append((redirect(calls, moves), dy, dx, place))
         self.dx = dx
         self._all_backward = [one for calls, *_ in self._backward for one in calls]
-        return dx
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """Replay the way forward."""
@@ -242,7 +238,6 @@ class AsWritten:
 
     def __init__(self, layer: Layer) -> None:
         self.layer: Any = layer
-        self.checking = False  # there is nothing to compare it with
 
     def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
         """The layer's own."""
