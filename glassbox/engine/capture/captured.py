@@ -67,7 +67,7 @@ class InputBuffer:
         self._scratch = np.empty(0, np.uint8)
         self._data: Any = None
         self._constants: Any = None
-        self._watch = Watch([])
+        self._methods: tuple[Any, Any] = (None, None)
 
     def fill(
         self, data: Any, indices: Array, run: Pass, augment: Augment | None
@@ -89,9 +89,9 @@ class InputBuffer:
 
         Only for `Dataset` and `Scaling` as they were shipped; any other is asked for its batches.
         """
-        if data is not self._data or self._watch.changed():
-            self._data, self._constants = data, None
-            self._watch = Watch([data, getattr(data, "scaling", None)])
+        methods = (type(data).batch, getattr(type(getattr(data, "scaling", None)), "apply", None))
+        if data is not self._data or methods != self._methods:
+            self._data, self._methods, self._constants = data, methods, None
             plain = name_of(data) == DATASET and not shipped.edited(type(data))
             if plain and not shipped.edited(type(data.scaling)):
                 same = data.images.dtype in (np.uint8, self.x.dtype)
@@ -173,12 +173,18 @@ class Capture:
         self.gradient = np.zeros_like(network.parameters.values)
         by_layer = network.parameters.split(self.gradient)
         place = dict(zip(layers, by_layer, strict=True))
-        self._places = [[place[unit.layers[0]] for unit in units] for units in network.parts]
+        by_part = [[place[unit.layers[0]] for unit in units] for units in network.parts]
+        # where the gradients belong that no segment writes there by itself
+        self._places = [
+            (k, places[0])
+            for k, (part, places) in enumerate(zip(self._parts, by_part, strict=True))
+            if not isinstance(part, Segment)
+        ]
         last = self._parts[-1]
         if isinstance(last, Segment) and network.loss_is_recorded:
             self._loss = RecordedLoss(network, last.y, batch)
         dy = self._loss.dz if isinstance(self._loss, RecordedLoss) else None
-        for part, places in zip(reversed(self._parts), reversed(self._places), strict=True):
+        for part, places in zip(reversed(self._parts), reversed(by_part), strict=True):
             if isinstance(part, Segment):
                 part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
             dy = None  # between segments are layers that give new arrays
@@ -253,10 +259,9 @@ class Capture:
         self, gradients: Sequence[Gradients], gradient: Array, is_whole_batch: bool
     ) -> Array:
         """The flat gradient; segments have written theirs already."""
-        for part, places, own in zip(self._parts, self._places, gradients, strict=True):
-            if not isinstance(part, Segment):
-                for name, place in places[0].items():
-                    place[...] = own.get(name, 0)
+        for k, places in self._places:
+            for name, place in places.items():
+                place[...] = gradients[k].get(name, 0)
         if is_whole_batch:
             return self.gradient
         np.copyto(gradient, self.gradient)
