@@ -22,27 +22,27 @@ from Datasets import Dataset, Scaling
 from glassbox.atomic import write_atomically
 from glassbox.data.given import as_dataset, as_images, check_finite, check_labels, places
 from glassbox.engine.assembly import Assembly, Settings
-from glassbox.engine.budget import Room
+from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.evaluation import Evaluation, evaluate
 from glassbox.engine.executor import Executor
 from glassbox.engine.fit_checks import check_fit
 from glassbox.engine.gradient_check import GradientReport, check_layers
 from glassbox.engine.history import History
-from glassbox.engine.interrupt import Interruption
-from glassbox.engine.layer import Array, Layer, Pass, Sigmoid, Softmax
+from glassbox.engine.interrupt import StopSignal
+from glassbox.engine.layer import Array, Context, Layer, Sigmoid, Softmax
 from glassbox.engine.losses import LOSSES, Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.previews import Previews
 from glassbox.engine.sanity import SanityReport, overfit, spread
-from glassbox.engine.schedules import Moment
+from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, backward, forward, to_batch_first, to_batch_last
 from glassbox.engine.summary import summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count
 from glassbox.files import arrays_file, checkpoints, model_file
-from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels import BACKENDS, choose
 from glassbox.kernels.shapes import Shape
 from glassbox.report.results import save
 from glassbox.spelling import Spelled, missing_method, spelled
@@ -69,7 +69,7 @@ class CNN(metaclass=Spelled):
     label_smoothing : share of each target spread evenly over all classes.
     seed : decides first weights, shuffling, dropout and augmentation: the same seed, the same bits.
     threads : how many compute shards; None takes one per core.  Never changes a result.
-    kernels : the kernel dialect; None takes the default.
+    kernels : the kernel backend; None takes the default.
     dtype : float32 to train, float64 to check.
     eager : every layer runs as written, in every step.  Otherwise the kernel calls of shipped
         layers are recorded and replayed, which is compared with the layers again and again; what
@@ -140,7 +140,7 @@ class CNN(metaclass=Spelled):
         self.layers.append(layer)
         return self
 
-    def build(self, input_shape: Shape, room: Room | None = None) -> CNN:
+    def build(self, input_shape: Shape, budget: AllocationBudget | None = None) -> CNN:
         """Create the parameters for images of (channels, height, width); once is enough.
 
         `room`: for weights that come from a file; they are 0 until it fills them.
@@ -162,7 +162,7 @@ class CNN(metaclass=Spelled):
         settings = Settings(self.loss, self.optimizer, self.l2, self.seed, self.eager)
         self.input_shape = tuple(int(n) for n in shape)
         self._assembly = Assembly(
-            self.layers, settings, self.input_shape, self.dtype, self.kernels, self.workers, room
+            self.layers, settings, self.input_shape, self.dtype, self.kernels, self.workers, budget
         )
         return self
 
@@ -226,19 +226,19 @@ class CNN(metaclass=Spelled):
         `training` turns dropout and batch statistics on.
         """
         x = self._checked_images(images)
-        run = Pass(training, self.seed, self.steps_done, 0, len(x))
+        context = Context(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
-            y, memories = forward(self.layers, to_batch_last(x), run)
-        return to_batch_first(y), memories
+            y, caches = forward(self.layers, to_batch_last(x), context)
+        return to_batch_first(y), caches
 
-    def backward(self, dy: Array, memories: Any) -> dict[str, dict[str, Array]]:
+    def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
         """From the gradient of the outputs (samples, classes) to that of every parameter.
 
         Returns {layer name: {parameter name: gradient}}.
         """
         dy = to_batch_last(np.asarray(dy, self.dtype))
         with self.workers.ready():
-            _, gradients = backward(self.layers, dy, memories)
+            _, gradients = backward(self.layers, dy, caches)
         return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
     # --- training ----------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class CNN(metaclass=Spelled):
         augment: Augment | None = None,
         shuffle: bool = True,
         patience: int | None = None,
-        average: float = 0.0,
+        ema_decay: float = 0.0,
         preview: float | None = None,
         preview_folder: AnyPath = "results/preview",
         checkpoint: AnyPath | None = None,
@@ -274,7 +274,7 @@ class CNN(metaclass=Spelled):
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
         patience : stop after so many epochs without a better one; None never stops early.
-        average : above 0, validation and the weights that come back are those of a running mean
+        ema_decay : above 0, validation and the weights that come back are those of a running mean
             that keeps this share of itself in every step (0.999: about the last 1,000 steps).  The
             running statistics of a BatchNorm stay the last ones, so that validation wavers while
             the learning rate is high.
@@ -298,7 +298,7 @@ class CNN(metaclass=Spelled):
         checks = None if validation is None else self._as_data(validation)
         checks = checks if checks is not None and len(checks) else None
         check_fit(
-            epochs, batch_size, patience, average, preview, checkpoint_every,
+            epochs, batch_size, patience, ema_decay, preview, checkpoint_every,
             has_validation=checks is not None, has_file=bool(checkpoint or resume),
         )  # fmt: skip
         self.build(data.shape)
@@ -312,7 +312,7 @@ class CNN(metaclass=Spelled):
         self.classes, self.scaling = data.classes, data.scaling
         trainer = Trainer(
             self, self._built().parameters, data, checks, epochs, batch_size, augment=augment,
-            shuffle=shuffle, patience=patience, average=average, keep_every=checkpoint_every,
+            shuffle=shuffle, patience=patience, ema_decay=ema_decay, keep_every=checkpoint_every,
             progress=progress,
         )  # fmt: skip
         if checkpoint is not None or resume is not None:
@@ -329,14 +329,14 @@ class CNN(metaclass=Spelled):
         self.history = trainer.history
         if progress:
             print(textwrap.fill(self.executor.describe(), 80))
-        with self.workers.ready(), Interruption() as interruption:
-            return trainer.run(interruption)
+        with self.workers.ready(), StopSignal() as stop_signal:
+            return trainer.run(stop_signal)
 
     def train_step(
         self,
         data: AnyData,
         indices: Array | None = None,
-        moment: Moment | None = None,
+        progress: Progress | None = None,
         augment: Augment | None = None,
     ) -> tuple[float, int]:
         """One step on the images at `indices` (all of them by default).
@@ -350,9 +350,11 @@ class CNN(metaclass=Spelled):
         source = self._as_data(data)
         self.build(source.shape)
         where = np.arange(len(source)) if indices is None else places(indices)
-        moment = moment or Moment(self.steps_done, self.steps_done + 1)
+        progress = progress or Progress(self.steps_done, self.steps_done + 1)
         with self.workers.ready():
-            loss, right = self.executor.train_step(source, where, moment, self.steps_done, augment)
+            loss, right = self.executor.train_step(
+                source, where, progress, self.steps_done, augment
+            )
         self.steps_done += 1
         return loss, right
 
@@ -400,9 +402,9 @@ class CNN(metaclass=Spelled):
         return outputs if head is None else head.apply(outputs)
 
     @property
-    def handed_softmax(self) -> bool:
+    def softmax_in_loss(self) -> bool:
         """Whether the last layer had a softmax before the loss took it over."""
-        return self._assembly is not None and self._assembly.handed_softmax
+        return self._assembly is not None and self._assembly.softmax_in_loss
 
     @property
     def output_activation(self) -> Any:
@@ -423,7 +425,7 @@ class CNN(metaclass=Spelled):
         found = []
         with self.workers.ready():
             for layer in self.layers:
-                y, _ = layer.forward(y, Pass(False))
+                y, _ = layer.forward(y, Context(False))
                 found.append((layer.name, to_batch_first(y)))
         return found
 
@@ -445,7 +447,7 @@ class CNN(metaclass=Spelled):
             raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
         source = self._as_data(data)
         few = source.subset(spread(source.labels, images))
-        twin = self._twin(self.dtype).build(source.shape)
+        twin = self._clone_unbuilt(self.dtype).build(source.shape)
         check_labels(source, twin.output_shape)
         _, outputs = next(twin.executor.outputs(few, len(few)))
         report = overfit(twin, few, self.loss.at_chance(outputs), epochs, quiet)
@@ -461,14 +463,14 @@ class CNN(metaclass=Spelled):
         """
         source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
         self.build(source.shape)
-        twin = self._twin(np.float64)
+        twin = self._clone_unbuilt(np.float64)
         x = source.batch(np.arange(min(images, len(source))), np.float64)[0]
         twin.build(source.shape)
         twin._built().parameters.restore(self._built().parameters.snapshot())
         for layer in twin.layers:
             layer.needs_input_gradient = True
-        run = Pass(True, self.seed, 0, 0, len(x))
-        report = check_layers(twin.layers, to_batch_last(x), run, self.seed)
+        context = Context(True, self.seed, 0, 0, len(x))
+        report = check_layers(twin.layers, to_batch_last(x), context, self.seed)
         if not quiet:
             print(report)
         return report
@@ -500,7 +502,7 @@ class CNN(metaclass=Spelled):
         )
         save(figure, path)
 
-    def _twin(self, dtype: Any) -> CNN:
+    def _clone_unbuilt(self, dtype: Any) -> CNN:
         """An unbuilt network of the same layers and settings."""
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
@@ -566,7 +568,7 @@ class CNN(metaclass=Spelled):
 
     def _dialect(self) -> str:
         """The name that `kernels` was chosen by."""
-        return next(name for name, module in DIALECTS.items() if module == self.kernels.__name__)
+        return next(name for name, module in BACKENDS.items() if module == self.kernels.__name__)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For `copy.deepcopy` and for those who keep a network in an object of theirs.

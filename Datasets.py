@@ -9,7 +9,7 @@ Everything here gives a ``Splits``: data.train, data.validation and data.test. A
 
 sizes : (train, validation, test) or (train, test), as counts such as (50_000, 10_000, 10_000),
     or as shares of everything such as (0.7, 0.15, 0.15)
-normalise : "centre" (0..1 minus the training mean, channel by channel), "unit" (0..1),
+normalize : "center" (0..1 minus the training mean, channel by channel), "unit" (0..1),
     "standard" (0..1, minus mean, over standard deviation), "per-image" (each image by its own mean
     and deviation), "min-max" (each image to 0..1) or "none"; fitted to the training part alone
 stratify : give every part the classes' proportions of the whole; False keeps the file's order
@@ -40,11 +40,11 @@ from glassbox.data import archives, folders, published, readers, tables
 from glassbox.data.augment import Augmentation
 from glassbox.data.dataset import Dataset, Splits, check_counts, divide
 from glassbox.data.download import DataUnavailable
-from glassbox.data.scaling import NORMALISATIONS, Scaling
+from glassbox.data.scaling import NORMALIZATIONS, Scaling
 
 __all__ = [
     "MNIST",
-    "NORMALISATIONS",
+    "NORMALIZATIONS",
     "Augmentation",
     "DataUnavailable",
     "Dataset",
@@ -72,7 +72,7 @@ class MNIST(Splits):
     sizes : as counts, the first ``train`` of the 60,000, the ``validation`` after them, and the
         first ``test`` of the 10,000, in the published order; as shares, all 70,000 are pooled
         and shuffled, stratified by class
-    normalise, seed : see the top of this file
+    normalize, seed : see the top of this file
     stratify : with counts, None keeps the published order; True draws training and validation
         from the 60,000 by ``seed``, in the classes' proportions
     download : False never opens a connection
@@ -94,7 +94,7 @@ class MNIST(Splits):
         self,
         folder: str | Path | None = None,
         sizes: Sizes = (50_000, 10_000, 10_000),
-        normalise: str = "centre",
+        normalize: str = "center",
         stratify: bool | None = None,
         seed: int = 0,
         download: bool = True,
@@ -108,7 +108,7 @@ class MNIST(Splits):
             np.concatenate(labels),
             self.class_names,
             sizes=sizes,
-            normalise=normalise,
+            normalize=normalize,
             stratify=stratify,
             seed=seed,
             official=len(labels[0]),
@@ -147,7 +147,7 @@ class Digits(Splits):
     >>> data = Digits(seed=1)
     >>> data
     Digits: 1,258 / 269 / 270 images to train / validate / test, 1x8x8, 10 classes, \
-normalised by 'centre'
+normalized by 'center'
     >>> x, labels = data.train.batch([0, 1, 2])
     >>> x.shape, x.dtype.name, labels.shape
     ((3, 1, 8, 8), 'float32', (3,))
@@ -156,7 +156,7 @@ normalised by 'centre'
     def __init__(
         self,
         sizes: Sizes = (0.7, 0.15, 0.15),
-        normalise: str = "centre",
+        normalize: str = "center",
         stratify: bool | None = None,
         seed: int = 0,
     ) -> None:
@@ -167,7 +167,7 @@ normalised by 'centre'
             raw.images.astype(np.uint8),
             raw.target,
             sizes=sizes,
-            normalise=normalise,
+            normalize=normalize,
             stratify=stratify,
             seed=seed,
             pixel_range=(0, 16),
@@ -180,7 +180,7 @@ def from_arrays(
     labels: ArrayLike,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
     classes: Sequence[str] | None = None,
@@ -195,7 +195,7 @@ def from_arrays(
     labels : (samples,) whole numbers from 0 on, or names
     sizes : by default (0.7, 0.15, 0.15); counts are drawn by ``seed`` as well, as a file may be
         sorted by class, unless ``stratify=False``
-    normalise, stratify, seed : see the top of this file
+    normalize, stratify, seed : see the top of this file
     classes : names in the order of the labels; by default the labels themselves
     pixel_range : the values of black and white; by default 0 and 255 for whole numbers up to 255,
         0 and 1 for floats within, else the smallest and largest pixel of the training part
@@ -210,7 +210,7 @@ def from_arrays(
     >>> images = np.zeros((10, 4, 6))
     >>> data = from_arrays(images, np.arange(10) % 2, sizes=(6, 2, 2), classes=["cat", "dog"])
     >>> data
-    arrays: 6 / 2 / 2 images to train / validate / test, 1x4x6, 2 classes, normalised by 'centre'
+    arrays: 6 / 2 / 2 images to train / validate / test, 1x4x6, 2 classes, normalized by 'center'
     """
     pixels = readers.as_images(images, name)
     numbers, names = readers.as_labels(labels, name, classes)
@@ -220,7 +220,7 @@ def from_arrays(
         numbers,
         names,
         sizes=sizes,
-        normalise=normalise,
+        normalize=normalize,
         stratify=stratify is not False,
         seed=seed,
         pixel_range=pixel_range,
@@ -233,7 +233,7 @@ def _from_two_files(
     test: Sequence[NDArray[Any]],
     name: str,
     sizes: Sizes | None,
-    normalise: str,
+    normalize: str,
     stratify: bool | None,
     seed: int,
 ) -> Splits:
@@ -254,7 +254,7 @@ def _from_two_files(
         numbers,
         names,
         sizes=sizes,
-        normalise=normalise,
+        normalize=normalize,
         stratify=stratify is not False,
         seed=seed,
         official=len(images[0]),
@@ -269,7 +269,7 @@ def from_idx(
     test_labels_path: str | Path | None = None,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
@@ -280,7 +280,7 @@ def from_idx(
     images_path, labels_path : the files
     test_images_path, test_labels_path : a test file, where the set has one. Counts then take the
         test part from it; by default all of it, and a sixth of the other one to validate
-    sizes, normalise, stratify, seed : see the top of this file
+    sizes, normalize, stratify, seed : see the top of this file
 
     Raises
     ------
@@ -291,26 +291,26 @@ def from_idx(
     name = Path(images_path).name
     if test_images_path is None and test_labels_path is None:
         return from_arrays(
-            *train, sizes=sizes, normalise=normalise, stratify=stratify, seed=seed, name=name
+            *train, sizes=sizes, normalize=normalize, stratify=stratify, seed=seed, name=name
         )
     if test_images_path is None or test_labels_path is None:
         raise ValueError("from_idx: a test file needs both test_images_path and test_labels_path")
     test = [readers.read_idx(test_images_path), readers.read_idx(test_labels_path)]
-    return _from_two_files(train, test, name, sizes, normalise, stratify, seed)
+    return _from_two_files(train, test, name, sizes, normalize, stratify, seed)
 
 
 def from_npz(
     path: str | Path,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
     """Splits of a .npz archive with x_train, y_train, x_test, y_test, or with images, labels.
 
     The first four are what Keras writes. Counts then take the test part from x_test, by default
-    all of it, and a sixth of x_train to validate; colours may come last, as in Keras. Pickled
+    all of it, and a sixth of x_train to validate; colors may come last, as in Keras. Pickled
     objects are refused, and so is an archive that unpacks to too much (see the top of this file).
 
     Raises FileNotFoundError, ValueError and TypeError, as ``from_arrays`` does.
@@ -319,12 +319,12 @@ def from_npz(
     name = Path(path).name
     if len(arrays) == 2:
         return from_arrays(
-            *arrays, sizes=sizes, normalise=normalise, stratify=stratify, seed=seed, name=name
+            *arrays, sizes=sizes, normalize=normalize, stratify=stratify, seed=seed, name=name
         )
     x_train, y_train, x_test, y_test = arrays
     x_train, x_test = (tables.channels_first(x) for x in (x_train, x_test))
     return _from_two_files(
-        [x_train, y_train], [x_test, y_test], name, sizes, normalise, stratify, seed
+        [x_train, y_train], [x_test, y_test], name, sizes, normalize, stratify, seed
     )
 
 
@@ -333,7 +333,7 @@ def from_csv(
     shape: tuple[int, ...] | None = None,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
@@ -343,7 +343,7 @@ def from_csv(
     ----------
     path : the file, plain or gzip; a first line that begins with a word is taken as header
     shape : (height, width) or (channels, height, width); by default one square channel
-    sizes, normalise, stratify, seed : see the top of this file
+    sizes, normalize, stratify, seed : see the top of this file
 
     Raises FileNotFoundError, and ValueError that names the line that is wrong.
     """
@@ -352,7 +352,7 @@ def from_csv(
         images,
         labels,
         sizes=sizes,
-        normalise=normalise,
+        normalize=normalize,
         stratify=stratify,
         seed=seed,
         name=Path(path).name,
@@ -362,10 +362,10 @@ def from_csv(
 def from_folder(
     path: str | Path,
     size: int | tuple[int, int] | None = None,
-    grey: bool = True,
+    gray: bool = True,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
@@ -377,18 +377,18 @@ def from_folder(
         of it
     size : (height, width) or one number, to which pictures are resized; by default all pictures
         must have the same size
-    grey : one channel; False keeps red, green and blue
-    sizes, normalise, stratify, seed : see the top of this file
+    gray : one channel; False keeps red, green and blue
+    sizes, normalize, stratify, seed : see the top of this file
 
     Raises FileNotFoundError, and ValueError that names the file or folder that is wrong, or that
     unpacks to too much (see the top of this file).
     """
-    images, labels, classes = folders.read_folder(path, size, grey)
+    images, labels, classes = folders.read_folder(path, size, gray)
     return from_arrays(
         images,
         labels,
         sizes=sizes,
-        normalise=normalise,
+        normalize=normalize,
         stratify=stratify,
         seed=seed,
         classes=classes,
@@ -401,7 +401,7 @@ def load(
     folder: str | Path | None = None,
     *,
     sizes: Sizes | None = None,
-    normalise: str = "centre",
+    normalize: str = "center",
     stratify: bool | None = None,
     seed: int = 0,
     download: bool = True,
@@ -414,7 +414,7 @@ def load(
         folder with IDX files, or of a folder with one subfolder of pictures for each class
     folder : the data folder; a relative path is looked for below it
     sizes : None for what each kind of source does by default
-    normalise, stratify, seed : see the top of this file
+    normalize, stratify, seed : see the top of this file
     download : for MNIST and Fashion-MNIST, see there
 
     Raises
@@ -430,7 +430,7 @@ def load(
     ValueError: 'mnits' is no known data set; did you mean 'mnist'? Choose from mnist, \
 fashion-mnist, digits, or give the path of a file or folder
     """
-    options: dict[str, Any] = {"normalise": normalise, "stratify": stratify, "seed": seed}
+    options: dict[str, Any] = {"normalize": normalize, "stratify": stratify, "seed": seed}
     if sizes is not None:
         options["sizes"] = sizes
     name = str(name_or_path).lower().replace("_", "-").replace(" ", "-")

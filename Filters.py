@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.blocks import Block
-from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.initializers import check_initializer, draw_weights
 from glassbox.engine.layer import (
     Activation,
     Array,
+    BuildContext,
+    Context,
     Gradients,
     Layer,
-    Pass,
-    Reach,
-    Setup,
+    ReceptiveField,
     activation_named,
 )
 from glassbox.errors import require_count
@@ -34,7 +34,7 @@ __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
 class Sliding(Layer):
     """What convolution and pooling share: a window and where it lands."""
 
-    kernel: Pair
+    kernel_size: Pair
     stride: Pair
     dilation: Pair = (1, 1)
     padding: Any = 0
@@ -45,23 +45,23 @@ class Sliding(Layer):
         """The window for this input, or an error in the layer's name."""
         self.expects_volume(input_shape)
         return resolve_window(
-            self.label, input_shape, self.kernel, self.stride, self.padding, self.dilation,
+            self.label, input_shape, self.kernel_size, self.stride, self.padding, self.dilation,
             self.ceil_mode,
         )  # fmt: skip
 
-    def reach(self, before: Reach) -> Reach:
+    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
         """size + (extent - 1) jump pixels; jump times stride (Araujo et al. 2019)."""
-        spans = [extent(k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
+        spans = [extent(k, d) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         size = tuple(
             r + (e - 1) * j for r, e, j in zip(before.size, spans, before.jump, strict=True)
         )
         jump = tuple(j * s for j, s in zip(before.jump, self.stride, strict=True))
-        return Reach((size[0], size[1]), (jump[0], jump[1]), before.whole)
+        return ReceptiveField((size[0], size[1]), (jump[0], jump[1]), before.whole)
 
     def describe(self) -> str:
         """The window, and the stride where it is not the usual one."""
-        text = "{} x {}".format(*self.kernel)
-        usual = self.kernel if isinstance(self, Pooling) else (1, 1)
+        text = "{} x {}".format(*self.kernel_size)
+        usual = self.kernel_size if isinstance(self, Pooling) else (1, 1)
         return text if self.stride == usual else text + " / {} x {}".format(*self.stride)
 
 
@@ -80,7 +80,7 @@ class Conv2D(Sliding):
     dilation : distance between neighbouring taps of the kernel, a number or a pair.
     activation : a name or an Activation; leaky ReLU unless told otherwise, None for none.
     bias : whether each filter has one.
-    initialiser : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
+    initializer : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
     optimizer : this layer's own, where it differs from the network's.
     l2 : this layer's own L2 factor on the weights; None takes the network's.
     name : how summaries and errors call it.
@@ -108,7 +108,7 @@ class Conv2D(Sliding):
         dilation: int | Pair = 1,
         activation: str | Activation | None = "leaky_relu",
         bias: bool = True,
-        initialiser: str = "auto",
+        initializer: str = "auto",
         optimizer: Any = None,
         l2: float | None = None,
         name: str | None = None,
@@ -116,38 +116,40 @@ class Conv2D(Sliding):
         super().__init__(name=name, optimizer=optimizer, l2=l2)
         require_count("Conv2D: filters", filters)
         self.filters = int(filters)
-        self.kernel = pair("Conv2D: kernel_size", kernel_size)
+        self.kernel_size = pair("Conv2D: kernel_size", kernel_size)
         self.stride = pair("Conv2D: stride", stride)
         self.dilation = pair("Conv2D: dilation", dilation)
         self.padding = padding
         self.activation = activation_named(activation)
-        self.has_bias = bias
-        self.initialiser = check_initialiser(initialiser)
+        self.bias = bias
+        self.initializer = check_initializer(initializer)
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.window = self._resolve(input_shape)
-        self.activation.use(setup.kernels)
-        shape = (self.filters, input_shape[0], *self.kernel)
-        setup.claim(self.label, shape)
+        self.activation.use(context.kernels)
+        shape = (self.filters, input_shape[0], *self.kernel_size)
+        context.reserve(self.label, shape)
         self.parameters = {
-            "weight": draw_weights(self.initialiser, shape, self.activation, setup.rng, setup.dtype)
+            "weight": draw_weights(
+                self.initializer, shape, self.activation, context.rng, context.dtype
+            )
         }
-        if self.has_bias:
-            self.parameters["bias"] = np.zeros(self.filters, setup.dtype)
+        if self.bias:
+            self.parameters["bias"] = np.zeros(self.filters, context.dtype)
         return (self.filters, *self.window.output)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """y = f(w * x + bias); keeps x and y."""
         weights, bias = self.parameters["weight"], self.parameters.get("bias")
         y = self.activation.apply(self.kernels.conv2d(x, weights, bias, self.window))
         return y, (x, y)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """dz = dy f'(z); dw and dbias sum it over all places, dx hands it back to the pixels."""
-        x, y = memory
+        x, y = cache
         dz = self.activation.gradient(dy, y)
         gradients = {"weight": self.kernels.conv2d_weight_gradient(x, dz, self.window)}
-        if self.has_bias:
+        if self.bias:
             gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
@@ -163,7 +165,7 @@ class Conv2D(Sliding):
 
     def multiply_adds(self) -> int:
         """filters x channels x kh x kw for each output pixel."""
-        return math.prod(self.output_shape) * self.input_shape[0] * math.prod(self.kernel)
+        return math.prod(self.output_shape) * self.input_shape[0] * math.prod(self.kernel_size)
 
 
 class Pooling(Sliding):
@@ -171,7 +173,7 @@ class Pooling(Sliding):
 
     def __init__(
         self,
-        size: int | Pair = 2,
+        kernel_size: int | Pair = 2,
         stride: int | Pair | None = None,
         padding: str | int | Pair = 0,
         ceil_mode: bool = False,
@@ -179,17 +181,18 @@ class Pooling(Sliding):
     ) -> None:
         super().__init__(name=name)
         who = type(self).__name__
-        self.kernel = pair(f"{who}: size", size)
-        self.stride = self.kernel if stride is None else pair(f"{who}: stride", stride)
+        self.kernel_size = pair(f"{who}: kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(f"{who}: stride", stride)
         self.padding = padding
         self.ceil_mode = ceil_mode
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.window = window = self._resolve(input_shape)
-        (height, width), borders = self.kernel, window.padding
+        (height, width), borders = self.kernel_size, window.padding
         if max(borders[:2]) >= height or max(borders[2:]) >= width:
             raise ValueError(
-                f"{self.label}: padding {self.padding} must be smaller than size {self.kernel}, "
+                f"{self.label}: padding {self.padding} must be smaller than kernel_size "
+                f"{self.kernel_size}, "
                 "or a window would lie wholly outside the image"
             )
         return (input_shape[0], *window.output)
@@ -202,7 +205,7 @@ class MaxPool2D(Pooling):
 
     Parameters
     ----------
-    size : height and width of the window in pixels, a number or a pair.
+    kernel_size : height and width of the window in pixels, a number or a pair.
     stride : pixels between windows; as large as the window unless told otherwise.
     padding : as for Conv2D, but none unless told; it is minus infinity, so it never wins.
     ceil_mode : whether a last, partial window counts.
@@ -219,14 +222,14 @@ class MaxPool2D(Pooling):
 
     stem = "pool"
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The maxima; keeps the winners' places."""
         y, winner = self.kernels.max_pool(x, self.window)
         return y, (winner, x.shape)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The gradient of a window goes to its winner."""
-        winner, shape = memory
+        winner, shape = cache
         return self.kernels.max_pool_gradient(dy, winner, self.window, shape), {}
 
 
@@ -237,9 +240,9 @@ class AvgPool2D(Pooling):
 
     Parameters
     ----------
-    size, stride, padding, ceil_mode, name : as for MaxPool2D; padding is 0.
-    count_padding : whether padding counts as pixels (as in PyTorch, and its default) or the mean
-        is over the image's own pixels alone.
+    kernel_size, stride, padding, ceil_mode, name : as for MaxPool2D; padding is 0.
+    count_include_pad : whether padding counts as pixels (PyTorch's default, too) or the mean is
+        over the image's own pixels alone.
 
     Input (channels, height, width), output (channels, oh, ow).  Keeps nothing but the shape.
     Raises ValueError for sizes that do not fit.
@@ -253,35 +256,35 @@ class AvgPool2D(Pooling):
 
     def __init__(
         self,
-        size: int | Pair = 2,
+        kernel_size: int | Pair = 2,
         stride: int | Pair | None = None,
         padding: str | int | Pair = 0,
         ceil_mode: bool = False,
-        count_padding: bool = True,
+        count_include_pad: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(size, stride, padding, ceil_mode, name)
-        self.count_padding = count_padding
+        super().__init__(kernel_size, stride, padding, ceil_mode, name)
+        self.count_include_pad = count_include_pad
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
-        output = super()._build(input_shape, setup)
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
+        output = super()._build(input_shape, context)
         border = None
-        if self.count_padding:
+        if self.count_include_pad:
             asked = resolve_window(
-                self.label, input_shape, self.kernel, self.stride, self.padding, self.dilation
+                self.label, input_shape, self.kernel_size, self.stride, self.padding, self.dilation
             ).padding
             border = (asked[1], asked[3])  # what `ceil` adds behind it never counts
-        setup.claim(self.label, self.window.output)
+        context.reserve(self.label, self.window.output)
         self.counts = window_counts((input_shape[1], input_shape[2]), self.window, border)
         return output
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The means; keeps the input's shape."""
         return self.kernels.average_pool(x, self.counts, self.window), x.shape
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The gradient of a window in equal shares to its pixels."""
-        return self.kernels.average_pool_gradient(dy, self.counts, self.window, memory), {}
+        return self.kernels.average_pool_gradient(dy, self.counts, self.window, cache), {}
 
 
 class GlobalAvgPool2D(Layer):
@@ -299,19 +302,19 @@ class GlobalAvgPool2D(Layer):
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.expects_volume(input_shape)
         return (input_shape[0],)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The mean over height and width."""
         return self.kernels.global_average_pool(x), x.shape
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """Equal shares to all pixels."""
-        return self.kernels.global_average_pool_gradient(dy, memory), {}
+        return self.kernels.global_average_pool_gradient(dy, cache), {}
 
-    def reach(self, before: Reach) -> Reach:
+    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
         """Everything."""
         return replace(before, whole=True)
 

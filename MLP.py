@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.initializers import check_initializer, draw_weights
 from glassbox.engine.layer import (
     Activation,
     Array,
+    BuildContext,
+    Context,
     Gradients,
     Identity,
     Layer,
     LeakyReLU,
-    Pass,
-    Reach,
+    ReceptiveField,
     ReLU,
-    Setup,
     Sigmoid,
     Softmax,
     Tanh,
@@ -60,7 +60,7 @@ class Dense(Layer):
     units : number of outputs.
     activation : a name or an Activation; sigmoid unless told otherwise, None for none.
     bias : whether each unit has one.
-    initialiser : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
+    initializer : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
     optimizer : this layer's own, where it differs from the network's.
     l2 : this layer's own L2 factor on the weights; None takes the network's.
     name : how summaries and errors call it.
@@ -83,7 +83,7 @@ class Dense(Layer):
         units: int,
         activation: str | Activation | None = "sigmoid",
         bias: bool = True,
-        initialiser: str = "auto",
+        initializer: str = "auto",
         optimizer: Any = None,
         l2: float | None = None,
         name: str | None = None,
@@ -92,41 +92,43 @@ class Dense(Layer):
         require_count("Dense: units", units)
         self.units = int(units)
         self.activation = activation_named(activation)
-        self.has_bias = bias
-        self.initialiser = check_initialiser(initialiser)
+        self.bias = bias
+        self.initializer = check_initializer(initializer)
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
-        self.activation.use(setup.kernels)
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
+        self.activation.use(context.kernels)
         shape = (self.units, math.prod(input_shape))
-        setup.claim(self.label, shape)
+        context.reserve(self.label, shape)
         self.parameters = {
-            "weight": draw_weights(self.initialiser, shape, self.activation, setup.rng, setup.dtype)
+            "weight": draw_weights(
+                self.initializer, shape, self.activation, context.rng, context.dtype
+            )
         }
-        if self.has_bias:
-            self.parameters["bias"] = np.zeros(self.units, setup.dtype)
+        if self.bias:
+            self.parameters["bias"] = np.zeros(self.units, context.dtype)
         return (self.units,)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """Y = f(W X + b); keeps X and Y."""
         rows = x.reshape(-1, x.shape[-1])  # (channels, height, width, n) -> (features, n), free
         weights, bias = self.parameters["weight"], self.parameters.get("bias")
         y = self.activation.apply(self.kernels.dense(rows, weights, bias))
         return y, (x, y)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """dZ = dY f'(Z); dW = dZ X^T, db = sum over the samples of dZ, dX = W^T dZ."""
-        x, y = memory
+        x, y = cache
         dz = self.activation.gradient(dy, y)
         rows = x.reshape(-1, x.shape[-1])
         gradients = {"weight": self.kernels.dense_weight_gradient(rows, dz)}
-        if self.has_bias:
+        if self.bias:
             gradients["bias"] = self.kernels.bias_gradient(dz)
         if not self.needs_input_gradient:
             return None, gradients
         dx = self.kernels.dense_input_gradient(dz, self.parameters["weight"])
         return dx.reshape(x.shape), gradients
 
-    def reach(self, before: Reach) -> Reach:
+    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
         """Everything."""
         return replace(before, whole=True)
 
@@ -150,16 +152,16 @@ class Flatten(Layer):
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         return (math.prod(input_shape),)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The same numbers in another shape."""
         return x.reshape(-1, x.shape[-1]), x.shape
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The same numbers in the old shape."""
-        return dy.reshape(memory), {}
+        return dy.reshape(cache), {}
 
 
 class Dropout(Layer):
@@ -188,17 +190,17 @@ class Dropout(Layer):
         """Its rate."""
         return f"{self.rate:g}"
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """x where its random number is large enough; keeps these (None outside training)."""
         dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
-        if not run.training or not dropped:
+        if not context.training or not dropped:
             return x, None
-        bits = run.draw(self.number, x.shape)
+        bits = context.draw(self.number, x.shape)
         return self.kernels.drop(x, bits, dropped), (bits, dropped)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """dy where x was let through, as much larger as x was made."""
-        return (dy if memory is None else self.kernels.drop(dy, *memory)), {}
+        return (dy if cache is None else self.kernels.drop(dy, *cache)), {}
 
 
 def __getattr__(name: str) -> Any:

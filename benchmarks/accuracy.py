@@ -68,7 +68,7 @@ def main_as_shipped() -> dict[str, float]:
 
 def system_d_batch_one(seed: int) -> dict[str, Any]:
     """Train system D's network for one epoch of 50,000 images, one at a time, and test it."""
-    data, ours = MNIST(normalise="per-image"), network("d-adam", seed)
+    data, ours = MNIST(normalize="per-image"), network("d-adam", seed)
     history = ours.fit(data.train, data.validation, epochs=1, batch_size=1, progress=False)
     return {
         "seed": seed,

@@ -4,7 +4,7 @@
     python -m benchmarks.against_pytorch --networks A "D 8/16" --modes train-128 --rounds 3
 
 In one run and in alternation: PyTorch in both memory formats (the better one counts), ONNX Runtime
-where it is inference, then both dialects here.  Before any timing all get the same weights, and
+where it is inference, then both backends here.  Before any timing all get the same weights, and
 loss, gradients, 20 steps of training and outputs must agree (`benchmarks.agreement`).
 
 train-128, train-1: steps of SGD with momentum on batches of 128 images and of 1.  All go through
@@ -48,7 +48,7 @@ from benchmarks.tables import heading, means, row
 from benchmarks.torch_twin import load_weights, torch_sgd, torch_step, torch_twin
 from Datasets import Dataset
 from glassbox.engine.machine import machine
-from glassbox.kernels import DIALECTS
+from glassbox.kernels import BACKENDS
 
 MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -72,9 +72,9 @@ class Contestant:
 # --- the contestants -------------------------------------------------------------------------
 
 
-def train_ours(name: str, dialect: str, data: Dataset, batch: int) -> Contestant:
+def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant:
     """`train_step` as `fit` calls it."""
-    ours = network(name, kernels=dialect)
+    ours = network(name, kernels=backend)
     batches = cycle(np.arange(len(data)).reshape(-1, batch))
     return Contestant(lambda: ours.train_step(data, next(batches)), ours.workers.ready)
 
@@ -91,9 +91,9 @@ def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestan
     return Contestant(lambda: torch_step(theirs, optimizer, ours.loss.word, *next(batches)))
 
 
-def use_ours(name: str, dialect: str, images: np.ndarray) -> Contestant:
+def use_ours(name: str, backend: str, images: np.ndarray) -> Contestant:
     """`network.scores` of float images."""
-    ours = network(name, kernels=dialect)
+    ours = network(name, kernels=backend)
     return Contestant(lambda: ours.scores(images), ours.workers.ready)
 
 
@@ -118,11 +118,11 @@ def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
     if mode == "inference":
         images = np.ascontiguousarray(data.batch(np.arange(count))[0])
         theirs = {key: use_theirs(name, layout, images) for key, layout in FORMATS.items()}
-        ours = {dialect: use_ours(name, dialect, images) for dialect in DIALECTS}
+        ours = {backend: use_ours(name, backend, images) for backend in BACKENDS}
         return {**theirs, "onnxruntime": use_runtime(name, images), **ours}
     return {
         **{key: train_theirs(name, layout, data, count) for key, layout in FORMATS.items()},
-        **{dialect: train_ours(name, dialect, data, count) for dialect in DIALECTS},
+        **{backend: train_ours(name, backend, data, count) for backend in BACKENDS},
     }
 
 
@@ -143,19 +143,19 @@ def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) ->
     if mode == "inference":
         rivals["onnxruntime"] = found["onnxruntime"]
     beside = {
-        f"{dialect} / {rival}": ratios(found[dialect], theirs)
+        f"{backend} / {rival}": ratios(found[backend], theirs)
         for rival, theirs in rivals.items()
-        for dialect in DIALECTS
+        for backend in BACKENDS
     }
     return {"images_per_second": found, "better_format": better, "ratios": beside}
 
 
 def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
-    """Agreement of every network in every dialect; prints the largest differences."""
+    """Agreement of every network in every backend; prints the largest differences."""
     found = {
-        f"{name}, {dialect}": check_agreement(name, dialect, data)
+        f"{name}, {backend}": check_agreement(name, backend, data)
         for name in names
-        for dialect in DIALECTS
+        for backend in BACKENDS
     }
     kinds = next(iter(found.values()))
     worst = {kind: max(errors[kind] for errors in found.values()) for kind in kinds}

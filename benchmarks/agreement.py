@@ -44,28 +44,28 @@ TOLERANCE = {
 }
 
 
-def check_agreement(name: str, dialect: str, data: Dataset) -> dict[str, float]:
+def check_agreement(name: str, backend: str, data: Dataset) -> dict[str, float]:
     """The largest difference of each kind; SystemExit where one is above its tolerance.
 
     Dropout is left out: its masks are drawn differently.
     """
     found = {
-        "gradients": _gradients(name, dialect, data),
-        **_steps(name, dialect, data),
-        "outputs": _outputs(name, dialect, data),
+        "gradients": _gradients(name, backend, data),
+        **_steps(name, backend, data),
+        "outputs": _outputs(name, backend, data),
     }
     for kind, error in found.items():
         if not error < TOLERANCE[kind]:
             raise SystemExit(
-                f"{name}, {dialect}: {kind} differ by {error:.1e} relative, more than "
+                f"{name}, {backend}: {kind} differ by {error:.1e} relative, more than "
                 f"{TOLERANCE[kind]:.0e}; no timing"
             )
     return found
 
 
-def pair_of(name: str, dialect: str) -> tuple[CNN, Any]:
+def pair_of(name: str, backend: str) -> tuple[CNN, Any]:
     """Our network without dropout, and PyTorch's with the same weights."""
-    ours = network(name, dropout=False, seed=5, kernels=dialect)
+    ours = network(name, dropout=False, seed=5, kernels=backend)
     return ours, load_weights(torch_twin(recipe(ours)), weights(ours))
 
 
@@ -84,8 +84,8 @@ def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def _gradients(name: str, dialect: str, data: Dataset) -> float:
-    ours, theirs = pair_of(name, dialect)
+def _gradients(name: str, backend: str, data: Dataset) -> float:
+    ours, theirs = pair_of(name, backend)
     indices = np.arange(FEW)
     x, labels = data.batch(indices)
     outputs, memories = ours.forward(x)
@@ -101,9 +101,9 @@ def _gradients(name: str, dialect: str, data: Dataset) -> float:
     return max(errors)
 
 
-def _steps(name: str, dialect: str, data: Dataset) -> dict[str, float]:
+def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
     """Both train on the same batches, ours in shards and threads as it is timed."""
-    ours, theirs = pair_of(name, dialect)
+    ours, theirs = pair_of(name, backend)
     start, optimizer = weights(ours), torch_sgd(theirs, LEARNING_RATE, MOMENTUM)
     losses = []
     for step in range(STEPS):
@@ -118,9 +118,9 @@ def _steps(name: str, dialect: str, data: Dataset) -> dict[str, float]:
     return {"losses": max(losses), "paths": max(paths)}
 
 
-def _outputs(name: str, dialect: str, data: Dataset) -> float:
+def _outputs(name: str, backend: str, data: Dataset) -> float:
     """Ours beside PyTorch's and ONNX Runtime's."""
-    ours = network(name, seed=5, kernels=dialect)
+    ours = network(name, seed=5, kernels=backend)
     theirs = load_weights(torch_twin(recipe(ours, scores=True)), weights(ours)).eval()
     images, _ = tensors(data, np.arange(BATCH))
     with torch.inference_mode():

@@ -24,7 +24,7 @@ from benchmarks.machine import describe, ratios, spread, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network
 from benchmarks.recipe import recipe
 from glassbox.engine.machine import machine
-from glassbox.kernels import DIALECTS
+from glassbox.kernels import BACKENDS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch",)
@@ -38,7 +38,7 @@ def jobs(name: str, steps: int, batch: int) -> dict[str, dict[str, Any]]:
     built = network(name)
     common = {"steps": steps, "batch": batch}
     ours = {
-        dialect: {"contestant": "ours", "network": name, "kernels": dialect} for dialect in DIALECTS
+        backend: {"contestant": "ours", "network": name, "kernels": backend} for backend in BACKENDS
     }
     theirs = {
         "pytorch": {
@@ -74,7 +74,7 @@ def measure(name: str, steps: int, batch: int, rounds: int) -> Found:
 def row(name: str, kind: str, found: Found) -> str:
     """Medians in MB, and the ratio to PyTorch with its spread."""
     cells = "".join(f"{statistics.median(found[who][kind]):10.0f}" for who in found)
-    beside = [spread(ratios(found[dialect][kind], found["pytorch"][kind])) for dialect in DIALECTS]
+    beside = [spread(ratios(found[backend][kind], found["pytorch"][kind])) for backend in BACKENDS]
     return f"{name:<9}{cells}" + "".join(f"{text:>24}" for text in beside)
 
 
@@ -93,8 +93,8 @@ def main() -> None:
     }
     for kind, words in KINDS.items():
         print(f"\n{options.steps} steps of {options.batch} images, {words}: MB (median)")
-        titles = "".join(f"{who:>10}" for who in ("PyTorch", *DIALECTS))
-        print(f"{'network':<9}{titles}" + "".join(f"{f'{d} / PyTorch':>24}" for d in DIALECTS))
+        titles = "".join(f"{who:>10}" for who in ("PyTorch", *BACKENDS))
+        print(f"{'network':<9}{titles}" + "".join(f"{f'{d} / PyTorch':>24}" for d in BACKENDS))
         for name, found in results.items():
             print(row(name, kind, found))
     write_json(options.json, {"machine": machine(*PACKAGES), "megabytes": results})

@@ -28,7 +28,7 @@ def ours(job: dict[str, Any]) -> Callable[[], Callable[[int], object]]:
     from benchmarks.networks import network, random_images
     from glassbox.kernels import choose
 
-    choose(job["kernels"])  # imports Numba, where it is the dialect that needs it
+    choose(job["kernels"])  # imports Numba, where it is the backend that needs it
     data = random_images(IMAGES)
 
     def build() -> Callable[[int], object]:

@@ -29,7 +29,7 @@ def onnx_twin(network: CNN) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes, "network",
         [_values(INPUT, network.input_shape)], [_values(OUTPUT, network.output_shape)],
-        initializer=list(_initialisers(learnt)),
+        initializer=list(_initializers(learnt)),
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 8  # the one of that operator set: older runtimes can read it too
@@ -74,7 +74,7 @@ def _values(name: str, shape: tuple[int, ...]) -> Any:
     return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["samples", *shape])
 
 
-def _initialisers(learnt: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Any]:
+def _initializers(learnt: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Any]:
     for k, (matrix, bias) in enumerate(learnt):
         yield numpy_helper.from_array(matrix, f"weights{k}")
         yield numpy_helper.from_array(bias, f"bias{k}")

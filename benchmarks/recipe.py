@@ -50,7 +50,7 @@ def _operators(layer: Layer) -> Recipe:
 
 def _pooling(layer: Pooling) -> dict[str, Any]:
     word = "max_pool" if isinstance(layer, MaxPool2D) else "average_pool"
-    return {"operator": word, "kernel": list(layer.kernel), "stride": list(layer.stride)}
+    return {"operator": word, "kernel": list(layer.kernel_size), "stride": list(layer.stride)}
 
 
 def _activation(activation: Activation) -> Recipe:

@@ -32,7 +32,7 @@ from examples.common import RESULTS, lines
 from examples.table import markdown, table, trust_table
 from glassbox.engine.layer import Layer
 from glassbox.engine.machine import in_words
-from glassbox.kernels import DIALECTS
+from glassbox.kernels import BACKENDS
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
@@ -95,10 +95,10 @@ def pytorch_table(found: Found, mode: str) -> str:
     beside = {"compiled / pytorch": "compiled / PyTorch", "numpy / pytorch": "numpy / PyTorch"}
     if runtime:
         beside["compiled / onnxruntime"] = "compiled / ONNX Runtime"
-    heads = ["network", "PyTorch", *["ONNX Runtime"] * runtime, *DIALECTS, *beside.values()]
+    heads = ["network", "PyTorch", *["ONNX Runtime"] * runtime, *BACKENDS, *beside.values()]
     rows = []
     for name, own in found["networks"].items():
-        columns = [own["better_format"], *["onnxruntime"] * runtime, *DIALECTS]
+        columns = [own["better_format"], *["onnxruntime"] * runtime, *BACKENDS]
         speeds = [statistics.median(own["images_per_second"][column]) for column in columns]
         cells = [f"{speed:,.0f}" for speed in speeds]
         cells += [spread(own["ratios"][kind]) for kind in beside]
@@ -112,8 +112,8 @@ def pytorch_table(found: Found, mode: str) -> str:
 def shortfalls_text(found: Found) -> str:
     """List what did not reach its aim beside PyTorch."""
     rows = []
-    for (mode, dialect), (words, aim, mean_aim) in AIMS.items():
-        kind = f"{dialect} / pytorch"
+    for (mode, backend), (words, aim, mean_aim) in AIMS.items():
+        kind = f"{backend} / pytorch"
         each = {name: own["ratios"][kind] for name, own in found[mode]["networks"].items()}
         rows += [
             (f"{label(name)}, {words}", spread(own), f"{aim:g}")
@@ -145,18 +145,18 @@ def startup_text(found: Found) -> str:
 
 
 def memory_text(found: Found) -> str:
-    """Render what `benchmarks.memory` found: PyTorch and each dialect."""
+    """Render what `benchmarks.memory` found: PyTorch and each backend."""
     heads = (
         "peak memory of training, MB",
         "PyTorch",
-        *DIALECTS,
-        *(f"{dialect} / PyTorch" for dialect in DIALECTS),
+        *BACKENDS,
+        *(f"{backend} / PyTorch" for backend in BACKENDS),
         "on top of imports and data: compiled / PyTorch",
     )
     rows = []
     for name, own in found["megabytes"].items():
-        peaks = [statistics.median(own[who]["total"]) for who in ("pytorch", *DIALECTS)]
-        total = [ratios(own[d]["total"], own["pytorch"]["total"]) for d in DIALECTS]
+        peaks = [statistics.median(own[who]["total"]) for who in ("pytorch", *BACKENDS)]
+        total = [ratios(own[d]["total"], own["pytorch"]["total"]) for d in BACKENDS]
         on_top = ratios(own["compiled"]["training"], own["pytorch"]["training"])
         cells = [f"{peak:,.0f}" for peak in peaks]
         rows.append([label(name), *cells, *(spread(each) for each in [*total, on_top])])
@@ -178,14 +178,14 @@ def capture_text(found: Found) -> str:
 def scaling_text(found: Found) -> str:
     """Render what `benchmarks.scaling` found: one setting moves at a time."""
     speeds = found["images_per_second"]
-    dialects = [name for name in DIALECTS if any(word.startswith(name) for word in speeds)]
+    backends = [name for name in BACKENDS if any(word.startswith(name) for word in speeds)]
     rows = []
     for what, points in sweeps(found["machine"]["cores"]).items():
         for point in points:
-            speed = (statistics.median(speeds[key(point, dialect)]) for dialect in dialects)
+            speed = (statistics.median(speeds[key(point, backend)]) for backend in backends)
             cells = [f"{1e3 * point.batch / each:.2f}" for each in speed]
             rows.append([f"{WORDS[what]}: {getattr(point, what)}", *cells])
-    heads = ["a step of the thin network, milliseconds", *dialects]
+    heads = ["a step of the thin network, milliseconds", *backends]
     return f"{markdown(heads, rows)}\n\n{measured('scaling', found)}\n"
 
 

@@ -44,7 +44,7 @@ from Filters import Conv2D
 from glassbox.engine.layer import Layer
 from glassbox.engine.machine import machine
 from glassbox.engine.parallel import shard_slices
-from glassbox.kernels import DEFAULT, DIALECTS
+from glassbox.kernels import BACKENDS, DEFAULT
 from MLP import Dense
 
 SIDE, BATCH = 1024, 128
@@ -161,7 +161,7 @@ def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[],
 
 def shard_of(ours: CNN) -> int:
     """Images in one shard of a batch of 128."""
-    cut = shard_slices(BATCH, ours.executor.sample_bytes, ours.kernels.SHARING)[0]
+    cut = shard_slices(BATCH, ours.executor.sample_bytes, ours.kernels.SHARD_POLICY)[0]
     return cut.stop - cut.start
 
 
@@ -201,7 +201,7 @@ def _line(words: str, key: str, flops: int, found: Mapping[str, Sequence[float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["B", "E CNN"])
-    parser.add_argument("--kernels", choices=DIALECTS, default=DEFAULT)
+    parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="for each timing")
     parser.add_argument("--json", metavar="FILE", help="write everything there")

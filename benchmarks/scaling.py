@@ -26,7 +26,7 @@ from benchmarks.roofline import step_flops
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox.engine.machine import machine
-from glassbox.kernels import DIALECTS
+from glassbox.kernels import BACKENDS
 from MLP import SGD, Dense
 
 
@@ -68,19 +68,19 @@ def sweeps(cores: int) -> dict[str, list[Setting]]:
     }
 
 
-def network_of(setting: Setting, dialect: str) -> CNN:
+def network_of(setting: Setting, backend: str) -> CNN:
     """The network of a setting, built."""
     return CNN(
         Conv2D(setting.channels, 3), MaxPool2D(2),
         Conv2D(2 * setting.channels, 3), MaxPool2D(2), Dense(64, "relu"), Dense(10, "softmax"),
         loss="cross_entropy", optimizer=SGD(1e-3, momentum=0.9),
-        threads=setting.threads, kernels=dialect,
+        threads=setting.threads, kernels=backend,
     ).build((1, setting.side, setting.side))  # fmt: skip
 
 
-def images_per_second(setting: Setting, dialect: str) -> Callable[[float], float]:
+def images_per_second(setting: Setting, backend: str) -> Callable[[float], float]:
     """A function of the seconds to measure for."""
-    ours = network_of(setting, dialect)
+    ours = network_of(setting, backend)
     data = random_images(setting.batch, (1, setting.side, setting.side))
 
     def measure(seconds: float) -> float:
@@ -92,36 +92,36 @@ def images_per_second(setting: Setting, dialect: str) -> Callable[[float], float
 
 
 def measure_all(
-    points: dict[str, list[Setting]], dialects: list[str], rounds: int, seconds: float
+    points: dict[str, list[Setting]], backends: list[str], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Images per second of every point and dialect; a point of several sweeps is timed once."""
+    """Images per second of every point and backend; a point of several sweeps is timed once."""
     settings = dict.fromkeys(setting for sweep in points.values() for setting in sweep)
     contestants = {
-        key(setting, dialect): partial(images_per_second(setting, dialect), seconds)
+        key(setting, backend): partial(images_per_second(setting, backend), seconds)
         for setting in settings
-        for dialect in dialects
+        for backend in backends
     }
     return alternate(contestants, rounds)
 
 
-def key(setting: Setting, dialect: str) -> str:
+def key(setting: Setting, backend: str) -> str:
     """How a point is called in the JSON file: "compiled, side 28, channels 16, ..."."""
-    return ", ".join([dialect, *(f"{what} {value}" for what, value in asdict(setting).items())])
+    return ", ".join([backend, *(f"{what} {value}" for what, value in asdict(setting).items())])
 
 
 def table(
-    what: str, points: list[Setting], dialects: list[str], found: dict[str, list[float]]
+    what: str, points: list[Setting], backends: list[str], found: dict[str, list[float]]
 ) -> str:
-    """A sweep: milliseconds of a step, microseconds of an image and GFLOP/s of each dialect."""
+    """A sweep: milliseconds of a step, microseconds of an image and GFLOP/s of each backend."""
     lines = [
-        f"{WORDS[what]:<36}" + "".join(f"{dialect:>32}" for dialect in dialects),
-        " " * 36 + "".join(f"{'ms/step':>12}{'us/image':>10}{'GFLOP/s':>10}" for _ in dialects),
+        f"{WORDS[what]:<36}" + "".join(f"{backend:>32}" for backend in backends),
+        " " * 36 + "".join(f"{'ms/step':>12}{'us/image':>10}{'GFLOP/s':>10}" for _ in backends),
     ]
     for setting in points:
-        work = step_flops(network_of(setting, dialects[0]), setting.batch)
+        work = step_flops(network_of(setting, backends[0]), setting.batch)
         cells = []
-        for dialect in dialects:
-            speed = statistics.median(found[key(setting, dialect)])
+        for backend in backends:
+            speed = statistics.median(found[key(setting, backend)])
             step = setting.batch / speed
             cells.append(f"{1e3 * step:12.2f}{1e6 / speed:10.1f}{work / step / 1e9:10.1f}")
         lines.append(f"{getattr(setting, what):>12}{'':<24}" + "".join(cells))
@@ -130,7 +130,7 @@ def table(
 
 def draw(
     points: dict[str, list[Setting]],
-    dialects: list[str],
+    backends: list[str],
     found: dict[str, list[float]],
     path: str,
 ) -> None:
@@ -138,18 +138,18 @@ def draw(
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     from glassbox.report.results import save
-    from glassbox.report.style import COLOUR, SIZE, dress, new_figure
+    from glassbox.report.style import COLOR, SIZE, dress, new_figure
 
     figure = new_figure(11, 7)
-    colours = dict(zip(dialects, (COLOUR["training"], COLOUR["validation"]), strict=False))
+    colors = dict(zip(backends, (COLOR["training"], COLOR["validation"]), strict=False))
     lines: dict[str, Any] = {}
     for axes, (what, sweep) in zip(figure.subplots(2, 2).flat, points.items(), strict=True):
         values = [getattr(setting, what) for setting in sweep]
-        for dialect in dialects:
-            speeds = [statistics.median(found[key(setting, dialect)]) for setting in sweep]
-            (lines[dialect],) = axes.plot(
+        for backend in backends:
+            speeds = [statistics.median(found[key(setting, backend)]) for setting in sweep]
+            (lines[backend],) = axes.plot(
                 values, [1e6 / speed for speed in speeds], "o-",
-                color=colours[dialect], linewidth=1.8, markersize=4,
+                color=colors[backend], linewidth=1.8, markersize=4,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
@@ -160,14 +160,14 @@ def draw(
         axes.set_xticks(values, [str(value) for value in values])
     figure.legend(
         list(lines.values()), list(lines), loc="outside upper right", ncols=2, frameon=False,
-        fontsize=SIZE["text"], labelcolor=COLOUR["ink"],
+        fontsize=SIZE["text"], labelcolor=COLOR["ink"],
     )  # fmt: skip
     save(figure, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kernels", nargs="+", choices=DIALECTS, default=list(DIALECTS))
+    parser.add_argument("--kernels", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
     parser.add_argument("--json", metavar="FILE", help="write everything there")

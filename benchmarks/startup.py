@@ -35,12 +35,12 @@ print("trained", flush=True)
 """
 
 
-def seconds_to_first_step(dialect: str, folder: str) -> float:
+def seconds_to_first_step(backend: str, folder: str) -> float:
     """Of a fresh process that keeps compiled code in `folder`."""
     surroundings = {**os.environ, FOLDER_VARIABLE: folder}
     begun = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, dialect],
+        [sys.executable, "-c", PROGRAM, backend],
         cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
         assert child.stdout is not None

@@ -1,6 +1,6 @@
 """Draw the pictures of performance.md: python docs/draw_performance.py [folder].
 
-The pen and the colours are those of draw_pictures.py.  What is computed (where a layer stands under
+The pen and the colors are those of draw_pictures.py.  What is computed (where a layer stands under
 the roofline, Winograd's numbers, the lines of a cache) comes from the engine's own shapes and
 matrices; the two time lines are sketches, and say so.
 """
@@ -96,16 +96,16 @@ def roofline() -> Figure:
     axes.tick_params(colors=SOFT, labelsize=9.5)
     axes.grid(color="#E4E7EB", linewidth=0.7)
     axes.set_axisbelow(True)
-    for (name, bytes_), colour, style in zip(
+    for (name, bytes_), color, style in zip(
         BYTES.items(), (GREEN, BLUE, RED), (":", "--", "-"), strict=True
     ):
         ridge = LANES / bytes_
-        axes.plot([low, ridge], [low * bytes_, LANES], style, color=colour, linewidth=2.2)
+        axes.plot([low, ridge], [low * bytes_, LANES], style, color=color, linewidth=2.2)
         below = name == "memory"
         start = 2**-1.35 if below else low * 1.1
         axes.text(
             start, start * bytes_ * (0.86 if below else 1.14), f"{name}: {bytes_} bytes a cycle",
-            size=9, color=colour, rotation=SLOPE, rotation_mode="anchor",
+            size=9, color=color, rotation=SLOPE, rotation_mode="anchor",
             va="top" if below else "bottom",
         )  # fmt: skip
     axes.plot([LANES / BYTES["first cache"], high], [LANES, LANES], color=INK, linewidth=2.4)
@@ -142,8 +142,8 @@ def _layers_under_the_roof(axes: Axes) -> None:
     for place, words, size, fill in (
         (5.95, "arrays in the second cache", 6, BLUE), (5.45, "arrays in memory", 10, PAPER),
     ):  # fmt: skip
-        colour = BLUE if fill == BLUE else RED
-        axes.plot(2**-4.7, 2**place, "o", color=colour, markerfacecolor=fill, markersize=size)
+        color = BLUE if fill == BLUE else RED
+        axes.plot(2**-4.7, 2**place, "o", color=color, markerfacecolor=fill, markersize=size)
         axes.text(2**-4.5, 2**place, words, size=9, va="center")
 
 
@@ -153,7 +153,7 @@ def _layers_under_the_roof(axes: Axes) -> None:
 def batch_last() -> Figure:
     """A vector of four lanes filled from memory in either order."""
     figure, axes = sheet(80, 50)
-    title(axes, "Filling a vector of four lanes: pixel b of four samples, one colour each")
+    title(axes, "Filling a vector of four lanes: pixel b of four samples, one color each")
     letters, width, high = "abcdef", 76 / 24, 3.0
     orders = (
         (7.6, "Batch first: four loads, each for one number",
@@ -297,9 +297,9 @@ def winograd() -> Figure:
     six, left, middle, right = 6 * 3.4, 2.0, 31.0, 57.6
     title(axes, "F(4 x 4, 3 x 3): 36 products for 16 outputs, where the definition has 144")
 
-    def grid(x: float, high: float, values: np.ndarray, colour: str, size: float) -> None:
+    def grid(x: float, high: float, values: np.ndarray, color: str, size: float) -> None:
         shown = np.round(values, 2 if np.abs(values).max() < 10 else 1)
-        fills: Fills = {place: PALE[colour] for place in np.ndindex(values.shape)}
+        fills: Fills = {place: PALE[color] for place in np.ndindex(values.shape)}
         matrix(axes, x, high, shown, cell, fills, size)
 
     write(axes, left + six / 2, top - 1.5, "6 x 6 pixels x", 9.5, color=SOFT)
@@ -340,10 +340,10 @@ def threads() -> Figure:
     """Two threads: kernels that keep Python's lock, that let it go, and shards too small."""
     figure, axes = sheet(80, 47)
     title(axes, "Two threads, two shards (a sketch)")
-    for x, colour, words in (
+    for x, color, words in (
         (39.0, BLUE, "a kernel"), (51, ORANGE, "Python, one at a time"), (69.5, LINE, "waiting"),
     ):  # fmt: skip
-        box(axes, x, 1.6, 2.0, 1.6, PALE[colour], edgecolor=colour)
+        box(axes, x, 1.6, 2.0, 1.6, PALE[color], edgecolor=color)
         write(axes, x + 2.6, 2.4, words, 9, ha="left", color=SOFT)
     python, kernel, short, turn = (ORANGE, 1.2), (BLUE, 8.0), (BLUE, 1.4), (LINE, 9.2)
     held, free, small = [python, kernel, turn] * 3, [python, kernel] * 3, [python, short] * 3
@@ -367,8 +367,8 @@ def threads() -> Figure:
         for n, (name, lane) in enumerate(lanes.items()):
             at, x = y + 3.7 * n, 11.0
             write(axes, 2, at + 1.3, name, 9.5, ha="left", color=SOFT)
-            for colour, length in lane:
-                box(axes, x, at, length, 2.6, PALE[colour], edgecolor=colour)
+            for color, length in lane:
+                box(axes, x, at, length, 2.6, PALE[color], edgecolor=color)
                 x += length
             if row == 2 and n == 1:
                 write(axes, 17, at + 1.3, "waking: 50 \u00b5s", 9, color=SOFT)
@@ -388,9 +388,9 @@ def capture() -> Figure:
     """One step of one image, eager and captured."""
     figure, axes = sheet(80, 35.5)
     title(axes, "One training step on one image")
-    for x, colour, words in ((36.0, BLUE, "kernels"), (47, ORANGE, "Python around them"),
+    for x, color, words in ((36.0, BLUE, "kernels"), (47, ORANGE, "Python around them"),
                              (64, GREEN, "the new image")):  # fmt: skip
-        box(axes, x, 1.6, 2.0, 1.6, PALE[colour], edgecolor=colour)
+        box(axes, x, 1.6, 2.0, 1.6, PALE[color], edgecolor=color)
         write(axes, x + 2.6, 2.4, words, 9, ha="left", color=SOFT)
     count, scale, left = 12, 76 / (1e6 / BY_LAYERS), 2.0
     whole, short = (1e6 / rate * scale for rate in (BY_LAYERS, CAPTURED))
@@ -458,9 +458,9 @@ def cache_sets() -> Figure:
             used = lines_used(rows, behind)
             for place, count in enumerate(used):
                 i, j = divmod(place, 8)
-                colour = RED if count > WAYS else GREEN
+                color = RED if count > WAYS else GREEN
                 box(axes, x + j * cell, top + i * cell, cell, cell,
-                    PALE[colour] if count else PAPER, edgecolor=LINE, linewidth=0.8)  # fmt: skip
+                    PALE[color] if count else PAPER, edgecolor=LINE, linewidth=0.8)  # fmt: skip
                 if count:
                     write(axes, x + (j + 0.5) * cell, top + (i + 0.5) * cell, f"{count}",
                           8.5, weight="bold" if count > WAYS else "normal")  # fmt: skip
@@ -487,9 +487,9 @@ def first_run() -> Figure:
     ]
     width, high, top, pitch = 15.6, 7.6, 9.0, 20.2
     write(axes, 2, top - 2.2, "First run (some seconds, and it says so)", 10, ha="left")
-    for k, (name, words, colour) in enumerate(steps):
+    for k, (name, words, color) in enumerate(steps):
         x = 2 + pitch * k
-        box(axes, x, top, width, high, PALE[colour], edgecolor=colour, linewidth=1.6)
+        box(axes, x, top, width, high, PALE[color], edgecolor=color, linewidth=1.6)
         write(axes, x + width / 2, top + 1.7, name, 10.5, weight="bold")
         write(axes, x + width / 2, top + 4.9, words, 9, color=SOFT)
         if k:

@@ -20,12 +20,12 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from Filters import Conv2D, MaxPool2D, Sliding
-from glassbox.engine.layer import LeakyReLU, Reach, Sigmoid, Tanh, activation_named
+from glassbox.engine.layer import LeakyReLU, ReceptiveField, Sigmoid, Tanh, activation_named
 from glassbox.engine.schedules import (
     Constant,
     Cosine,
-    Moment,
     OneCycle,
+    Progress,
     Schedule,
     StepDecay,
     WarmUp,
@@ -36,7 +36,7 @@ from glassbox.kernels.shapes import resolve_window
 ROOT = Path(__file__).resolve().parent.parent
 DPI = 150
 INK, SOFT, LINE, PAPER = "#1F2933", "#52606D", "#9AA5B1", "#FFFFFF"
-# Okabe and Ito's hues, which stay apart for the colour-blind; the pale ones fill cells.
+# Okabe and Ito's hues, which stay apart for the color-blind; the pale ones fill cells.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 PALE = {
     BLUE: "#CCE3F0",
@@ -99,7 +99,7 @@ def matrix(
     size: float = 10.5,
     bold: bool = False,
 ) -> None:
-    """A grid of numbers, its top left corner at (x, y); `fills` colours single cells."""
+    """A grid of numbers, its top left corner at (x, y); `fills` colors single cells."""
     for (i, j), value in np.ndenumerate(values):
         fill = (fills or {}).get((i, j), PAPER)
         box(axes, x + j * cell, y + i * cell, cell, cell, fill, edgecolor=LINE)
@@ -113,7 +113,7 @@ def arrow(
     axes: Axes,
     start: tuple[float, float],
     stop: tuple[float, float],
-    colour: str = SOFT,
+    color: str = SOFT,
     **more: Any,
 ) -> None:
     """An arrow from start to stop."""
@@ -124,7 +124,7 @@ def arrow(
         "shrinkA": 0,
         "shrinkB": 0,
     }
-    axes.add_patch(FancyArrowPatch(start, stop, color=colour, **(look | more)))
+    axes.add_patch(FancyArrowPatch(start, stop, color=color, **(look | more)))
 
 
 def title(axes: Axes, words: str, x: float = 2, y: float = 2.4) -> None:
@@ -164,7 +164,7 @@ def convolution() -> Figure:
     out_x, out_cell = 34.5, 4.6
     out_y = y + 3.5 * cell - 1.5 * out_cell
     places = [((0, 0), BLUE), ((0, 1), RED), ((1, 2), GREEN)]
-    for (i, j), colour in places:
+    for (i, j), color in places:
         left, top = x + 2 * j * cell, y + 2 * i * cell
         box(
             axes,
@@ -172,7 +172,7 @@ def convolution() -> Figure:
             top + 0.15,
             3 * cell - 0.3,
             3 * cell - 0.3,
-            edgecolor=colour,
+            edgecolor=color,
             linewidth=2.6,
         )
         box(
@@ -181,8 +181,8 @@ def convolution() -> Figure:
             out_y + i * out_cell,
             out_cell,
             out_cell,
-            PALE[colour],
-            edgecolor=colour,
+            PALE[color],
+            edgecolor=color,
             linewidth=2.2,
         )
     taken = {place for place, _ in places}
@@ -243,7 +243,7 @@ def unfolding() -> Figure:
     write(axes, 2 + 1.5 * cell, top - 1.8, "image", color=SOFT)
     matrix(axes, 2, top, IMAGE, cell)
     inset = 0.3
-    for k, colour in enumerate(FOUR):
+    for k, color in enumerate(FOUR):
         i, j = divmod(k, 2)
         shift = inset * (1 + 0.9 * k)
         box(
@@ -252,7 +252,7 @@ def unfolding() -> Figure:
             top + i * cell + shift,
             2 * cell - 2 * shift,
             2 * cell - 2 * shift,
-            edgecolor=colour,
+            edgecolor=color,
             linewidth=2.2,
         )
     arrow(axes, (14.6, top + 1.5 * cell), (18.4, top + 1.5 * cell))
@@ -335,8 +335,8 @@ def turned_kernel() -> Figure:
         f"= {number(dx[1, 1])}",
     ]
     for k, line in enumerate(lines):
-        colour = INK if k else SOFT
-        write(axes, 60.5, top + 1.1 * cell + 2.3 * k, line, 10, ha="left", color=colour)
+        color = INK if k else SOFT
+        write(axes, 60.5, top + 1.1 * cell + 2.3 * k, line, 10, ha="left", color=color)
 
     axes.plot([2, 78], [26.2, 26.2], color=LINE, linewidth=0.8)
     title(
@@ -346,11 +346,11 @@ def turned_kernel() -> Figure:
         29,
     )
     top, left = 36.0, 2.0
-    for k, (value, colour) in enumerate(zip(ABOVE.ravel(), FOUR, strict=True)):
+    for k, (value, color) in enumerate(zip(ABOVE.ravel(), FOUR, strict=True)):
         i, j = divmod(k, 2)
         laid = np.zeros((3, 3))
         laid[i : i + 2, j : j + 2] = value * KERNEL
-        inside = {(i + a, j + b): PALE[colour] for a in (0, 1) for b in (0, 1)}
+        inside = {(i + a, j + b): PALE[color] for a in (0, 1) for b in (0, 1)}
         write(axes, left + 1.5 * cell, top - 1.9, f"dy[{i}, {j}] = {number(value)}", 10, color=SOFT)
         matrix(axes, left, top, laid, cell, inside)
         write(axes, left + 3 * cell + 2.15, top + 1.5 * cell, "=" if k == 3 else "+", 15)
@@ -368,27 +368,29 @@ def receptive_field() -> Figure:
         ("MaxPool2D, size 2", MaxPool2D(2)),
         ("Conv2D, kernel 3", Conv2D(1, 3)),
     ]
-    reaches = [Reach()]
+    receptive_fields = [ReceptiveField()]
     for _, layer in steps:
-        reaches.append(layer.reach(reaches[-1]))
+        receptive_fields.append(layer.receptive_field(receptive_fields[-1]))
     title(axes, "The receptive field grows with every layer (one direction shown)")
     pitch, first, bottom, rise = 4.4, 6.0, 29.5, 7.4
     pixels = 11
     counts = [pixels, pixels - 2, (pixels - 2) // 2, (pixels - 2) // 2 - 2]
-    centres = []
-    for level, reach in enumerate(reaches):
-        start = (reach.size[0] - 1) / 2
-        centres.append([first + (start + k * reach.jump[0]) * pitch for k in range(counts[level])])
+    centers = []
+    for level, receptive_field in enumerate(receptive_fields):
+        start = (receptive_field.size[0] - 1) / 2
+        centers.append(
+            [first + (start + k * receptive_field.jump[0]) * pitch for k in range(counts[level])]
+        )
     seen: set[int] = {0}
     marked = [seen]
     for _, layer in reversed(steps):
-        seen = {k * layer.stride[0] + a for k in seen for a in range(layer.kernel[0])}
+        seen = {k * layer.stride[0] + a for k in seen for a in range(layer.kernel_size[0])}
         marked.insert(0, seen)
     for level, (_, layer) in enumerate(steps):
         for k in range(counts[level + 1]):
-            for a in range(layer.kernel[0]):
+            for a in range(layer.kernel_size[0]):
                 on = k in marked[level + 1]
-                ends = centres[level + 1][k], centres[level][k * layer.stride[0] + a]
+                ends = centers[level + 1][k], centers[level][k * layer.stride[0] + a]
                 heights = bottom - (level + 1) * rise + 1.4, bottom - level * rise - 1.4
                 axes.plot(
                     ends,
@@ -398,9 +400,9 @@ def receptive_field() -> Figure:
                     zorder=1.2 if on else 1,
                 )
     names = ["image", *(name for name, _ in steps)]
-    for level, reach in enumerate(reaches):
+    for level, receptive_field in enumerate(receptive_fields):
         y = bottom - level * rise
-        for k, x in enumerate(centres[level]):
+        for k, x in enumerate(centers[level]):
             on = k in marked[level]
             box(
                 axes,
@@ -413,12 +415,12 @@ def receptive_field() -> Figure:
                 linewidth=1.8 if on else 1.0,
             )
         write(axes, 56.5, y - 0.9, names[level], ha="left", weight="bold")
-        pixel = "pixel" if reach.size[0] == 1 else "pixels"
+        pixel = "pixel" if receptive_field.size[0] == 1 else "pixels"
         write(
             axes,
             56.5,
             y + 1.3,
-            f"sees {reach.size[0]} {pixel}, jump {reach.jump[0]}",
+            f"sees {receptive_field.size[0]} {pixel}, jump {receptive_field.jump[0]}",
             10,
             ha="left",
             color=SOFT,
@@ -459,7 +461,7 @@ def pooling() -> Figure:
         title(axes, words, 2, top - 4.1)
         top += 2.0
         middle = top + 2 * cell
-        for left, name, values, colours in (
+        for left, name, values, colors in (
             (2.0, "x", x, fills),
             (23.8, "y", flat(out), four),
             (38.4, "dy", dy, four),
@@ -468,7 +470,7 @@ def pooling() -> Figure:
             size = values.shape[0]
             high = middle - size / 2 * cell
             write(axes, left + size / 2 * cell, high - 1.6, name, color=SOFT, style="italic")
-            matrix(axes, left, high, values, cell, colours)
+            matrix(axes, left, high, values, cell, colors)
             if size == 4:
                 box(axes, left, high, 2 * cell, 4 * cell, linewidth=1.2)
                 box(axes, left, high, 4 * cell, 2 * cell, linewidth=1.2)
@@ -517,15 +519,15 @@ def activations() -> Figure:
     ]
     left = _plot_axes(figure, (0.06, 0.12, 0.42, 0.76), "y = f(z)")
     right = _plot_axes(figure, (0.56, 0.12, 0.42, 0.76), "dy/dz, told from y alone")
-    for kind, name, colour, style, at_left, at_right in kinds:
+    for kind, name, color, style, at_left, at_right in kinds:
         layer = activation_named(kind)
         y = layer.apply(z.copy())
         slope = layer.gradient(np.ones_like(z), y)
         jump = np.flatnonzero(np.abs(np.diff(slope)) > 0.5)
         slope[jump] = np.nan if len(jump) else slope[jump]  # no line across a jump
-        left.plot(z, y, style, color=colour, linewidth=2.2)
-        right.plot(z, slope, style, color=colour, linewidth=2.2)
-        look: dict[str, Any] = {"color": colour, "size": 10.5, "weight": "bold"}
+        left.plot(z, y, style, color=color, linewidth=2.2)
+        right.plot(z, slope, style, color=color, linewidth=2.2)
+        look: dict[str, Any] = {"color": color, "size": 10.5, "weight": "bold"}
         left.text(*at_left, name, ha="right" if name[0] == "l" else "center", **look)
         right.text(*at_right, name.split(",")[0], ha="left" if name == "tanh" else "center", **look)
     left.set_ylim(-1.3, 2.3)
@@ -538,18 +540,18 @@ def schedules() -> Figure:
     figure = Figure(figsize=(8, 3.8), dpi=DPI, facecolor=PAPER)
     axes = _plot_axes(figure, (0.08, 0.14, 0.89, 0.75), "Learning rate over a run of ten epochs")
     kinds: list[tuple[Schedule, str, str, str, tuple[float, float]]] = [
-        (OneCycle(0.1, warm=0.3), "one-cycle", BLUE, "-", (2.0, 0.0945)),
+        (OneCycle(0.1, pct_start=0.3), "one-cycle", BLUE, "-", (2.0, 0.0945)),
         (Cosine(0.07), "cosine", RED, "--", (0.15, 0.0745)),
-        (StepDecay(0.05, every=3, factor=0.4), "step decay", GREEN, "-.", (3.2, 0.0155)),
+        (StepDecay(0.05, step_size=3, gamma=0.4), "step decay", GREEN, "-.", (3.2, 0.0155)),
         (WarmUp(Constant(0.03), steps=150), "warm-up, constant", PURPLE, ":", (7.7, 0.0338)),
     ]
     per_epoch = 100
     steps = np.arange(10 * per_epoch)
-    for schedule, name, colour, style, (x, y) in kinds:
-        rates = [schedule.at(Moment(int(step), len(steps), per_epoch)) for step in steps]
-        axes.plot(steps / per_epoch, rates, style, color=colour, linewidth=2.4)
+    for schedule, name, color, style, (x, y) in kinds:
+        rates = [schedule.at(Progress(int(step), len(steps), per_epoch)) for step in steps]
+        axes.plot(steps / per_epoch, rates, style, color=color, linewidth=2.4)
         side = "right" if name == "one-cycle" else "left"
-        axes.text(x, y, name, color=colour, size=10.5, weight="bold", ha=side, va="center")
+        axes.text(x, y, name, color=color, size=10.5, weight="bold", ha=side, va="center")
     axes.set_xlabel("epoch", size=10.5, color=SOFT)
     axes.set_xlim(0, 10)
     axes.set_ylim(0, 0.105)
@@ -565,8 +567,8 @@ def shard_tree() -> Figure:
     figure, axes = sheet(80, 47)
     title(axes, "One mini-batch, eight shards, one tree of sums")
     left, pitch, width, bottom, rise = 16.5, 7.8, 6.4, 29.0, 7.0
-    centres = [left + pitch * k + width / 2 for k in range(8)]
-    level, y = centres, bottom
+    centers = [left + pitch * k + width / 2 for k in range(8)]
+    level, y = centers, bottom
     words = [f"g{k}" for k in range(8)]
     while len(level) > 1:
         above = [(a + b) / 2 for a, b in zip(level[::2], level[1::2], strict=True)]
@@ -580,7 +582,7 @@ def shard_tree() -> Figure:
     write(axes, level[0] + 3.2, y, "the gradient: one optimizer step", ha="left")
     write(axes, 2, bottom, "gradients", ha="left", color=SOFT)
     write(axes, 2, bottom + 4.6, "shards", ha="left", color=SOFT)
-    for k, x in enumerate(centres):
+    for k, x in enumerate(centers):
         box(axes, x - width / 2, bottom + 3.2, width, 2.8, PALE[LINE], edgecolor=SOFT)
         write(axes, x, bottom + 4.6, f"shard {k}", 9)
         arrow(axes, (x, bottom + 3.1), (x, bottom + 1.7), mutation_scale=9, linewidth=1.1)
@@ -588,12 +590,12 @@ def shard_tree() -> Figure:
     for row, (words_, plan) in enumerate([("1 thread", "AAAAAAAA"), ("3 threads", "ABCBACAB")]):
         y = bottom + 9.3 + 3.4 * row
         write(axes, 2, y, words_, ha="left", color=SOFT)
-        for x, who in zip(centres, plan, strict=True):
+        for x, who in zip(centers, plan, strict=True):
             box(axes, x - width / 2, y - 1.3, width, 2.6, PALE[names[who]], edgecolor=names[who])
             write(axes, x, y, f"thread {who}", 9)
     write(
         axes,
-        centres[0] - width / 2,
+        centers[0] - width / 2,
         bottom + 16.2,
         "Who computes a shard may change. What is added to what never does: the same bits.",
         10,
@@ -620,14 +622,14 @@ def _node(axes: Axes, x: float, y: float, word: str) -> None:
 def memory_layout() -> Figure:
     """Four small images in memory: batch first and batch last."""
     figure, axes = sheet(80, 43)
-    title(axes, "Four images of 2 x 3 pixels, one colour each, as they lie in memory")
+    title(axes, "Four images of 2 x 3 pixels, one color each, as they lie in memory")
     letters = "abcdef"
     cell = 3.0
-    for n, colour in enumerate(FOUR):
+    for n, color in enumerate(FOUR):
         x = 6.5 + n * 19
         for k, letter in enumerate(letters):
             i, j = divmod(k, 3)
-            box(axes, x + j * cell, 5.6 + i * cell, cell, cell, PALE[colour], edgecolor=colour)
+            box(axes, x + j * cell, 5.6 + i * cell, cell, cell, PALE[color], edgecolor=color)
             write(axes, x + (j + 0.5) * cell, 5.6 + (i + 0.5) * cell, letter, 10.5)
         write(axes, x + 1.5 * cell, 13.2, f"sample {n}", 9.5, color=SOFT)
     first = [(n, k) for n in range(4) for k in range(6)]
@@ -724,8 +726,8 @@ def stairs() -> Figure:
         y, width = 6.0 + 7.2 * k, (76 - 1.5 * (len(level) - 1)) / len(level)
         for n, room in enumerate(level):
             x = 2 + n * (width + 1.5)
-            colour = GREEN if room.startswith("glassbox") else RED
-            box(axes, x, y, width, 5.6, PALE[colour], edgecolor=colour, linewidth=1.6)
+            color = GREEN if room.startswith("glassbox") else RED
+            box(axes, x, y, width, 5.6, PALE[color], edgecolor=color, linewidth=1.6)
             write(axes, x + 1.0, y + 1.9, room, 10.5, ha="left", weight="bold")
             write(axes, x + 1.0, y + 4.1, PURPOSES[room], 8.5, ha="left", color=SOFT)
         if k:

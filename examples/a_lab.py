@@ -49,7 +49,7 @@ def main(arguments=None) -> dict[str, float]:
         results = folder_of(claim, options)
         if results is None:
             continue
-        data = images("mnist", options, sizes=sizes, normalise="standard")
+        data = images("mnist", options, sizes=sizes, normalize="standard")
         begun = time.perf_counter()
         model = network(threads=options.threads)
         epochs = 20 if options.quick else 3

@@ -43,7 +43,7 @@ def network(optimizer: Optimizer, dropout: bool = False, seed: int = 0, **settin
 
 def first_625(options) -> Splits:
     """500 images to train, 125 to validate, and all test images to know how well that goes."""
-    data = images("mnist", options, normalise="per-image")
+    data = images("mnist", options, normalize="per-image")
     train, checks = data.train.subset(slice(0, 500)), data.train.subset(slice(500, 625))
     return Splits("MNIST's first 625 images", train, checks, data.test)
 
@@ -74,9 +74,9 @@ def full(options) -> float | None:
     data, begun = images("mnist", options, sizes=(57_500, 2_500, 10_000)), time.perf_counter()
     model = network(Adadelta(1.0), dropout=True, threads=options.threads)
     epochs = 4 if options.quick else 12
-    average = 0.9 if options.quick else 0.999
-    model.fit(data.train, data.validation, epochs=epochs, batch_size=128, average=average)
-    recipe = {"epochs": epochs, "batch_size": 128, "average": average}
+    ema_decay = 0.9 if options.quick else 0.999
+    model.fit(data.train, data.validation, epochs=epochs, batch_size=128, ema_decay=ema_decay)
+    recipe = {"epochs": epochs, "batch_size": 128, "ema_decay": ema_decay}
     return finish(FULL, model, data, recipe, results, begun)
 
 

@@ -18,7 +18,7 @@ CLAIM = Claim("c-resnet", "C", "a small residual network, 5 epochs", None, 99.0)
 
 
 def block(filters: int, stride: int = 1) -> Residual:
-    """Two convolutions, each normalised, around which the input goes."""
+    """Two convolutions, each normalized, around which the input goes."""
     return Residual(
         Conv2D(filters, 3, stride=stride, activation=None, bias=False), BatchNorm(), ReLU(),
         Conv2D(filters, 3, activation=None, bias=False), BatchNorm(),
@@ -48,7 +48,7 @@ def main(arguments=None) -> dict[str, float]:
     results = folder_of(CLAIM, options)
     if results is None:
         return {}
-    data, begun = images("mnist", options, normalise="standard"), time.perf_counter()
+    data, begun = images("mnist", options, normalize="standard"), time.perf_counter()
     model = network(threads=options.threads)
     epochs = 3 if options.quick else 5
     model.fit(data.train, data.validation, epochs=epochs, batch_size=128)

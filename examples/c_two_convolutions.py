@@ -32,7 +32,7 @@ CLAIM = Claim(
 
 def network(seed: int = 0, **settings) -> CNN:
     """12,550 weights in the last layer, 30 before it."""
-    xavier = {"initialiser": "xavier_normal"}
+    xavier = {"initializer": "xavier_normal"}
     return CNN(
         Conv2D(2, 3, padding="valid", activation="relu", **xavier),  # 28 -> 26
         Conv2D(2, 2, padding="valid", activation="relu", **xavier),  # -> 25
@@ -46,7 +46,7 @@ def network(seed: int = 0, **settings) -> CNN:
 
 def first_thousand(options) -> Splits:
     """1,000 images to learn from; nothing to choose by, so nothing to validate."""
-    data = images("mnist", options, normalise="standard")
+    data = images("mnist", options, normalize="standard")
     return Splits(
         "MNIST's first 1,000 images", data.train.subset(slice(0, 1000)), data.train.take(0),
         data.test,

@@ -72,7 +72,7 @@ def images(name: str, options: argparse.Namespace, **settings: Any) -> Splits:
         np.pad(pixels, ((0, 0), (0, 0), (2, 2), (2, 2))),
         np.concatenate([part.labels for part in parts]),
         sizes=tuple(len(part) for part in parts),
-        normalise=settings.get("normalise", "centre"),
+        normalize=settings.get("normalize", "center"),
         pixel_range=(0, 16),
         name="Digits, enlarged",
     )

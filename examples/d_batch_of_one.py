@@ -39,8 +39,8 @@ def optimizers(name: str) -> tuple[Optimizer, Optimizer]:
     Adam's rates were chosen on validation images; SGD's are the published 0.5 and a first choice.
     """
     if name == "d-adam":
-        return Adam(OneCycle(0.0015, warm=0.02)), Adam(OneCycle(0.0025, warm=0.02))
-    return SGD(OneCycle(0.05, warm=0.02)), SGD(OneCycle(0.5, warm=0.02))
+        return Adam(OneCycle(0.0015, pct_start=0.02)), Adam(OneCycle(0.0025, pct_start=0.02))
+    return SGD(OneCycle(0.05, pct_start=0.02)), SGD(OneCycle(0.5, pct_start=0.02))
 
 
 def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         results = folder_of(claim, options)
         if results is None:
             continue
-        data, begun = images("mnist", options, normalise="per-image"), time.perf_counter()
+        data, begun = images("mnist", options, normalize="per-image"), time.perf_counter()
         epochs, shows, tested = (10, 1.0, []) if options.quick else (1, 0.25, [])
         for seed in seeds(options):
             model = network(name, seed, threads=options.threads)

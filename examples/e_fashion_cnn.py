@@ -33,16 +33,16 @@ RATE = 0.05
 def network(seed: int = 0, **settings) -> CNN:
     """1,736,714 parameters."""
     return CNN(
-        Conv2D(32, 3, padding="valid", initialiser="he_normal"),  # 28 -> 26, leaky ReLU 0.01
-        Conv2D(64, 3, padding="valid", initialiser="he_normal"),  # -> 24
+        Conv2D(32, 3, padding="valid", initializer="he_normal"),  # 28 -> 26, leaky ReLU 0.01
+        Conv2D(64, 3, padding="valid", initializer="he_normal"),  # -> 24
         MaxPool2D(2),  # -> 12
         Dropout(0.25),
-        Conv2D(128, 3, padding="valid", initialiser="he_normal"),  # -> 10
+        Conv2D(128, 3, padding="valid", initializer="he_normal"),  # -> 10
         MaxPool2D(2),  # -> 5
         Dropout(0.25),
-        Dense(512, "leaky_relu", initialiser="he_normal"),  # 3,200 -> 512
+        Dense(512, "leaky_relu", initializer="he_normal"),  # 3,200 -> 512
         Dropout(0.5),
-        Dense(10, "softmax", initialiser="he_normal"),
+        Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
         optimizer=SGD(OneCycle(RATE), momentum=0.9, nesterov=True, weight_decay=5e-4),
         seed=seed,
@@ -57,16 +57,21 @@ def main(arguments=None) -> dict[str, float]:
     if results is None:
         return {}
     sizes = (55_000, 5_000, 10_000)
-    data = images("fashion-mnist", options, sizes=sizes, normalise="standard")
+    data = images("fashion-mnist", options, sizes=sizes, normalize="standard")
     begun = time.perf_counter()
     model = network(threads=options.threads)
     epochs = 3 if options.quick else 40
     augment = None if options.quick else Augmentation(shift=1, flip=True)
-    average = 0.9 if options.quick else 0.998
+    ema_decay = 0.9 if options.quick else 0.998
     model.fit(
-        data.train, data.validation, epochs=epochs, batch_size=64, augment=augment, average=average
+        data.train,
+        data.validation,
+        epochs=epochs,
+        batch_size=64,
+        augment=augment,
+        ema_decay=ema_decay,
     )
-    recipe = {"epochs": epochs, "batch_size": 64, "augment": repr(augment), "average": average}
+    recipe = {"epochs": epochs, "batch_size": 64, "augment": repr(augment), "ema_decay": ema_decay}
     return {CLAIM.name: finish(CLAIM, model, data, recipe, results, begun)}
 
 

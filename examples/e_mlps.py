@@ -35,11 +35,11 @@ def network(kind: str = "plain", seed: int = 0, **settings) -> CNN:
         "dropout-l2": OneCycle(0.03),
     }[kind]
     return CNN(
-        Dense(128, "leaky_relu", initialiser="he_normal"),
+        Dense(128, "leaky_relu", initializer="he_normal"),
         *([] if kind == "plain" else [Dropout(0.2)]),
-        Dense(64, "leaky_relu", initialiser="he_normal"),
+        Dense(64, "leaky_relu", initializer="he_normal"),
         *([] if kind == "plain" else [Dropout(0.2)]),
-        Dense(10, "softmax", initialiser="he_normal"),
+        Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
         optimizer=SGD(rate, momentum=0.9),
         l2=1e-4 if kind == "dropout-l2" else 0.0,
@@ -59,13 +59,13 @@ def main(arguments=None) -> dict[str, float]:
         results = folder_of(claim, options)
         if results is None:
             continue
-        data = images(name, options, sizes=(55_000, 5_000, 10_000), normalise="standard")
+        data = images(name, options, sizes=(55_000, 5_000, 10_000), normalize="standard")
         begun = time.perf_counter()
         model = network(kind, threads=options.threads)
         epochs = 20 if options.quick else 100
-        average = 0.9 if options.quick else 0.9995
-        model.fit(data.train, data.validation, epochs=epochs, batch_size=64, average=average)
-        recipe = {"epochs": epochs, "batch_size": 64, "kind": kind, "average": average}
+        ema_decay = 0.9 if options.quick else 0.9995
+        model.fit(data.train, data.validation, epochs=epochs, batch_size=64, ema_decay=ema_decay)
+        recipe = {"epochs": epochs, "batch_size": 64, "kind": kind, "ema_decay": ema_decay}
         found[claim.name] = finish(claim, model, data, recipe, results, begun)
     return found
 

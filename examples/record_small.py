@@ -10,7 +10,7 @@ over copies of an image shifted by a pixel) is a second figure beside the first.
 from CNN import CNN
 from Datasets import Augmentation
 from examples.common import Claim
-from examples.records import Recipe, attempt, normalised
+from examples.records import Recipe, attempt, normalized
 from Filters import GlobalAvgPool2D, MaxPool2D
 from MLP import Adam, Dense, OneCycle
 
@@ -19,20 +19,20 @@ RECIPE = Recipe(
     epochs=30,
     batch_size=128,
     augment=Augmentation(shift=2, rotation=10, zoom=0.1),
-    average=0.998,  # a running mean of the weights
+    ema_decay=0.998,  # a running mean of the weights
 )
 
 
 def network(seed: int = 0, **settings) -> CNN:
     """17,934 parameters.  The settings are a first choice, compared with no others."""
     return CNN(
-        *normalised(12),  # convolution, batch normalisation, leaky ReLU
-        *normalised(16),
+        *normalized(12),  # convolution, batch normalization, leaky ReLU
+        *normalized(16),
         MaxPool2D(2),
-        *normalised(24),
-        *normalised(24),
+        *normalized(24),
+        *normalized(24),
         MaxPool2D(2),
-        *normalised(32),
+        *normalized(32),
         GlobalAvgPool2D(),
         Dense(10, "softmax"),
         loss="cross_entropy",

@@ -25,12 +25,12 @@ class Recipe:
     epochs: int
     batch_size: int
     augment: Augmentation | None = None
-    average: float = 0.0
+    ema_decay: float = 0.0
     sizes: tuple[int, int, int] = (55_000, 5_000, 10_000)
 
 
-def normalised(filters: int) -> list:
-    """A 3 x 3 convolution, batch normalisation, leaky ReLU."""
+def normalized(filters: int) -> list:
+    """A 3 x 3 convolution, batch normalization, leaky ReLU."""
     return [Conv2D(filters, 3, activation=None, bias=False), BatchNorm(), LeakyReLU()]
 
 
@@ -64,7 +64,7 @@ def attempt(
     results = folder_of(claim, options)
     if results is None:
         return {}
-    data = images("mnist", options, sizes=recipe.sizes, normalise="standard")
+    data = images("mnist", options, sizes=recipe.sizes, normalize="standard")
     epochs = 5 if options.quick else recipe.epochs
     tested, with_shifts, validated, seconds = [], [], [], []
     for seed in seeds(options):
@@ -72,7 +72,7 @@ def attempt(
         model = network(seed, threads=options.threads)
         model.fit(
             data.train, data.validation, epochs=epochs, batch_size=recipe.batch_size,
-            augment=recipe.augment, average=0.9 if options.quick else recipe.average,
+            augment=recipe.augment, ema_decay=0.9 if options.quick else recipe.ema_decay,
         )  # fmt: skip
         tested.append(100 * model.evaluate(data.test).accuracy)
         validated.append(100 * model.evaluate(data.validation).accuracy)
@@ -85,7 +85,7 @@ def attempt(
         )
     told = {
         "epochs": epochs, "batch_size": recipe.batch_size, "augment": repr(recipe.augment),
-        "average": recipe.average,
+        "ema_decay": recipe.ema_decay,
     }  # fmt: skip
     accuracy = finish(
         claim, model, data, told, results, begun, tested, our_seconds=statistics.mean(seconds),

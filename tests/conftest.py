@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from glassbox.engine.machine import machine
-from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels import BACKENDS, choose
 from glassbox.report import evaluation
 from glassbox.report.results import write_atomically
 
@@ -81,15 +81,15 @@ def pytest_sessionfinish(session, exitstatus):
     write_atomically(TRUST, (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode())
 
 
-@pytest.fixture(params=list(DIALECTS))
+@pytest.fixture(params=list(BACKENDS))
 def kernels(request):
-    """Each dialect in turn: every kernel must mean the same in all of them."""
+    """Each backend in turn: every kernel must mean the same in all of them."""
     return choose(request.param)
 
 
-@pytest.fixture(params=list(DIALECTS))
-def dialect(request):
-    """The name of each dialect in turn, to build networks with."""
+@pytest.fixture(params=list(BACKENDS))
+def backend(request):
+    """The name of each backend in turn, to build networks with."""
     return request.param
 
 

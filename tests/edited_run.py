@@ -128,7 +128,7 @@ class Edit(ast.NodeTransformer):
                     node.value = helper
 
 
-def forget():
+def reset_state():
     """Forget the project's modules, so that they are imported anew."""
     for name in list(sys.modules):
         if name.split(".")[0] not in OURS or name.startswith(KEPT) or name in PACKAGES:
@@ -211,7 +211,7 @@ def difference(a, b):
 
 def main(module, backends):
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
-    forget()
+    reset_state()
     plain = {backend: trained(backend, True)[0] for backend in backends}
     with tempfile.TemporaryDirectory() as folder:
         for owner, methods in TARGETS[module].items():
@@ -228,7 +228,7 @@ def main(module, backends):
                     assert edit.done == 1, (owner, method)
                     text = ast.unparse(ast.fix_missing_locations(tree)) + HELPERS
                     for backend in backends:
-                        forget()
+                        reset_state()
                         put_in_place(module, text, folder)
                         fast, said = trained(backend, False)
                         slow, _ = trained(backend, True)

@@ -29,7 +29,7 @@ def network():
 
 def settings():
     return {
-        "epochs": 9, "batch_size": 60, "average": 0.9, "patience": 8,
+        "epochs": 9, "batch_size": 60, "ema_decay": 0.9, "patience": 8,
         "augment": Augmentation(shift=1), "progress": False,
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ def network() -> CNN:
     """One of each kind of layer; every setting unlike its default somewhere."""
     made = CNN(
         Conv2D(4, (3, 5), stride=(2, 1), padding=(1, 2), activation=LeakyReLU(0.2)),
-        AvgPool2D(2, stride=1, padding=1, ceil_mode=True, count_padding=False),
+        AvgPool2D(2, stride=1, padding=1, ceil_mode=True, count_include_pad=False),
         BatchNorm(momentum=0.3, epsilon=1e-3),
         Residual(
             Conv2D(6, bias=False, dilation=2), Conv2D(6, 1, activation=None), activation="relu"

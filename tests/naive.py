@@ -151,7 +151,7 @@ def average_pool(
     stride: Pair,
     padding: Borders,
     ceil: bool = False,
-    count_padding: bool = True,
+    count_include_pad: bool = True,
 ) -> tuple[Array, Array]:
     """The mean of each window, and dx of sum(dy * y): equal shares.
 
@@ -161,7 +161,7 @@ def average_pool(
     height, width = x.shape[2:]
     y = np.zeros((*x.shape[:2], *output_size(x.shape[2:], kernel, stride, padding, ceil=ceil)))
     dx = np.zeros(x.shape)
-    counts = average_counts((height, width), kernel, stride, padding, ceil, count_padding)
+    counts = average_counts((height, width), kernel, stride, padding, ceil, count_include_pad)
     for (i, j), pixels in _windows(x, kernel, stride, padding, ceil).items():
         for row, column in pixels:
             y[:, :, i, j] += x[:, :, row, column] / counts[i, j]
@@ -171,7 +171,7 @@ def average_pool(
 
 
 def average_counts(
-    size: Pair, kernel: Pair, stride: Pair, padding: Borders, ceil: bool, count_padding: bool
+    size: Pair, kernel: Pair, stride: Pair, padding: Borders, ceil: bool, count_include_pad: bool
 ) -> Array:
     """What the sum over each window is divided by, pixel by pixel."""
     down = starts(size[0], kernel[0], stride[0], padding[0], padding[1], ceil)
@@ -183,7 +183,7 @@ def average_counts(
                 for column in range(left, left + kernel[1]):
                     inside = 0 <= row < size[0] and 0 <= column < size[1]
                     bordered = row < size[0] + padding[1] and column < size[1] + padding[3]
-                    counts[i, j] += inside or (count_padding and bordered)
+                    counts[i, j] += inside or (count_include_pad and bordered)
     return counts
 
 

@@ -5,10 +5,10 @@ import pytest
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D
-from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.layer import BuildContext, Context
 from glassbox.engine.losses import loss_named
 from glassbox.kernels import choose
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 from MLP import SGD, BatchNorm, Dense, ReLU
 
 
@@ -24,10 +24,10 @@ def first(array):
     return np.moveaxis(array, -1, 0)
 
 
-def built(layer, images, dialect):
+def built(layer, images, backend):
     """The layer, built in float64 for images (samples, ...)."""
-    setup = Setup(np.random.default_rng(0), np.dtype(np.float64), choose(dialect))
-    layer.build(images.shape[1:], setup)
+    context = BuildContext(np.random.default_rng(0), np.dtype(np.float64), choose(backend))
+    layer.build(images.shape[1:], context)
     return layer
 
 
@@ -39,7 +39,7 @@ def pair(value):
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_max_pooling_and_its_ties(pytorch, dialect, number):
+def test_max_pooling_and_its_ties(pytorch, backend, number):
     """Pixels are 0, 1 or 2, so nearly every window has a tie: the first of them gets all."""
     case = pytorch["pooling"]["max"][number]
     given = case["settings"]
@@ -47,47 +47,47 @@ def test_max_pooling_and_its_ties(pytorch, dialect, number):
         pair(given["kernel_size"]), pair(given["stride"]), given.get("padding", 0),
         given.get("ceil_mode", False),
     )  # fmt: skip
-    check_pooling(built(layer, case["x"], dialect), case)
+    check_pooling(built(layer, case["x"], backend), case)
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_average_pooling_and_what_it_divides_by(pytorch, dialect, number):
+def test_average_pooling_and_what_it_divides_by(pytorch, backend, number):
     case = pytorch["pooling"]["average"][number]
     given = case["settings"]
     layer = AvgPool2D(
         pair(given["kernel_size"]), pair(given["stride"]), pair(given.get("padding", 0)),
         given.get("ceil_mode", False), given["count_include_pad"],
     )  # fmt: skip
-    check_pooling(built(layer, case["x"], dialect), case)
+    check_pooling(built(layer, case["x"], backend), case)
 
 
 def check_pooling(layer, case):
-    y, memory = layer.forward(last(case["x"]), Pass(True))
+    y, cache = layer.forward(last(case["x"]), Context(True))
     close(first(y), case["y"])
-    dx, _ = layer.backward(last(case["dy"]), memory)
+    dx, _ = layer.backward(last(case["dy"]), cache)
     close(first(dx), case["dx"])
 
 
-# --- batch normalisation ---------------------------------------------------------------------
+# --- batch normalization ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["volume", "row"])
-def test_batch_norm_in_training_and_in_use(pytorch, dialect, form):
+def test_batch_norm_in_training_and_in_use(pytorch, backend, form):
     """Two batches, so that the running averages have moved twice; then the averages are used."""
     case = pytorch["batch_norm"][form]
-    layer = built(BatchNorm(momentum=0.3, epsilon=1e-3), case["x"], dialect)
+    layer = built(BatchNorm(momentum=0.3, epsilon=1e-3), case["x"], backend)
     layer.parameters = {"weight": case["weight"], "bias": case["bias"]}
     for batch in case["batches"]:
-        y, memory = layer.forward(last(batch["x"]), Pass(True, batch=len(batch["x"])))
+        y, cache = layer.forward(last(batch["x"]), Context(True, batch=len(batch["x"])))
         close(first(y), batch["y"])
-        dx, gradients = layer.backward(last(batch["dy"]), memory)
+        dx, gradients = layer.backward(last(batch["dy"]), cache)
         close(first(dx), batch["dx"])
         close(gradients["weight"], batch["weight"])
         close(gradients["bias"], batch["bias"])
-        layer.after_step(memory)
+        layer.after_step(cache)
         close(layer.buffers["running_mean"], batch["running_mean"])
         close(layer.buffers["running_var"], batch["running_var"])
-    y, _ = layer.forward(last(case["x"]), Pass(False))
+    y, _ = layer.forward(last(case["x"]), Context(False))
     close(first(y), case["y"])
 
 
@@ -95,7 +95,7 @@ def test_batch_norm_in_training_and_in_use(pytorch, dialect, form):
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-def test_network_forward_loss_and_every_gradient(pytorch, dialect, loss):
+def test_network_forward_loss_and_every_gradient(pytorch, backend, loss):
     case = pytorch["network"]
     network = CNN(
         Conv2D(4, 3, padding=1),
@@ -104,16 +104,16 @@ def test_network_forward_loss_and_every_gradient(pytorch, dialect, loss):
         AvgPool2D(2, ceil_mode=True),
         Dense(6, activation="tanh"),
         Dense(5, activation="sigmoid" if loss == "mse" else "softmax"),
-        loss=loss, dtype=np.float64, kernels=dialect,
+        loss=loss, dtype=np.float64, kernels=backend,
     ).build((2, 9, 8))  # fmt: skip
     give(network, case["parameters"])
     expected = case["runs"][loss]
-    outputs, memories = network.forward(case["x"], training=True)
+    outputs, caches = network.forward(case["x"], training=True)
     close(outputs, expected["outputs"])
-    losses, memory = network.loss.forward(last(outputs), case["labels"].astype(int))
+    losses, cache = network.loss.forward(last(outputs), case["labels"].astype(int))
     close(losses.mean(), expected["loss"])
-    dy = network.loss.backward(memory, len(case["x"]))
-    gradients = network.backward(first(dy), memories)
+    dy = network.loss.backward(cache, len(case["x"]))
+    gradients = network.backward(first(dy), caches)
     assert gradients.keys() == expected["gradients"].keys()
     for layer, own in expected["gradients"].items():
         assert gradients[layer].keys() == own.keys()
@@ -123,9 +123,9 @@ def test_network_forward_loss_and_every_gradient(pytorch, dialect, loss):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shard", [8, 64])
-def test_step_with_batch_norm_whole_and_in_shards(pytorch, dialect, monkeypatch, shard, threads):
+def test_step_with_batch_norm_whole_and_in_shards(pytorch, backend, monkeypatch, shard, threads):
     """40 images as one shard, and as eight of five: the statistics are the whole batch's."""
-    monkeypatch.setattr(choose(dialect), "SHARING", Sharing(2**20, shard, shard, 0))
+    monkeypatch.setattr(choose(backend), "SHARD_POLICY", ShardPolicy(2**20, shard, shard, 0))
     case = pytorch["one_step"]
     network = CNN(
         Conv2D(2, 3, activation=None, bias=False),
@@ -134,7 +134,7 @@ def test_step_with_batch_norm_whole_and_in_shards(pytorch, dialect, monkeypatch,
         MaxPool2D(2),
         Dense(3, activation=None),
         loss="cross_entropy", optimizer=SGD(0.5, momentum=0.9), threads=threads,
-        dtype=np.float64, kernels=dialect,
+        dtype=np.float64, kernels=backend,
     ).build((1, 5, 6))  # fmt: skip
     give(network, case["before"])
     images, labels = case["x"].astype(np.float32), case["labels"].astype(int)
@@ -162,6 +162,6 @@ def give(network, parameters):
 def test_loss_and_gradient(pytorch, number):
     case = pytorch["losses"][number]
     loss = loss_named(case["name"], case["smoothing"])
-    losses, memory = loss.forward(last(case["outputs"]), case["labels"].astype(int))
+    losses, cache = loss.forward(last(case["outputs"]), case["labels"].astype(int))
     close(losses.mean(), case["loss"])
-    close(first(loss.backward(memory, len(losses))), case["gradient"])
+    close(first(loss.backward(cache, len(losses))), case["gradient"])

@@ -9,16 +9,16 @@ import warnings
 
 import numpy as np
 import pytest
-from installed import DIALECTS
+from installed import BACKENDS
 
 from CNN import CNN
 from Datasets import Dataset, Scaling, from_arrays
 from Filters import Conv2D, MaxPool2D, Residual
-from glassbox.data.scaling import NORMALISATIONS
-from glassbox.engine.layer import Pass
+from glassbox.data.scaling import NORMALIZATIONS
+from glassbox.engine.layer import Context
 from glassbox.engine.losses import MSE
 from glassbox.errors import Diverged
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 from MLP import SGD, Adam, AdamW, BatchNorm, Dense, Dropout, Identity, OneCycle, RMSprop
 
 ADVICE = r"Try a learning rate ten times smaller \(now .*gradient_check\(\)"
@@ -45,7 +45,7 @@ def network(*layers, **settings):
 def everything(net):
     """All numbers that a network has, those of its optimizers included."""
     states = [
-        group.state[slot] for group in net.parameters.groups for slot in group.optimizer.slots
+        group.state[slot] for group in net.parameters.groups for slot in group.optimizer.state_names
     ]
     return [*net.parameters.snapshot(), *states]
 
@@ -144,12 +144,12 @@ def test_whole_numbers_far_beyond_any_image_are_refused(value):
         from_arrays(x, labels())
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.parametrize("value", [0, 255, 0.1, -7.3, 1e6])
 def test_constant_images_train(name, value):
     """There is nothing to learn in them, and no contrast to divide by."""
     kind = np.uint8 if isinstance(value, int) else np.float32
-    data = from_arrays(np.full((24, 6, 5), value, kind), labels(), normalise=name)
+    data = from_arrays(np.full((24, 6, 5), value, kind), labels(), normalize=name)
     x, _ = data.train.batch(np.arange(len(data.train)))
     assert np.isfinite(x).all()
     if name == "none":
@@ -263,7 +263,7 @@ EXPLODING = [
 NETWORKS = {
     "cross-entropy": lambda: {"layers": [Conv2D(3, 3), MaxPool2D(2), Dense(3, None)]},
     "mse": lambda: {"layers": [Conv2D(3, 3), Dense(3, None)], "loss": "mse"},
-    "batch normalisation": lambda: {
+    "batch normalization": lambda: {
         "layers": [Conv2D(3, activation=None), BatchNorm(), Conv2D(2), BatchNorm(), Dense(3, None)]
     },
     "residual": lambda: {"layers": [Residual(Conv2D(2), BatchNorm(), Conv2D(2)), Dense(3, None)]},
@@ -276,22 +276,22 @@ def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
     from glassbox.kernels import choose
 
-    for name in DIALECTS:
-        monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))
+    for name in BACKENDS:
+        monkeypatch.setattr(choose(name), "SHARD_POLICY", ShardPolicy(2**20, 4, 4, 0))
 
 
 @pytest.mark.parametrize("optimizer", EXPLODING, ids=repr)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("batch", [1, 12])
 def test_a_rate_that_explodes_ends_in_words_or_in_finite_numbers(
-    busy, dialect, name, batch, optimizer
+    busy, backend, name, batch, optimizer
 ):
     """Never NaN that nobody mentions; with the same words on any number of threads."""
     told = set()
     for threads in (1, 2, 3):
         made = NETWORKS[name]()
         net = network(
-            *made.pop("layers"), optimizer=optimizer, kernels=dialect, threads=threads, **made
+            *made.pop("layers"), optimizer=optimizer, kernels=backend, threads=threads, **made
         )
         try:
             history = net.fit((images(), labels()), epochs=8, batch_size=batch, progress=False)
@@ -305,17 +305,17 @@ def test_a_rate_that_explodes_ends_in_words_or_in_finite_numbers(
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_words_name_step_layer_and_advice(dialect, name):
+def test_the_words_name_step_layer_and_advice(backend, name):
     """At such a rate every one of them breaks, and some layer is the first."""
     made = NETWORKS[name]()
-    net = network(*made.pop("layers"), optimizer=SGD(1e30), kernels=dialect, **made)
+    net = network(*made.pop("layers"), optimizer=SGD(1e30), kernels=backend, **made)
     message = rf"^step \d+: .* not .*finite.*; it first shows in the \w+(\.\w+)? of \w+ '.*{ADVICE}"
     with pytest.raises(Diverged, match=message):
         net.fit((images(), labels()), epochs=20, batch_size=12, progress=False)
     assert_usable(net, dataset(images()))
 
 
-def test_sigmoids_hide_large_weights_but_not_infinite_ones(dialect):
+def test_sigmoids_hide_large_weights_but_not_infinite_ones(backend):
     """MSE behind sigmoids is bounded: weights may be huge and useless, yet every number is finite.
 
     Where they overflow, sigmoid(inf) = 1 would keep the loss finite: the weights are looked at.
@@ -324,11 +324,11 @@ def test_sigmoids_hide_large_weights_but_not_infinite_ones(dialect):
     def layers():
         return [Dense(4, "sigmoid"), Dense(3, "sigmoid")]
 
-    net = CNN(*layers(), loss="mse", optimizer=SGD(1e6), seed=1, kernels=dialect)
+    net = CNN(*layers(), loss="mse", optimizer=SGD(1e6), seed=1, kernels=backend)
     history = net.fit((images(), labels()), epochs=5, progress=False)
     assert all(np.isfinite(record["loss"]) for record in history.records)
     assert_usable(net, dataset(images()))
-    net = CNN(*layers(), loss="mse", optimizer=SGD(3e38), l2=1.0, seed=1, kernels=dialect)
+    net = CNN(*layers(), loss="mse", optimizer=SGD(3e38), l2=1.0, seed=1, kernels=backend)
     with pytest.raises(Diverged, match=r"it left numbers .*the weight of Dense 'dense1'"):
         net.fit((images(), labels()), epochs=5, progress=False)
     assert_usable(net, dataset(images()))
@@ -346,19 +346,19 @@ class Explode(OneCycle):
 
 
 @pytest.mark.parametrize("validated", [True, False])
-@pytest.mark.parametrize("average", [0.0, 0.9])
-def test_what_was_learnt_before_comes_back(dialect, validated, average):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_was_learnt_before_comes_back(backend, validated, ema_decay):
     """The best epoch's weights; without validation those of the last whole one."""
 
     def trained(epochs, rate):
         net = network(
             Conv2D(3, 3), BatchNorm(), Dense(3, None), optimizer=SGD(rate, momentum=0.9),
-            kernels=dialect,
+            kernels=backend,
         )  # fmt: skip
         checks = dataset(images(12, seed=5)) if validated else None
         try:
             net.fit(
-                dataset(images()), checks, epochs=epochs, batch_size=8, average=average,
+                dataset(images()), checks, epochs=epochs, batch_size=8, ema_decay=ema_decay,
                 progress=False,
             )  # fmt: skip
         except Diverged:
@@ -367,13 +367,13 @@ def test_what_was_learnt_before_comes_back(dialect, validated, average):
         return net
 
     broken = trained(6, Explode(2))
-    if validated or not average:  # a mean is put in place at the end of a run that ends well
+    if validated or not ema_decay:  # a mean is put in place at the end of a run that ends well
         assert bits(broken) == bits(trained(2, Explode(2)))
     assert_usable(broken, dataset(images()))
 
 
-def test_the_first_weights_come_back_where_no_epoch_was_whole(dialect):
-    net = network(optimizer=SGD(1e37), kernels=dialect).build((1, 6, 5))
+def test_the_first_weights_come_back_where_no_epoch_was_whole(backend):
+    net = network(optimizer=SGD(1e37), kernels=backend).build((1, 6, 5))
     before = bits(net)
     with pytest.raises(Diverged):
         net.fit((images(), labels()), epochs=3, batch_size=4, progress=False)
@@ -382,9 +382,9 @@ def test_the_first_weights_come_back_where_no_epoch_was_whole(dialect):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_weights_that_overflow_in_a_step_are_told_of_by_that_step(busy, dialect, threads):
+def test_weights_that_overflow_in_a_step_are_told_of_by_that_step(busy, backend, threads):
     """The loss of the step was finite: it is known before the weights move."""
-    net = network(optimizer=SGD(3e38), kernels=dialect, threads=threads).build((1, 6, 5))
+    net = network(optimizer=SGD(3e38), kernels=backend, threads=threads).build((1, 6, 5))
     data = dataset(1e4 * images())
     with pytest.raises(Diverged, match=rf"step 1: it left numbers .*weight of Conv2D .*{ADVICE}"):
         net.train_step(data)
@@ -392,8 +392,8 @@ def test_weights_that_overflow_in_a_step_are_told_of_by_that_step(busy, dialect,
 
 
 @pytest.mark.parametrize("slot", ["mean", "square"])
-def test_an_optimizer_state_that_is_nan_is_told_of_and_forgotten(dialect, slot):
-    net = network(optimizer=Adam(0.01), kernels=dialect).build((1, 6, 5))
+def test_an_optimizer_state_that_is_nan_is_told_of_and_forgotten(backend, slot):
+    net = network(optimizer=Adam(0.01), kernels=backend).build((1, 6, 5))
     before = bits(net)
     net.parameters.groups[0].state[slot][3] = np.nan
     with pytest.raises(Diverged, match=r"step 1: it left numbers that are not finite.*the weight "):
@@ -402,16 +402,16 @@ def test_an_optimizer_state_that_is_nan_is_told_of_and_forgotten(dialect, slot):
     assert_usable(net, dataset(images()))
 
 
-def test_weights_that_are_nan_from_the_start_are_named(dialect):
-    net = network(kernels=dialect).build((1, 6, 5))
+def test_weights_that_are_nan_from_the_start_are_named(backend):
+    net = network(kernels=backend).build((1, 6, 5))
     net.layers[-1].parameters["bias"][1] = np.nan
     with pytest.raises(Diverged, match=r"step 1: the loss .*the bias of Dense 'dense1'"):
         net.train_step(dataset(images()))
 
 
-def test_running_statistics_that_overflow_are_told_of(dialect):
+def test_running_statistics_that_overflow_are_told_of(backend):
     """The variance of 1e20 is infinite in float32; dividing by it would hide the explosion."""
-    net = network(Conv2D(2, 1, activation=None), BatchNorm(), Dense(3, None), kernels=dialect)
+    net = network(Conv2D(2, 1, activation=None), BatchNorm(), Dense(3, None), kernels=backend)
     net.build((1, 6, 5)).layers[0].parameters["weight"][...] = 1e25
     before = bits(net)
     with pytest.raises(Diverged, match=r"step 1: .*running_var of BatchNorm 'norm1'"):
@@ -419,9 +419,9 @@ def test_running_statistics_that_overflow_are_told_of(dialect):
     assert bits(net) == before
 
 
-def test_a_validation_loss_that_is_not_finite_stops_the_run(dialect):
+def test_a_validation_loss_that_is_not_finite_stops_the_run(backend):
     """Finite outputs on training images, and none on others a thousand billion times as bright."""
-    net = network(Dense(4, None), Dense(3, None), loss="mse", kernels=dialect).build((1, 6, 5))
+    net = network(Dense(4, None), Dense(3, None), loss="mse", kernels=backend).build((1, 6, 5))
     for layer in net.layers:
         layer.parameters["weight"] *= 1e5
     before = bits(net)
@@ -442,8 +442,8 @@ def test_no_warning_of_numpy_comes_before_the_words(recwarn):
         assert not recwarn.list, name
 
 
-def test_an_l2_factor_beyond_float32_is_told_of_by_the_first_step(dialect):
-    net = network(l2=1e300, kernels=dialect)
+def test_an_l2_factor_beyond_float32_is_told_of_by_the_first_step(backend):
+    net = network(l2=1e300, kernels=backend)
     with pytest.raises(Diverged, match="step 1: it left numbers"):
         net.fit((images(), labels()), epochs=1, progress=False)
     assert all(np.isfinite(array).all() for array in everything(net))
@@ -452,8 +452,8 @@ def test_an_l2_factor_beyond_float32_is_told_of_by_the_first_step(dialect):
 def test_a_loss_of_ones_own_that_is_nan_is_told_of():
     class Broken(MSE):
         def forward(self, outputs, labels):
-            losses, memory = super().forward(outputs, labels)
-            return losses * np.nan, memory
+            losses, cache = super().forward(outputs, labels)
+            return losses * np.nan, cache
 
     with pytest.raises(Diverged, match=r"step 1: the loss is not .* first shows in the loss"):
         network(loss=Broken()).fit((images(), labels()), progress=False)
@@ -468,4 +468,4 @@ def test_large_but_finite_weights_are_no_divergence():
     assert not net.parameters.finite()
     net.parameters.values[7] = np.nan
     assert not net.parameters.finite()
-    assert net.layers[0].forward(np.ones((30, 1), np.float32), Pass())[0].shape == (3, 1)
+    assert net.layers[0].forward(np.ones((30, 1), np.float32), Context())[0].shape == (3, 1)

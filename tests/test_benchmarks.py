@@ -129,8 +129,8 @@ def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
 # --- counting work ---------------------------------------------------------------------------
 
 
-def test_flops_of_layers_counted_by_hand(dialect):
-    ours = CNN(Conv2D(3, 3, padding="valid"), MaxPool2D(2), Dense(10), kernels=dialect)
+def test_flops_of_layers_counted_by_hand(backend):
+    ours = CNN(Conv2D(3, 3, padding="valid"), MaxPool2D(2), Dense(10), kernels=backend)
     ours.build((2, 6, 8))
     conv, _, dense = ours.layers
     conv_flops = 2 * (3 * 4 * 6) * (2 * 3 * 3)  # outputs, times taps and channels of each
@@ -140,8 +140,8 @@ def test_flops_of_layers_counted_by_hand(dialect):
     assert roofline.step_flops(ours, samples=7) == 7 * (2 * conv_flops + 3 * dense_flops)
 
 
-def test_the_kernels_that_are_timed_are_those_of_the_layer(dialect):
-    ours = network("D", kernels=dialect)
+def test_the_kernels_that_are_timed_are_those_of_the_layer(backend):
+    ours = network("D", kernels=backend)
     for layer in ours.layers:
         if not isinstance(layer, Conv2D | Dense):
             continue
@@ -185,14 +185,14 @@ def test_every_sweep_moves_one_setting_and_passes_the_usual_one():
 
 def test_scalings_table_and_picture(tmp_path):
     pytest.importorskip("numba")
-    points, dialects = scaling.sweeps(cores=2), ["compiled", "numpy"]
+    points, backends = scaling.sweeps(cores=2), ["compiled", "numpy"]
     settings = {setting for sweep in points.values() for setting in sweep}
-    found = {scaling.key(s, d): [1000.0] for s in settings for d in dialects}
-    lines = scaling.table("batch", points["batch"], dialects, found).splitlines()
+    found = {scaling.key(s, d): [1000.0] for s in settings for d in backends}
+    lines = scaling.table("batch", points["batch"], backends, found).splitlines()
     assert len(lines) == 2 + len(points["batch"])
     assert max(map(len, lines)) <= 100
     assert "512.00    1000.0" in lines[-1]  # a batch of 512 at 1,000 images a second
-    scaling.draw(points, dialects, found, str(tmp_path / "scaling.png"))
+    scaling.draw(points, backends, found, str(tmp_path / "scaling.png"))
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -22,9 +22,9 @@ from Datasets import Augmentation, Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Residual
 from glassbox.engine.capture.captured import Capture, CapturePool
 from glassbox.engine.losses import MSE
-from glassbox.kernels import DIALECTS, choose
+from glassbox.kernels import BACKENDS, choose
 from glassbox.kernels.recorder import call, recording, redirect, replay
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 from MLP import (
     SGD,
     Activation,
@@ -202,7 +202,8 @@ def averages(**settings):
     return CNN(
         Conv2D(4, (2, 3), stride=(1, 2), padding="valid", activation="sigmoid", bias=False),
         AvgPool2D(2, padding=1), Identity(), LeakyReLU(0.2), Sigmoid(),
-        Conv2D(3, 3, dilation=2, padding=2, activation=None), AvgPool2D(2, 1, count_padding=False),
+        Conv2D(3, 3, dilation=2, padding=2, activation=None), 
+        AvgPool2D(2, 1, count_include_pad=False),
         Flatten(), ReLU(), Dense(4, None, bias=False),
         loss="cross_entropy", optimizer=SGD(0.5), **settings,
     )  # fmt: skip
@@ -233,14 +234,14 @@ NETS = pytest.mark.parametrize(
 )
 
 
-def toy(count=50, normalise="centre", channels=1, size=(8, 9)):
+def toy(count=50, normalize="center", channels=1, size=(8, 9)):
     """Images of four classes that can be told apart, labels in an order without a pattern."""
     random = np.random.default_rng(count)
     labels = random.integers(0, 4, count)
     images = random.integers(0, 120, (count, channels, *size), np.uint8)
     for label in range(4):
         images[labels == label, :, 2 * label : 2 * label + 2] += 90
-    return Dataset(images, labels, CLASSES, Scaling.fit(normalise, images))
+    return Dataset(images, labels, CLASSES, Scaling.fit(normalize, images))
 
 
 def eagerly(network, shape):
@@ -296,18 +297,18 @@ def test_ten_steps_are_those_of_eager(net):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_steps_of_several_shards_are_those_of_eagerly(net, threads, monkeypatch):
     """Shards of 18 to 20 images; batches of 74 and 73 have shards of both 18 and 19."""
-    monkeypatch.setattr(choose("compiled"), "SHARING", Sharing(2**20, 20, 20, 0))
+    monkeypatch.setattr(choose("compiled"), "SHARD_POLICY", ShardPolicy(2**20, 20, 20, 0))
     data, sizes = toy(80), (80, 74, 73, 80, 74, 73)
     one, two = net(threads=threads), eagerly(net(threads=1), data.shape)
     agree(one, two, steps(one, data, sizes), steps(two, data, sizes))
     assert {key for key in captures(one) if key[0] == 18} == {(18, 74), (18, 73)}
 
 
-@pytest.mark.parametrize("normalise", ["unit", "standard", "none", "per-image", "min-max"])
+@pytest.mark.parametrize("normalize", ["unit", "standard", "none", "per-image", "min-max"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_normalisation_reaches_the_capture(normalise, channels):
+def test_every_normalization_reaches_the_capture(normalize, channels):
     """Those that a kernel computes, and those that look at each image."""
-    data = toy(40, normalise, channels)
+    data = toy(40, normalize, channels)
     one, two = entropy(threads=1), eagerly(entropy(threads=1), data.shape)
     agree(one, two, steps(one, data, (16, 5, 16)), steps(two, data, (16, 5, 16)))
 
@@ -348,7 +349,7 @@ def test_indices_from_the_end_and_lists():
 
 def test_the_batch_is_that_of_all_shards(monkeypatch):
     """4 images of 8 and 4 of 7: the same shard, but a gradient over another number of images."""
-    monkeypatch.setattr(choose("compiled"), "SHARING", Sharing(2**20, 4, 4, 0))
+    monkeypatch.setattr(choose("compiled"), "SHARD_POLICY", ShardPolicy(2**20, 4, 4, 0))
     data = toy()
     one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     for batch in (8, 7, 8):
@@ -359,19 +360,19 @@ def test_the_batch_is_that_of_all_shards(monkeypatch):
 # --- bits ------------------------------------------------------------------------------------
 
 
-def learnt(net, dialect, threads):
+def learnt(net, backend, threads):
     """The bytes of the weights and the losses after two epochs, 130 images of 140 in a batch."""
-    network = net(threads=threads, kernels=dialect, seed=5)
+    network = net(threads=threads, kernels=backend, seed=5)
     history = network.fit(toy(140), epochs=2, batch_size=130, progress=False)
     assert is_captured(network)
     return network.parameters.values.tobytes(), [record["loss"] for record in history.records]
 
 
-@pytest.mark.parametrize("dialect", list(DIALECTS))
+@pytest.mark.parametrize("backend", list(BACKENDS))
 @pytest.mark.parametrize("net", [squared, own_optimizers, winograd])
-def test_same_bits_with_one_two_and_three_threads(net, dialect, monkeypatch):
+def test_same_bits_with_one_two_and_three_threads(net, backend, monkeypatch):
     """Shards of 32 and 33 images, each of which any thread may take, and a batch of one shard."""
-    monkeypatch.setattr(choose(dialect), "SHARING", Sharing(2**20, 32, 64, 0))
+    monkeypatch.setattr(choose(backend), "SHARD_POLICY", ShardPolicy(2**20, 32, 64, 0))
     busy, train = set(), Capture.train
 
     def spy(capture, *arguments):
@@ -379,12 +380,12 @@ def test_same_bits_with_one_two_and_three_threads(net, dialect, monkeypatch):
         return train(capture, *arguments)
 
     monkeypatch.setattr(Capture, "train", spy)
-    alone = learnt(net, dialect, 1)
+    alone = learnt(net, backend, 1)
     assert busy <= {threading.main_thread().name}
     for threads in (2, 3):
         busy.clear()
-        assert learnt(net, dialect, threads) == alone
-        assert dialect == "numpy" or any(name.startswith("shard") for name in busy)
+        assert learnt(net, backend, threads) == alone
+        assert backend == "numpy" or any(name.startswith("shard") for name in busy)
 
 
 def test_a_capture_played_again_gives_the_same_bits():
@@ -453,17 +454,17 @@ AS_WRITTEN = {
 
 
 @pytest.mark.parametrize("name", AS_WRITTEN)
-def test_only_what_is_not_shipped_runs_as_written(name, dialect):
+def test_only_what_is_not_shipped_runs_as_written(name, backend):
     make, as_written = AS_WRITTEN[name]
     one, two = make(), make()
-    one.kernels = two.kernels = choose(dialect)
+    one.kernels = two.kernels = choose(backend)
     eagerly(two, (1, 8, 9))
     found, expected = (steps(network, toy(), (16, 16, 7, 16)) for network in (one, two))
     if one.executor.captured is not None:
         assert [layer.name for layer in one.executor.captured.as_written] == as_written
         agree(one, two, found, expected)
     else:
-        assert dialect == "numpy"
+        assert backend == "numpy"
         assert found == expected
 
 
@@ -473,9 +474,9 @@ def test_a_subclass_is_asked_in_every_step(kind):
     seen = []
 
     class Mine(kind):
-        def forward(self, x, run):
-            seen.append((run.training, run.step))
-            return super().forward(x, run)
+        def forward(self, x, context):
+            seen.append((context.training, context.step))
+            return super().forward(x, context)
 
     layer = Mine() if kind is ReLU else Mine(4)
     network = CNN(layer, Dense(4), threads=1)
@@ -491,13 +492,13 @@ def test_what_a_layer_keeps_of_its_input_stays_as_it_was():
             super().__init__(6)
             self.seen = []
 
-        def forward(self, x, run):
+        def forward(self, x, context):
             self.seen.append((x, x.copy()))
-            return super().forward(x, run)
+            return super().forward(x, context)
 
-        def backward(self, dy, memory):
+        def backward(self, dy, cache):
             self.seen.append((dy, dy.copy()))
-            return super().backward(dy, memory)
+            return super().backward(dy, cache)
 
     layer = Keeps()
     network = CNN(Dense(5), layer, Dense(4), threads=1)
@@ -526,7 +527,7 @@ class Inverted(Dataset):
 
 
 def test_a_data_set_of_ones_own_is_asked_for_its_batches():
-    given = toy(normalise="unit")
+    given = toy(normalize="unit")
     data = Inverted(given.images, given.labels, given.classes, given.scaling)
     one, two = squared(threads=1), eagerly(squared(threads=1), data.shape)
     agree(one, two, steps(one, data, (16, 16)), steps(two, data, (16, 16)))
@@ -566,12 +567,12 @@ def test_a_label_without_an_output_is_an_error():
 
 
 @pytest.mark.parametrize("kind", [bool, np.int32, np.uint8])
-def test_a_mask_or_other_whole_numbers_choose_images_too(dialect, kind):
+def test_a_mask_or_other_whole_numbers_choose_images_too(backend, kind):
     """The batch is what the mask takes, not what it is long; int32 compiles nothing anew."""
     data = toy()
     mask = data.labels < 3
     chosen = mask if kind is bool else np.flatnonzero(mask).astype(kind)
-    one, two = [CNN(Dense(10), threads=1, kernels=dialect) for _ in range(2)]
+    one, two = [CNN(Dense(10), threads=1, kernels=backend) for _ in range(2)]
     assert one.train_step(data, chosen) == two.train_step(data, np.flatnonzero(mask))
     assert one.parameters.values.tobytes() == two.parameters.values.tobytes()
 

@@ -1,6 +1,6 @@
 """The compiled kernels from close by: odd sizes, full and part-full vectors, and what lies around.
 
-`test_kernels.py` asks whether every dialect means the same; here is what only this one can get
+`test_kernels.py` asks whether every backend means the same; here is what only this one can get
 wrong: an algorithm for some shapes, the last vector of a run, memory that is not its own, another
 type, a copy in every step, and the compiler's own folder.
 """
@@ -24,7 +24,7 @@ from CNN import CNN
 from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.capture.captured import LOSSES
-from glassbox.engine.layer import Pass
+from glassbox.engine.layer import Context
 from glassbox.engine.losses import MSE, CrossEntropy
 from glassbox.engine.step import backward, forward, to_batch_last
 from glassbox.kernels import choose
@@ -77,9 +77,9 @@ class Fenced:
 
     def empty(self, shape, dtype=float):
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        memory = np.full(size + 2 * self.WIDTH, 255, np.uint8)
-        self._given.append(memory)
-        return memory[self.WIDTH : self.WIDTH + size].view(dtype).reshape(shape)
+        cache = np.full(size + 2 * self.WIDTH, 255, np.uint8)
+        self._given.append(cache)
+        return cache[self.WIDTH : self.WIDTH + size].view(dtype).reshape(shape)
 
     def zeros(self, shape, dtype=float):
         array = self.empty(shape, dtype)
@@ -93,9 +93,9 @@ class Fenced:
         return inside
 
     def check(self):
-        for memory in self._given:
-            assert (memory[: self.WIDTH] == 255).all(), "written before an array"
-            assert (memory[-self.WIDTH :] == 255).all(), "written behind an array"
+        for cache in self._given:
+            assert (cache[: self.WIDTH] == 255).all(), "written before an array"
+            assert (cache[-self.WIDTH :] == 255).all(), "written behind an array"
         self._given.clear()
 
 
@@ -211,7 +211,7 @@ def only_winograd(monkeypatch):
 
 
 def check_three(x, w, bias, window, slope, bounds, put=np.asarray):
-    """y, dx and dw of the compiled dialect against the exact ones."""
+    """y, dx and dw of the compiled backend against the exact ones."""
     dy = put(draw(4, len(w), *window.output, x.shape[3]).astype(x.dtype))
     z = exact(x, w, bias, window)
     dx, dw = exact_gradients(x, w, dy, window)
@@ -297,12 +297,12 @@ def test_the_algorithm_follows_from_shapes(kernel, stride, dilation, channels, f
 
 
 @pytest.mark.parametrize(
-    ("dialect", "names"),
+    ("backend", "names"),
     [("compiled", ["winograd", "direct", "direct"]), ("numpy", ["im2col", "im2col", "im2col"])],
 )
-def test_summary_names_the_algorithm_of_every_convolution(dialect, names, capsys):
+def test_summary_names_the_algorithm_of_every_convolution(backend, names, capsys):
     layers = [Conv2D(16, 3), Conv2D(16, 3, stride=2), Conv2D(4, 5), MaxPool2D(2), Dense(3)]
-    table = CNN(*layers, kernels=dialect).summary((16, 12, 12))
+    table = CNN(*layers, kernels=backend).summary((16, 12, 12))
     assert capsys.readouterr().out.strip() == table
     lines = [line for line in table.splitlines() if "Conv2D" in line]
     kinds = ["Conv2D 3 x 3 ", "Conv2D 3 x 3 / 2 x 2 ", "Conv2D 5 x 5 "]
@@ -484,7 +484,7 @@ def images(count, channels, size=(5, 7)):
 
 @pytest.mark.parametrize("samples", [1, 5, 16, 33])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["unit", "centre", "standard", "none", "by hand"])
+@pytest.mark.parametrize("name", ["unit", "center", "standard", "none", "by hand"])
 def test_images_are_taken_bit_by_bit_as_a_batch(fenced, name, channels, samples):
     """A captured step must see the very numbers that every other step sees."""
     pixels = images(40, channels)
@@ -511,12 +511,12 @@ def test_losses_are_those_of_the_layer_by_layer_step(fenced, kind, smoothing):
     loss = kind(smoothing)
     for samples in (1, 5, 16, 33):
         y, labels = fenced.put(4 * draw(1, 6, samples)), np.arange(samples) % 6
-        losses, memory = loss.forward(y, labels)
+        losses, cache = loss.forward(y, labels)
         kernel, factor = LOSSES[f"glassbox.engine.losses.{kind.__name__}"]
         found, difference = getattr(ends, kernel)(y, labels, 1 - smoothing * 5 / 6, smoothing / 6)
         dz = ends.scaled(difference, factor(6, 100))
         np.testing.assert_allclose(found, losses, rtol=2e-6, atol=1e-6)  # of logits of about 10
-        np.testing.assert_allclose(dz, loss.backward(memory, 100), rtol=2e-6, atol=1e-8)
+        np.testing.assert_allclose(dz, loss.backward(cache, 100), rtol=2e-6, atol=1e-8)
         assert found.dtype == dz.dtype == np.float32
 
 
@@ -557,11 +557,11 @@ UPDATES = [
 def test_updates_of_both_dialects_agree(name, states, settings):
     """Weights and states after five steps, to the rounding of float32."""
 
-    def run(dialect):
+    def run(backend):
         arrays = [draw(1, 1003), *(np.zeros(1003, np.float32) for _ in range(states))]
         for step in range(1, 6):
             gradient = draw(10 + step, 1003)
-            getattr(choose(dialect), name)(arrays[0], gradient, *arrays[1:], *settings(step))
+            getattr(choose(backend), name)(arrays[0], gradient, *arrays[1:], *settings(step))
         return arrays
 
     for found, expected in zip(run("compiled"), run("numpy"), strict=True):
@@ -655,11 +655,11 @@ def test_layer_by_layer_everything_is_float32(net):
     network, data = net(threads=1), pictures()
     network.build(data.shape)
     x = to_batch_last(data.batch(np.arange(33))[0])
-    y, memories = forward(network.layers, x, Pass(True, batch=33))
-    losses, memory = network.loss.forward(y, data.labels[:33])
-    dz = network.loss.backward(memory, 33)
-    _, gradients = backward(network.layers, dz, memories)
-    kept = numbers([memories, [list(own.values()) for own in gradients]])
+    y, caches = forward(network.layers, x, Context(True, batch=33))
+    losses, cache = network.loss.forward(y, data.labels[:33])
+    dz = network.loss.backward(cache, 33)
+    _, gradients = backward(network.layers, dz, caches)
+    kept = numbers([caches, [list(own.values()) for own in gradients]])
     for array in (x, y, losses, dz, *kept):
         if isinstance(array, np.ndarray) and array.dtype.kind == "f":
             assert array.dtype == np.float32
@@ -693,7 +693,7 @@ def test_a_captured_step_allocates_nothing_large():
 
 
 def test_a_step_does_not_copy_images_that_lie_in_another_order():
-    """Colour pictures as Keras stores them, channels last; all are 0.9 MB, a batch is 49 kB."""
+    """Color pictures as Keras stores them, channels last; all are 0.9 MB, a batch is 49 kB."""
     stored = np.random.default_rng(1).integers(0, 256, (300, 32, 32, 3), np.uint8)
     data = Dataset(
         np.moveaxis(stored, -1, 1), np.arange(300) % 10, tuple("0123456789"), Scaling("unit")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from Datasets import NORMALISATIONS, Dataset, Digits, Scaling, from_arrays, load
+from Datasets import NORMALIZATIONS, Dataset, Digits, Scaling, from_arrays, load
 from glassbox.data.splitting import split
 
 
@@ -15,13 +15,13 @@ def pixels(n=12, channels=2, height=5, width=7, dtype=np.uint8):
     return values.astype(dtype)
 
 
-def dataset(name="centre", n=12, dtype=np.uint8):
+def dataset(name="center", n=12, dtype=np.uint8):
     images = pixels(n, dtype=dtype)
     return Dataset(images, np.arange(n) % 3, ("a", "b", "c"), Scaling.fit(name, images[:8]))
 
 
 def expected(name, images, training):
-    """What each normalisation means, image by image, in float64."""
+    """What each normalization means, image by image, in float64."""
     images, training = images.astype(np.float64), training.astype(np.float64)
     if name == "none":
         return images
@@ -36,13 +36,13 @@ def expected(name, images, training):
     mean = training.mean(axis=(0, 2, 3), keepdims=True) / 255
     std = training.std(axis=(0, 2, 3), keepdims=True) / 255
     unit = images / 255
-    return {"unit": unit, "centre": unit - mean, "standard": (unit - mean) / std}[name]
+    return {"unit": unit, "center": unit - mean, "standard": (unit - mean) / std}[name]
 
 
 # batches ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
 def test_batch_is_scaled_as_its_name_says(name, dtype, tolerance):
     data = dataset(name)
@@ -53,7 +53,7 @@ def test_batch_is_scaled_as_its_name_says(name, dtype, tolerance):
     assert labels.tolist() == [0, 0, 2]
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.parametrize("n", [1, 5])
 def test_memory_of_a_batch_has_samples_last(name, n):
     x, _ = dataset(name).batch(range(n))
@@ -61,7 +61,7 @@ def test_memory_of_a_batch_has_samples_last(name, n):
     assert x.transpose(1, 2, 3, 0).flags.c_contiguous
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_an_image_is_the_same_in_any_company(name, dtype):
     data = dataset(name, dtype=dtype)
@@ -174,7 +174,7 @@ def test_dataset_refuses_what_does_not_fit(change, error, told):
 # Scaling ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_scaling_survives_json(name):
     scaling = Scaling.fit(name, pixels())
     assert Scaling.from_json(json.loads(json.dumps(scaling.to_json()))) == scaling
@@ -217,14 +217,14 @@ def test_range_of_floats(values, low, high):
 
 def test_pixel_range_goes_before_the_type():
     data = from_arrays(
-        np.full((10, 2, 2), 4, np.uint8), [0] * 10, normalise="unit", pixel_range=(0, 16)
+        np.full((10, 2, 2), 4, np.uint8), [0] * 10, normalize="unit", pixel_range=(0, 16)
     )
     assert (data.train.batch([0])[0] == 0.25).all()
 
 
 def test_scaling_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"normalise='center'.*did you mean 'centre'"):
-        Digits(normalise="center")
+    with pytest.raises(ValueError, match=r"normalize='centered'.*did you mean 'center'"):
+        Digits(normalize="centered")
     with pytest.raises(ValueError, match="high must be above low"):
         Scaling("unit", 3, 3)
     with pytest.raises(ValueError, match="std must be positive"):
@@ -232,7 +232,7 @@ def test_scaling_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="expected the keys"):
         Scaling.from_json({"name": "unit"})
     with pytest.raises(ValueError, match="fitted to 2 channels, got images of 1"):
-        Scaling.fit("centre", pixels()).apply(pixels(channels=1))
+        Scaling.fit("center", pixels()).apply(pixels(channels=1))
     with pytest.raises(ValueError, match=r"got shape \(2, 2\)"):
         Scaling().apply(np.zeros((2, 2), np.uint8))
 
@@ -353,7 +353,7 @@ def test_digits():
 
 
 def test_digits_take_the_common_arguments():
-    data = Digits(sizes=(100, 20), normalise="none", stratify=False)
+    data = Digits(sizes=(100, 20), normalize="none", stratify=False)
     assert (len(data.train), len(data.validation), len(data.test)) == (100, 0, 20)
     assert data.train.labels[:10].tolist() == list(range(10))
     assert data.train.batch([0])[0].max() > 9
@@ -368,12 +368,12 @@ def test_an_empty_validation_part_still_gives_batches():
 def test_summary_line():
     assert repr(load("digits", sizes=(1000, 200, 50))) == (
         "Digits: 1,000 / 200 / 50 images to train / validate / test, 1x8x8, 10 classes, "
-        "normalised by 'centre'"
+        "normalized by 'center'"
     )
 
 
 def test_load_hands_its_arguments_on():
-    data = load("Digits", sizes=(0.5, 0.5), normalise="min-max", seed=3, stratify=True)
+    data = load("Digits", sizes=(0.5, 0.5), normalize="min-max", seed=3, stratify=True)
     same = Digits((0.5, 0.5), "min-max", True, 3)
     assert np.array_equal(data.train.images, same.train.images)
     assert data.scaling == same.scaling

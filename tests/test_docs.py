@@ -17,7 +17,7 @@ EXPECTED = {
     "Forward and backward": "Layer forward backward train_shard",
     "The batch-last layout": "to_batch_last to_batch_first",
     "Sizes: padding, stride, dilation": "extent output_length resolve_window",
-    "The receptive field": "Sliding.reach",
+    "The receptive field": "Sliding.receptive_field",
     "Convolution": "Conv2D conv2d algorithm",
     "Unfolding: one matrix product": "unfold",
     "The three gradients of a convolution": "bias_gradient conv2d_weight_gradient "
@@ -28,11 +28,11 @@ EXPECTED = {
     "Dense and flatten": "Dense Flatten dense dense_weight_gradient dense_input_gradient",
     "Activations": "LeakyReLU ReLU Sigmoid Tanh Softmax Identity leaky_relu_ sigmoid_ tanh_ "
     "softmax_ leaky_relu_gradient sigmoid_gradient tanh_gradient softmax_gradient",
-    "Dropout": "Dropout Pass.draw drop",
-    "Batch normalisation": "BatchNorm.forward_program BatchNorm.backward_program CoupledLayer",
+    "Dropout": "Dropout Context.draw drop",
+    "Batch normalization": "BatchNorm.forward_program BatchNorm.backward_program SyncLayer",
     "Residual blocks": "Residual Block.backward_program",
     "The running mean of the weights": "Average",
-    "Initialisers": "draw_weights",
+    "Initializers": "draw_weights",
     "Losses": "MSE CrossEntropy one_hot Loss.targets",
     "L2 and weight decay": "Parameters.penalty AdamW",
     "Optimizers": "SGD Adam RMSprop Adadelta sgd_ adam_ rmsprop_ adadelta_",

@@ -37,13 +37,13 @@ STALLING = pytest.param("stalling", marks=pytest.mark.slow)  # it is waited for
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/<behaviour>/<file>.gz: what a good or a bad mirror does."""
+    """/<behavior>/<file>.gz: what a good or a bad mirror does."""
 
     def do_GET(self):
-        behaviour, file = self.path.strip("/").split("/")
-        self.server.asked.append((behaviour, file))
+        behavior, file = self.path.strip("/").split("/")
+        self.server.asked.append((behavior, file))
         good = gzip.compress(SETS["mnist"][file.removesuffix(".gz")])
-        getattr(self, behaviour.replace("-", "_"))(good)
+        getattr(self, behavior.replace("-", "_"))(good)
 
     def send(self, body, announced=None, status=200):
         self.send_response(status)
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(body[: len(body) // 2], announced=len(body))
 
     def cut_once(self, body):
-        first = sum(behaviour == "cut-once" for behaviour, _ in self.server.asked) == 1
+        first = sum(behavior == "cut-once" for behavior, _ in self.server.asked) == 1
         self.cut(body) if first else self.send(body)
 
     def missing(self, body):
@@ -138,14 +138,14 @@ def tiny_world(monkeypatch, tmp_path):
 
 @pytest.fixture
 def use(monkeypatch, server):
-    """use("page", "good"): let these behaviours be the mirrors of MNIST, in this order."""
+    """use("page", "good"): let these behaviors be the mirrors of MNIST, in this order."""
 
-    def set_mirrors(*behaviours):
+    def set_mirrors(*behaviors):
         addresses = tuple(
-            f"http://127.0.0.1:{server.server_address[1]}/{behaviour}/" for behaviour in behaviours
+            f"http://127.0.0.1:{server.server_address[1]}/{behavior}/" for behavior in behaviors
         )
         monkeypatch.setattr(published, "MIRRORS", {"mnist": addresses})
-        if "silent" in behaviours:  # on a busy machine either limit could be reached first
+        if "silent" in behaviors:  # on a busy machine either limit could be reached first
             monkeypatch.setattr(download, "PAUSE", 30.0)
 
     return set_mirrors
@@ -169,7 +169,7 @@ def files_below(folder):
 @pytest.mark.parametrize("packed", [True, False])
 def test_files_in_the_folder_of_their_set_are_found(tmp_path, packed):
     put(tmp_path / "mnist", "mnist", packed)
-    data = MNIST(tmp_path, SIZES, normalise="none", download=False)
+    data = MNIST(tmp_path, SIZES, normalize="none", download=False)
     expected = np.frombuffer(SETS["mnist"][IMAGES], np.uint8, offset=16).reshape(12, 1, 3, 4)
     assert np.array_equal(data.train.images, expected[:8])
     assert np.array_equal(data.validation.images, expected[8:])
@@ -287,13 +287,13 @@ def test_next_mirror_makes_up_for_a_bad_one(tmp_path, use, server, bad):
 def test_silent_mirror_is_asked_once_in_all(tmp_path, use, server):
     use("silent", "good")
     assert len(MNIST(tmp_path, SIZES).train) == 8
-    assert [behaviour for behaviour, _ in server.asked].count("silent") == 1
+    assert [behavior for behavior, _ in server.asked].count("silent") == 1
 
 
 def test_mirror_that_lacks_one_file_is_asked_for_the_others(tmp_path, use, server):
     use("lacking", "good")
     MNIST(tmp_path, SIZES)
-    assert [behaviour for behaviour, _ in server.asked] == ["lacking", "good", *["lacking"] * 3]
+    assert [behavior for behavior, _ in server.asked] == ["lacking", "good", *["lacking"] * 3]
 
 
 def test_broken_connection_is_tried_again(tmp_path, use, server):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import DIALECTS
+from installed import BACKENDS
 
 from CNN import CNN
 from Datasets import Dataset, Scaling
@@ -51,12 +51,12 @@ ROUNDING = 3e-5  # between captured and eager, relative to the largest number; f
 def test_every_edit_of_the_source_takes_effect(module):
     """Each trains as the same edited source does eagerly, and not as the unedited one."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "edited_run.py"), module, *DIALECTS],
+        [sys.executable, str(HERE / "edited_run.py"), module, *BACKENDS],
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     edits = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(edits) == EDITS[module] * len(DIALECTS)
+    assert len(edits) == EDITS[module] * len(BACKENDS)
     for edit in edits:
         assert edit["from_eager"] < ROUNDING or edit["warnings"], edit
         assert edit["from_plain"] > 10 * max(edit["from_eager"], 1e-7), edit
@@ -93,7 +93,7 @@ def test_a_class_of_ones_own_is_told_from_shipped_ones():
 
 def test_a_method_replaced_on_a_class_is_seen(monkeypatch):
     forward = Dense.forward
-    monkeypatch.setattr(Dense, "forward", lambda self, x, run: forward(self, x, run))
+    monkeypatch.setattr(Dense, "forward", lambda self, x, context: forward(self, x, context))
     assert shipped.edited(Dense) == "Dense.forward was replaced"
 
 
@@ -115,33 +115,35 @@ def images(count=48):
     return random.random((count, 1, 8, 8), np.float32), np.arange(count) % 4
 
 
-def network(eager, dialect, **settings):
+def network(eager, backend, **settings):
     return CNN(
         Conv2D(4), MaxPool2D(2), Dropout(0.2), Conv2D(3), AvgPool2D(2), Dense(6, "relu"), Dense(4),
-        optimizer=SGD(0.5, momentum=0.9), kernels=dialect, eager=eager, threads=1, seed=2,
+        optimizer=SGD(0.5, momentum=0.9), kernels=backend, eager=eager, threads=1, seed=2,
         **settings,
     )  # fmt: skip
 
 
 class Doubled(Conv2D):
-    def forward(self, x, run):
-        y, memory = super().forward(x, run)
-        return 2 * y, memory
+    def forward(self, x, context):
+        y, cache = super().forward(x, context)
+        return 2 * y, cache
 
 
 class Tripled(CrossEntropy):
-    def backward(self, memory, batch):
-        return 3 * super().backward(memory, batch)
+    def backward(self, cache, batch):
+        return 3 * super().backward(cache, batch)
 
 
 def replace_forward(net):
     own = net.layers[0].forward
-    net.layers[0].forward = lambda x, run: (lambda y, m: (y * np.float32(1.5), m))(*own(x, run))
+    net.layers[0].forward = lambda x, context: (lambda y, m: (y * np.float32(1.5), m))(
+        *own(x, context)
+    )
 
 
 def replace_class_forward(net):
     own = MaxPool2D.forward
-    MaxPool2D.forward = lambda self, x, run: (lambda y, m: (y * 0, m))(*own(self, x, run))
+    MaxPool2D.forward = lambda self, x, context: (lambda y, m: (y * 0, m))(*own(self, x, context))
 
 
 def replace_gradient(net):
@@ -193,9 +195,9 @@ CHANGES = {
 }
 
 
-def course(eager, dialect, change, way):
+def course(eager, backend, change, way):
     """Weights and outputs after training, a change, and more training."""
-    net = network(eager, dialect)
+    net = network(eager, backend)
     if "loss" in change and "smooth" not in change:
         net.layers[-1].activation = Identity()
     x, labels = images()
@@ -221,11 +223,11 @@ def apart(a, b):
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("way", ["fit", "train_step"])
-def test_a_change_by_hand_takes_effect(change, way, dialect):
+def test_a_change_by_hand_takes_effect(change, way, backend):
     """In the very next step, and as it would eagerly."""
-    fast, _ = course(False, dialect, change, way)
-    slow, _ = course(True, dialect, change, way)
-    plain, _ = course(True, dialect, "no loss" if "loss" in change else "", way)
+    fast, _ = course(False, backend, change, way)
+    slow, _ = course(True, backend, change, way)
+    plain, _ = course(True, backend, "no loss" if "loss" in change else "", way)
     assert apart(fast, slow) < ROUNDING
     assert apart(fast, plain) > 1e-3
 
@@ -276,9 +278,9 @@ def test_a_layer_that_does_not_fit_where_it_is_put_is_an_error():
         net.train_step(images())
 
 
-def test_a_change_that_is_refused_is_refused_again(dialect):
+def test_a_change_that_is_refused_is_refused_again(backend):
     """And not taken for done, to go on with the old loss in silence."""
-    net = network(False, dialect)
+    net = network(False, backend)
     net.train_step(images())
     net.loss = CrossEntropy()
     for _ in range(2):
@@ -286,9 +288,9 @@ def test_a_change_that_is_refused_is_refused_again(dialect):
             net.train_step(images())
 
 
-def test_arrays_that_do_not_fit_change_nothing(dialect):
+def test_arrays_that_do_not_fit_change_nothing(backend):
     """Neither the others that were set with them, nor the optimizer that was set meanwhile."""
-    net = network(False, dialect)
+    net = network(False, backend)
     net.train_step(images())
     before = net.parameters.values.copy()
     net.layers[0].parameters = {"weight": np.ones((4, 1, 3, 3)), "bias": np.ones(4)}
@@ -307,9 +309,9 @@ def test_arrays_that_do_not_fit_change_nothing(dialect):
     assert net.parameters.groups[0].optimizer is other
 
 
-def test_a_layer_gets_no_attribute_from_being_captured(dialect):
+def test_a_layer_gets_no_attribute_from_being_captured(backend):
     """Its attributes are watched, and kept in copies."""
-    net = CNN(Conv2D(4), BatchNorm(), MaxPool2D(2), Residual(Conv2D(4)), Dense(4), kernels=dialect)
+    net = CNN(Conv2D(4), BatchNorm(), MaxPool2D(2), Residual(Conv2D(4)), Dense(4), kernels=backend)
     net.build((1, 8, 8))
     before = [set(vars(layer)) for layer in net.layers]
     watch = net._assembly._watch
@@ -320,11 +322,11 @@ def test_a_layer_gets_no_attribute_from_being_captured(dialect):
 
 
 @pytest.mark.parametrize("patched", [(Dataset, "batch"), (Scaling, "apply")])
-def test_images_are_asked_for_where_their_class_was_changed(patched, dialect, monkeypatch):
+def test_images_are_asked_for_where_their_class_was_changed(patched, backend, monkeypatch):
     """Kernels fetch images only as long as the class of the data is the shipped one."""
     pixels = np.random.default_rng(1).integers(0, 256, (20, 1, 8, 8), np.uint8)
     data = Dataset(pixels, np.arange(20) % 4, tuple("abcd"), Scaling("unit"))
-    nets = [network(eager, dialect) for eager in (False, True)]
+    nets = [network(eager, backend) for eager in (False, True)]
     for net in nets:
         net.train_step(data)
     own = getattr(*patched)
@@ -336,7 +338,7 @@ def test_images_are_asked_for_where_their_class_was_changed(patched, dialect, mo
     monkeypatch.setattr(*patched, darker)
     losses = [net.train_step(data)[0] for net in nets]
     monkeypatch.undo()
-    plain = network(True, dialect)
+    plain = network(True, backend)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert [plain.train_step(data)[0] for _ in range(2)][1] != pytest.approx(losses[1], rel=1e-5)
     assert apart(nets[0].parameters.values, nets[1].parameters.values) < ROUNDING
@@ -462,7 +464,7 @@ def test_fit_says_which_runs(capsys):
 LAST = ["mse", "cross_entropy"]
 
 
-def random_network(number, dtype, dialect):
+def random_network(number, dtype, backend):
     """Two equal networks, one of them eager, of layers drawn at random."""
     random = np.random.default_rng(number)
     functions = ["leaky_relu", "relu", "sigmoid", "tanh", None, "softmax"]
@@ -500,7 +502,7 @@ def random_network(number, dtype, dialect):
         CNN(
             *drawn(), Dense(4, None if loss == "cross_entropy" else "sigmoid"), loss=loss,
             optimizer=SGD(0.05), l2=l2,
-            kernels=dialect, dtype=dtype, eager=eager, threads=1, seed=number,
+            kernels=backend, dtype=dtype, eager=eager, threads=1, seed=number,
         )
         for eager in (False, True)
     ]  # fmt: skip
@@ -513,8 +515,8 @@ def test_captured_agrees_with_eager_on_random_networks(part, dtype, close, trust
     """Losses, weights and outputs after three steps of several shards' sizes; 500 networks."""
     x, labels = images(40)
     for number in range(25 * part, 25 * part + 25):
-        for dialect in DIALECTS:
-            fast, slow = random_network(number, dtype, dialect)
+        for backend in BACKENDS:
+            fast, slow = random_network(number, dtype, backend)
             for size in (20, 7, 20):
                 one = fast.train_step((x, labels), np.arange(size))
                 two = slow.train_step((x, labels), np.arange(size))

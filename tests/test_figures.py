@@ -18,7 +18,7 @@ import glassbox.report.style
 from glassbox.report import figures
 from glassbox.report.results import encode
 from glassbox.report.scores import calibration, roc
-from glassbox.report.style import COLOUR, diverging, mosaic, paint, photograph
+from glassbox.report.style import COLOR, diverging, mosaic, paint, photograph
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Ankle boot"]
 RNG = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def test_curves_ring_the_best_epoch_of_the_validation():
     assert title(accuracy) == "Accuracy: best on validation 90.00 % in epoch 2"
     ring = loss.lines[-1]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 0.7)
-    assert ring.get_markeredgecolor() == COLOUR["validation"]
+    assert ring.get_markeredgecolor() == COLOR["validation"]
 
 
 def test_of_equal_epochs_the_ring_is_round_that_of_the_lowest_loss():
@@ -228,8 +228,8 @@ def test_running_shows_its_points_and_says_where_it_stands():
     loss, accuracy = figures.running(*RUNNING).axes
     assert loss.lines[0].get_ydata().tolist() == RUNNING[1]
     assert accuracy.lines[0].get_xdata().tolist() == RUNNING[0]
-    assert title(loss) == "Running loss: now 1.2"
-    assert title(accuracy) == "Running accuracy: now 50.00 %"
+    assert title(loss) == "MovingMetrics loss: now 1.2"
+    assert title(accuracy) == "MovingMetrics accuracy: now 50.00 %"
 
 
 def test_running_may_have_nothing_to_show_yet():
@@ -254,7 +254,7 @@ def cell(axes, row, column):
 
 def test_confusion_writes_counts_or_shares_and_the_recall():
     counts = figures.confusion(ERRORS, CLASSES)
-    shares = figures.confusion(ERRORS, CLASSES, normalised=True)
+    shares = figures.confusion(ERRORS, CLASSES, normalized=True)
     assert cell(counts, 1, 1).get_text() == "1000" and cell(shares, 1, 1).get_text() == "99.8"
     assert cell(counts, 2, 0).get_text() == "30" and cell(shares, 2, 0).get_text() == "30.0"
     said = [text.get_text() for text in counts.texts[-4:]]
@@ -262,22 +262,22 @@ def test_confusion_writes_counts_or_shares_and_the_recall():
     assert title(counts) == "1,160 of 1,202 right (96.5 %)"
 
 
-def test_confusion_colours_the_errors_by_size_and_the_diagonal_apart():
-    colours = figures.confusion(ERRORS, CLASSES).images[0].get_array()
-    light = np.asarray(colours).mean(axis=2)
+def test_confusion_colors_the_errors_by_size_and_the_diagonal_apart():
+    colors = figures.confusion(ERRORS, CLASSES).images[0].get_array()
+    light = np.asarray(colors).mean(axis=2)
     assert light[2, 0] < light[0, 2] < light[1, 2] < light[0, 3] == 1  # 30, 9, 2 and no errors
-    assert all(np.allclose(colours[i, i], to_rgb(COLOUR["diagonal"])) for i in range(4))
+    assert all(np.allclose(colors[i, i], to_rgb(COLOR["diagonal"])) for i in range(4))
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-def test_numbers_in_cells_are_readable_on_their_ground(normalised):
-    def luminance(colour):
-        colour = np.asarray(colour)  # the web's definition of contrast
-        bright = ((colour + 0.055) / 1.055) ** 2.4
-        return np.where(colour <= 0.04045, colour / 12.92, bright) @ [0.2126, 0.7152, 0.0722]
+@pytest.mark.parametrize("normalized", [False, True])
+def test_numbers_in_cells_are_readable_on_their_ground(normalized):
+    def luminance(color):
+        color = np.asarray(color)  # the web's definition of contrast
+        bright = ((color + 0.055) / 1.055) ** 2.4
+        return np.where(color <= 0.04045, color / 12.92, bright) @ [0.2126, 0.7152, 0.0722]
 
     matrix = np.arange(1, 101).reshape(10, 10)
-    axes = figures.confusion(matrix, list("abcdefghij"), normalised)
+    axes = figures.confusion(matrix, list("abcdefghij"), normalized)
     ground = np.asarray(axes.images[0].get_array())
     for row, column in np.ndindex(10, 10):
         ink = luminance(to_rgb(cell(axes, row, column).get_color()))
@@ -314,18 +314,18 @@ def bars(axes):
     return [to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
 
 
-def test_a_wrong_prediction_and_the_truth_are_marked_by_colour_and_words():
+def test_a_wrong_prediction_and_the_truth_are_marked_by_color_and_words():
     axes = figures.class_scores([0.1, 0.2, 0.6, 0.1], CLASSES, truth=1)
     assert title(axes) == "Predicted Pullover, but it is Trouser"
-    other = COLOUR["other"]
-    assert bars(axes) == [other, COLOUR["truth"], COLOUR["wrong"], other]
+    other = COLOR["other"]
+    assert bars(axes) == [other, COLOR["truth"], COLOR["wrong"], other]
     assert [t.get_text().split("  ")[1] for t in axes.texts] == ["", "the truth", "predicted", ""]
 
 
 def test_a_right_prediction_is_marked_as_such():
     axes = figures.class_scores([0.1, 0.2, 0.6, 0.1], CLASSES, truth=2)
     assert title(axes) == "Predicted Pullover, which is right"
-    assert bars(axes)[2] == COLOUR["right"]
+    assert bars(axes)[2] == COLOR["right"]
     assert axes.texts[2].get_text() == "0.60  predicted, and true"
 
 
@@ -394,7 +394,7 @@ def test_maps_of_one_pixel_are_drawn_as_a_vector():
 def test_bars_show_the_values_of_a_vector_and_their_sign():
     axes = figures.feature_maps(IMAGE, [("dense", np.array([1.0, -0.5, 0.0]))]).axes[-1]
     assert [bar.get_height() for bar in axes.patches] == [1.0, -0.5, 0.0]
-    assert bars(axes)[:2] == [COLOUR["above"], COLOUR["below"]]
+    assert bars(axes)[:2] == [COLOR["above"], COLOR["below"]]
 
 
 def test_dead_and_diverged_layers_are_drawn():
@@ -461,7 +461,7 @@ def test_filters_need_four_dimensions():
 def test_preview_shows_all_it_was_given():
     said = words(EVERY["preview"]())
     for text in ("epoch 1, 25 % of the data", "conv1", "8 of 64 maps", "Pullover, but it is",
-                 "Running loss: now 1.2", "Running accuracy: now 50.00 %"):  # fmt: skip
+                 "MovingMetrics loss: now 1.2", "MovingMetrics accuracy: now 50.00 %"):  # fmt: skip
         assert text in said
 
 
@@ -573,14 +573,14 @@ def test_reliability_shows_each_bin_that_has_images():
     assert [text.get_text() for text in below.texts] == ["1", "3"]
 
 
-def test_embedding_colours_by_the_truth_and_rings_mistakes():
+def test_embedding_colors_by_the_truth_and_rings_mistakes():
     axes = figures.embedding([("p", PLACES[:3])], [0, 1, 2], [0, 1, 3], CLASSES).axes[0]
     points, rings = axes.collections
-    colours = [to_hex(colour) for colour in points.get_facecolors()]
-    assert colours == [hue.lower() for hue in glassbox.report.style.CLASS_HUES[:3]]
+    colors = [to_hex(color) for color in points.get_facecolors()]
+    assert colors == [hue.lower() for hue in glassbox.report.style.CLASS_HUES[:3]]
     assert np.array_equal(rings.get_offsets(), PLACES[2:3])
-    assert [to_hex(colour) for colour in rings.get_facecolors()] == colours[2:]
-    assert to_hex(rings.get_edgecolors()[0]) == COLOUR["ink"].lower()
+    assert [to_hex(color) for color in rings.get_facecolors()] == colors[2:]
+    assert to_hex(rings.get_edgecolors()[0]) == COLOR["ink"].lower()
 
 
 @pytest.mark.parametrize("classes", [1, 10, 20, 21, 100])
@@ -600,7 +600,7 @@ def test_the_legend_of_an_embedding_fits_into_the_picture(panels):
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width and box.y0 >= 0
-    assert len(set(glassbox.report.score_charts.class_colours(14))) == 14
+    assert len(set(glassbox.report.score_charts.class_colors(14))) == 14
 
 
 def test_embedding_needs_a_place_for_each_image():
@@ -609,7 +609,7 @@ def test_embedding_needs_a_place_for_each_image():
 
 
 @pytest.mark.slow
-def test_a_picture_of_photographs_gets_few_colours_and_fewer_pixels_until_it_is_small():
+def test_a_picture_of_photographs_gets_few_colors_and_fewer_pixels_until_it_is_small():
     noise = np.random.default_rng(0).random((24, 3, 120, 120))
     truth = np.zeros(24, int)
     figure = figures.mistakes(noise, truth, truth + 1, truth, CLASSES)

@@ -7,19 +7,19 @@ import glassbox.engine.parallel
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
-from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.layer import BuildContext, Context
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.schedules import Moment
+from glassbox.engine.schedules import Progress
 from glassbox.engine.step import backward, forward
 from glassbox.kernels import choose
 from MLP import SGD, Adadelta, Adam, AdamW, Dense, Dropout, LeakyReLU, RMSprop
 
 
-def built(layers, shape, dialect, dtype=np.float32):
+def built(layers, shape, backend, dtype=np.float32):
     rng = np.random.default_rng(3)
     for layer in layers:
-        shape = layer.build(shape, Setup(rng, np.dtype(dtype), choose(dialect)))
+        shape = layer.build(shape, BuildContext(rng, np.dtype(dtype), choose(backend)))
         if "bias" in layer.parameters:
             layer.parameters["bias"][:] = rng.normal(0, 0.3, layer.parameters["bias"].shape)
     return layers
@@ -27,9 +27,9 @@ def built(layers, shape, dialect, dtype=np.float32):
 
 def there_and_back(layers, x):
     """The output, dx, and the gradients of the first layer."""
-    y, memories = forward(layers, x, Pass(training=True))
+    y, caches = forward(layers, x, Context(training=True))
     dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
-    dx, gradients = backward(layers, dy, memories)
+    dx, gradients = backward(layers, dy, caches)
     return y, dx, gradients[0]
 
 
@@ -44,10 +44,10 @@ POOLS = [
 
 @pytest.mark.parametrize("case", POOLS)
 @pytest.mark.parametrize("samples", [1, 20])
-def test_joined_is_the_same_as_one_after_the_other(case, samples, dialect):
+def test_joined_is_the_same_as_one_after_the_other(case, samples, backend):
     """Outputs, dx and dw to the last bit; the bias adds fewer numbers, so it may round."""
-    layers = built([make() for make in case], (16, 9, 8), dialect)
-    joined = fuse(layers, {}, dialect == "compiled")
+    layers = built([make() for make in case], (16, 9, 8), backend)
+    joined = fuse(layers, {}, backend == "compiled")
     assert [type(unit) for unit in joined] == [ConvPool]
     x = np.random.default_rng(4).standard_normal((16, 9, 8, samples)).astype(np.float32)
     y, dx, own = there_and_back(layers, x)
@@ -114,10 +114,10 @@ def test_a_second_pool_stays():
     assert [type(unit) for unit in fuse(layers, {}, True)] == [ConvPool, Unit, ConvPool]
 
 
-def test_a_network_trains_its_joined_layers(dialect):
+def test_a_network_trains_its_joined_layers(backend):
     """The weights that move are the layers' own, with the layer's own optimizer and L2."""
     network = CNN(
-        Conv2D(3, optimizer=SGD(0.5), l2=0.1), MaxPool2D(2), Dense(2), kernels=dialect, seed=1
+        Conv2D(3, optimizer=SGD(0.5), l2=0.1), MaxPool2D(2), Dense(2), kernels=backend, seed=1
     ).build((1, 6, 6))
     before = network.layers[0].parameters["weight"].copy()
     group = network.parameters.groups[0]
@@ -131,8 +131,8 @@ def test_a_network_trains_its_joined_layers(dialect):
 # --- gradients in one vector -------------------------------------------------------------------
 
 
-def test_a_gradient_that_is_not_given_is_zero(dialect):
-    layers = built([Dense(2), Dense(3)], (5,), dialect)
+def test_a_gradient_that_is_not_given_is_zero(backend):
+    layers = built([Dense(2), Dense(3)], (5,), backend)
     parameters = Parameters(layers, SGD(0.1), 0.0, np.float32)
     flat = np.full(len(parameters), 9, np.float32)
     given = {"bias": np.array([1, 2, 3], np.float32), "weight": np.full((3, 2), 7, np.float32)}
@@ -147,25 +147,25 @@ def test_a_gradient_that_is_not_given_is_zero(dialect):
 @pytest.mark.parametrize(
     "kind", [SGD(0.1, 0.9), Adam(), AdamW(), RMSprop(momentum=0.5), Adadelta()]
 )
-def test_pieces_and_threads_change_no_bit_of_an_update(kind, threads, dialect, monkeypatch):
+def test_pieces_and_threads_change_no_bit_of_an_update(kind, threads, backend, monkeypatch):
     """Against the whole vector in one go; two groups, none of them a multiple of a piece."""
     random = np.random.default_rng(8)
 
     def network():
-        layers = built([Dense(11, optimizer=kind), Dense(7)], (13,), dialect)
+        layers = built([Dense(11, optimizer=kind), Dense(7)], (13,), backend)
         return Parameters(layers, SGD(0.01, momentum=0.5), 0.01, np.float32)
 
     whole, pieces = network(), network()
     workers = Workers(threads)
     for step in range(3):
         gradients = [random.standard_normal(len(whole)).astype(np.float32) for _ in range(4)]
-        moment = Moment(step, 3)
+        progress = Progress(step, 3)
         copies = [vector.copy() for vector in gradients]
-        whole.update(copies, moment, choose(dialect), Workers(1))
+        whole.update(copies, progress, choose(backend), Workers(1))
         with monkeypatch.context() as patch:
             patch.setattr(glassbox.engine.parallel, "PIECE", 20)
             patch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
-            pieces.update(gradients, moment, choose(dialect), workers)
+            pieces.update(gradients, progress, choose(backend), workers)
         assert whole.values.tobytes() == pieces.values.tobytes()
 
 
@@ -190,18 +190,18 @@ def test_an_overflow_in_a_thread_says_nothing_either(monkeypatch, recwarn):
     layers = built([Dense(20)], (20,), "numpy")
     parameters = Parameters(layers, SGD(1e30), 0.0, np.float32)
     huge = np.full_like(parameters.values, 1e30)
-    parameters.update([huge], Moment(0, 1), choose("numpy"), Workers(2))
+    parameters.update([huge], Progress(0, 1), choose("numpy"), Workers(2))
     assert np.isinf(parameters.values).any()
     assert not recwarn.list
 
 
-def test_batches_of_one_shard_and_of_several_in_turn(dialect):
+def test_batches_of_one_shard_and_of_several_in_turn(backend):
     """A capture's own gradient and those of the shards do not get into each other's way."""
     images = np.random.default_rng(9).random((64, 1, 8, 8), np.float32)
     data = (images, np.arange(64) % 3)
     steps = []
     for threads in (1, 2):
-        network = CNN(Conv2D(4), MaxPool2D(), Dense(3), kernels=dialect, seed=2, threads=threads)
+        network = CNN(Conv2D(4), MaxPool2D(), Dense(3), kernels=backend, seed=2, threads=threads)
         for where in (np.arange(64), np.arange(7), np.arange(64)):
             network.train_step(data, where)
         steps.append(network.parameters.values.tobytes())

@@ -131,7 +131,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(image: np.ndarray, inner: Inner = bytes, size: tuple[int, int] | None = None) -> bytes:
-    """A grey picture; `size` is what its header says of height and width, the truth or not."""
+    """A gray picture; `size` is what its header says of height and width, the truth or not."""
     height, width = size or image.shape
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     parts = {
@@ -261,8 +261,8 @@ def check_splits(data: Splits) -> None:
         assert ((marks >= 0) & (marks < len(data.classes))).all()
 
 
-def idx_pair(names: tuple[str, str], normalise: str) -> Callable[[Path], Splits]:
-    return lambda folder: from_idx(folder / names[0], folder / names[1], normalise=normalise)
+def idx_pair(names: tuple[str, str], normalize: str) -> Callable[[Path], Splits]:
+    return lambda folder: from_idx(folder / names[0], folder / names[1], normalize=normalize)
 
 
 RAW, PACKED = ("images", "labels"), ("images.gz", "labels.gz")
@@ -270,11 +270,11 @@ KNOWN = ("some-images-idx3-ubyte", "some-labels-idx1-ubyte")
 DEFLATED = zipfile.ZIP_DEFLATED
 FORMATS: dict[str, Format] = {
     "idx": Format(idx_files(RAW), idx_pair(RAW, "standard"), check_splits),
-    "idx.gz": Format(idx_files(PACKED, gzip.compress), idx_pair(PACKED, "centre"), check_splits),
+    "idx.gz": Format(idx_files(PACKED, gzip.compress), idx_pair(PACKED, "center"), check_splits),
     "idx folder": Format(idx_files(KNOWN), load, check_splits),
     "npz": Format(
         npz_file(zipfile.ZIP_STORED, keras=False),
-        lambda folder: from_npz(folder / "set.npz", normalise="per-image"),
+        lambda folder: from_npz(folder / "set.npz", normalize="per-image"),
         check_splits,
     ),
     "npz compressed": Format(
@@ -282,17 +282,17 @@ FORMATS: dict[str, Format] = {
     ),
     "csv": Format(
         csv_file("t.csv"),
-        lambda folder: from_csv(folder / "t.csv", normalise="standard"),
+        lambda folder: from_csv(folder / "t.csv", normalize="standard"),
         check_splits,
     ),
     "csv.gz": Format(
         csv_file("t.csv.gz", gzip.compress),
-        lambda folder: from_csv(folder / "t.csv.gz", normalise="min-max"),
+        lambda folder: from_csv(folder / "t.csv.gz", normalize="min-max"),
         check_splits,
     ),
     "png": Format(png_files, from_folder, check_splits),
     "jpeg": Format(
-        jpeg_files, lambda folder: from_folder(folder, size=6, grey=False), check_splits
+        jpeg_files, lambda folder: from_folder(folder, size=6, gray=False), check_splits
     ),
     "model": Format(model_file("network"), open_model, check_network),
     "checkpoint": Format(model_file(None), resume, check_network),

@@ -7,7 +7,7 @@ from test_layers import build, every_layer, some
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
 from glassbox.engine.gradient_check import TOLERANCE, GradientReport
-from glassbox.engine.layer import Pass
+from glassbox.engine.layer import Context
 from MLP import (
     BatchNorm,
     Dense,
@@ -35,24 +35,24 @@ def slope(value, array, direction):
     return (above - below) / (2 * STEP)
 
 
-def claims_of(layer, shape, run):
+def claims_of(layer, shape, context):
     """A scalar that depends on all outputs; every array it depends on; the gradients claimed."""
     x, weight = some(shape, seed=3), some(layer.output_shape, seed=4)
-    _, memory = layer.forward(x, run)
-    dx, gradients = layer.backward(weight, memory)
+    _, cache = layer.forward(x, context)
+    dx, gradients = layer.backward(weight, cache)
     arrays = {"input": x, **layer.parameters}
     claims = {"input": dx, **gradients}
-    return lambda: float((layer.forward(x, run)[0] * weight).sum()), arrays, claims
+    return lambda: float((layer.forward(x, context)[0] * weight).sum()), arrays, claims
 
 
-RUNS = [Pass(True, seed=1, batch=3), Pass(False)]
+RUNS = [Context(True, seed=1, batch=3), Context(False)]
 
 
-@pytest.mark.parametrize("run", RUNS, ids=["training", "inference"])
+@pytest.mark.parametrize("context", RUNS, ids=["training", "inference"])
 @every_layer
-def test_along_random_directions(make, shape, run):
+def test_along_random_directions(make, shape, context):
     """A direction sees every entry at once."""
-    value, arrays, claims = claims_of(build(make, shape), shape, run)
+    value, arrays, claims = claims_of(build(make, shape), shape, context)
     random = np.random.default_rng(5)
     for name, array in arrays.items():
         for _ in range(3):
@@ -63,11 +63,11 @@ def test_along_random_directions(make, shape, run):
             )
 
 
-@pytest.mark.parametrize("run", RUNS, ids=["training", "inference"])
+@pytest.mark.parametrize("context", RUNS, ids=["training", "inference"])
 @every_layer
-def test_entry_by_entry(make, shape, run):
+def test_entry_by_entry(make, shape, context):
     """Every single number of the input and of each parameter."""
-    value, arrays, claims = claims_of(build(make, shape), shape, run)
+    value, arrays, claims = claims_of(build(make, shape), shape, context)
     for name, array in arrays.items():
         found = np.zeros(array.shape)
         for place in np.ndindex(array.shape):
@@ -102,12 +102,12 @@ def test_loss_gradient_of_a_whole_network(loss, last):
     x, labels = images(5), np.array([0, 2, 1, 1, 0])
 
     def losses():
-        outputs, memories = network.forward(x, training=True)
-        each, memory = network.loss.forward(np.ascontiguousarray(outputs.T), labels)
-        return each.mean(), memory, memories
+        outputs, caches = network.forward(x, training=True)
+        each, cache = network.loss.forward(np.ascontiguousarray(outputs.T), labels)
+        return each.mean(), cache, caches
 
-    _, memory, memories = losses()
-    gradients = network.backward(network.loss.backward(memory, 5).T, memories)
+    _, cache, caches = losses()
+    gradients = network.backward(network.loss.backward(cache, 5).T, caches)
     claimed = np.zeros_like(network.parameters.values)
     network.parameters.gather(
         [gradients.get(layer.name, {}) for layer in network.parameters.layers], claimed
@@ -143,7 +143,7 @@ def test_gradient_check_leaves_the_network_alone():
 
 
 def test_gradient_check_of_flat_images():
-    """Whole areas of one colour tie in every window; a maximum of equals has no derivative."""
+    """Whole areas of one color tie in every window; a maximum of equals has no derivative."""
     flat = np.zeros((3, 1, 8, 8), np.uint8)
     flat[:, :, 2:6] = 255
     network = CNN(Conv2D(3), MaxPool2D(2), MaxPool2D(2), Dense(2))
@@ -157,8 +157,8 @@ def broken(kind, array, change):
     """A layer of this kind whose backward is wrong in one array."""
 
     class Broken(kind):
-        def backward(self, dy, memory):
-            dx, gradients = super().backward(dy, memory)
+        def backward(self, dy, cache):
+            dx, gradients = super().backward(dy, cache)
             if array == "its input":
                 return change(dx), gradients
             return dx, {**gradients, array: change(gradients[array])}
@@ -204,8 +204,8 @@ def test_forgotten_batch_statistics_are_found():
     """The classic mistake: to treat mean and variance as constants."""
 
     class Forgetful(BatchNorm):
-        def backward_program(self, dy, memory):
-            return super().backward_program(dy, (*memory[:4], 0))
+        def backward_program(self, dy, cache):
+            return super().backward_program(dy, (*cache[:4], 0))
 
     network = CNN(Conv2D(3), Forgetful(name="culprit"), Dense(2))
     report = network.gradient_check(images(), quiet=True)
@@ -214,7 +214,7 @@ def test_forgotten_batch_statistics_are_found():
 
 def test_missing_input_gradient_is_found():
     class Stop(Identity):
-        def backward(self, dy, memory):
+        def backward(self, dy, cache):
             return None, {}
 
     report = CNN(Conv2D(3), Stop(name="culprit"), Dense(2)).gradient_check(images(), quiet=True)

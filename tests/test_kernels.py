@@ -1,4 +1,4 @@
-"""Every kernel of every dialect against loops (naive.py): values, types, layout, input kept."""
+"""Every kernel of every backend against loops (naive.py): values, types, layout, input kept."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -167,7 +167,7 @@ def test_convolution_whichever_way_back_is_preferred(kernels, case, few, monkeyp
 def test_input_gradient_is_right_on_both_its_ways(kernels):
     """As a mirrored convolution and scattered tap by tap, both for every shape that allows it."""
     if not hasattr(kernels, "_mirrored_window"):
-        return  # a dialect with a single way is covered by test_convolution
+        return  # a backend with a single way is covered by test_convolution
     mirrored = 0
     for case in CONVS:
         (_, w, _, dy), _, (dx_true, _, _) = conv_truth(case)
@@ -291,18 +291,18 @@ def test_max_pool_finds_a_winner_beyond_the_256th_place(kernels):
 
 
 @pytest.mark.parametrize("spread", [lambda a: a, strided], ids=["contiguous", "with gaps"])
-@pytest.mark.parametrize("count_padding", [True, False])
+@pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", POOLS, ids=str)
-def test_average_pool(kernels, case, dtype, count_padding, spread):
+def test_average_pool(kernels, case, dtype, count_include_pad, spread):
     def loops(x, dy):
         return naive.average_pool(
-            x, dy, case.kernel, case.stride, case.padding, case.ceil, count_padding
+            x, dy, case.kernel, case.stride, case.padding, case.ceil, count_include_pad
         )
 
     x, dy, y_true, dx_true = pool_truth(case, loops)
     counts = naive.average_counts(
-        (case.h, case.w), case.kernel, case.stride, case.padding, case.ceil, count_padding
+        (case.h, case.w), case.kernel, case.stride, case.padding, case.ceil, count_include_pad
     )
     x, dy = spread(last(x).astype(dtype)), spread(last(dy).astype(dtype))
     inputs, copies = (x, dy, counts), [x.copy(), dy.copy(), counts.copy()]
@@ -475,16 +475,16 @@ def test_row_products(kernels, length):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_normalise_and_its_gradient(kernels):
+def test_normalize_and_its_gradient(kernels):
     random = np.random.default_rng(3)
     rows, dy = rows_of(random, 3, 37), rows_of(random, 3, 37)
     inverse, scale, shift, product = (rows_of(random, 3) for _ in range(4))
     xhat = rows.copy()
-    y = kernels.normalise_(xhat, inverse, scale, shift)
+    y = kernels.normalize_(xhat, inverse, scale, shift)
     by_hand = rows.astype(np.float64) * inverse[:, None]
     np.testing.assert_allclose(xhat, by_hand, rtol=1e-6)
     np.testing.assert_allclose(y, by_hand * scale[:, None] + shift[:, None], rtol=1e-5, atol=1e-6)
-    dx = kernels.normalise_gradient(dy, xhat, shift, product, scale)
+    dx = kernels.normalize_gradient(dy, xhat, shift, product, scale)
     expected = (dy - shift[:, None] - by_hand * product[:, None]) * scale[:, None]
     np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-5)
     assert y.dtype == dx.dtype == np.float32

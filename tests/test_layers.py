@@ -12,9 +12,16 @@ import Filters
 import MLP
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.engine.layer import ACTIVATIONS, Activation, Layer, Pass, Reach, Setup
-from glassbox.engine.synced import CoupledLayer
-from glassbox.kernels import DIALECTS, choose
+from glassbox.engine.layer import (
+    ACTIVATIONS,
+    Activation,
+    BuildContext,
+    Context,
+    Layer,
+    ReceptiveField,
+)
+from glassbox.engine.synced import SyncLayer
+from glassbox.kernels import BACKENDS, choose
 from glassbox.kernels.shapes import Shape
 from MLP import (
     BatchNorm,
@@ -45,7 +52,7 @@ CASES: list[tuple[Callable[[], Layer], Shape]] = [
     (lambda: MaxPool2D(3, stride=1, padding="same"), (1, 4, 5)),
     (lambda: AvgPool2D(2), (3, 6, 8)),
     (lambda: AvgPool2D((3, 2), stride=2, padding=1, ceil_mode=True), (2, 7, 6)),
-    (lambda: AvgPool2D(3, stride=2, padding=1, count_padding=False), (2, 5, 6)),
+    (lambda: AvgPool2D(3, stride=2, padding=1, count_include_pad=False), (2, 5, 6)),
     (lambda: AvgPool2D(3, stride=2, padding=((0, 2), (1, 0)), ceil_mode=True), (2, 5, 7)),
     (lambda: GlobalAvgPool2D(), (3, 4, 5)),
     (lambda: Dense(4), (6,)),
@@ -78,12 +85,12 @@ both_ways = pytest.mark.parametrize("training", [True, False], ids=["training", 
 BATCH = 3
 
 
-def build(make, shape, dtype=np.float64, dialect=None, seed=0) -> Layer:
+def build(make, shape, dtype=np.float64, backend=None, seed=0) -> Layer:
     """The layer, built, with biases and scales that are not all alike."""
     layer = make()
     rng = np.random.default_rng(seed)
     layer.number = 1
-    layer.build(shape, Setup(rng, np.dtype(dtype), choose(dialect)))
+    layer.build(shape, BuildContext(rng, np.dtype(dtype), choose(backend)))
     for name, array in layer.parameters.items():
         if name != "weight":
             array += rng.normal(0, 0.3, array.shape).astype(dtype)
@@ -132,27 +139,27 @@ def test_every_layer_class_is_among_the_cases():
 
 @both_ways
 @every_layer
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_shapes_and_types(make, shape, training, dtype, dialect):
+def test_shapes_and_types(make, shape, training, dtype, backend):
     """What build promises is what forward gives; float32 stays float32, in every array."""
-    layer = build(make, shape, dtype, dialect)
-    run = Pass(training, seed=5, step=2, batch=BATCH)
+    layer = build(make, shape, dtype, backend)
+    context = Context(training, seed=5, step=2, batch=BATCH)
     x = some(shape, dtype=dtype)
-    y, memory = layer.forward(x, run)
+    y, cache = layer.forward(x, context)
     assert layer.input_shape == shape
     assert y.shape == (*layer.output_shape, BATCH)
     dy = some(layer.output_shape, dtype=dtype)
-    dx, gradients = layer.backward(dy, memory)
+    dx, gradients = layer.backward(dy, cache)
     assert dx.shape == x.shape
     assert list(gradients) == list(layer.parameters)
     for name, array in layer.parameters.items():
         assert gradients[name].shape == array.shape
     if training:
-        layer.after_step(memory)
+        layer.after_step(cache)
     found = [y, dx, *gradients.values(), *layer.parameters.values(), *layer.buffers.values()]
     assert {array.dtype for array in found} == {np.dtype(dtype)}
-    floats = [a.dtype for a in arrays_in(memory) if np.issubdtype(a.dtype, np.floating)]
+    floats = [a.dtype for a in arrays_in(cache) if np.issubdtype(a.dtype, np.floating)]
     assert set(floats) <= {np.dtype(dtype)}, "memory holds another float type"
     assert y.flags.c_contiguous
     assert dx.flags.c_contiguous
@@ -166,15 +173,15 @@ def test_nothing_is_changed_and_nothing_kept(make, shape, training):
     x, dy = some(shape), some(layer.output_shape)
     inside = picture(layer)
     x_copy, dy_copy = x.copy(), dy.copy()
-    y, memory = layer.forward(x, Pass(training, batch=BATCH))
-    held = copy.deepcopy(memory)
+    y, cache = layer.forward(x, Context(training, batch=BATCH))
+    held = copy.deepcopy(cache)
     y_copy = y.copy()
-    first = layer.backward(dy, memory)
-    second = layer.backward(dy, memory)
+    first = layer.backward(dy, cache)
+    second = layer.backward(dy, cache)
     assert np.array_equal(x, x_copy)
     assert np.array_equal(dy, dy_copy)
     assert np.array_equal(y, y_copy)
-    for now, before in zip(arrays_in(memory), arrays_in(held), strict=True):
+    for now, before in zip(arrays_in(cache), arrays_in(held), strict=True):
         assert np.array_equal(now, before)
     for one, two in zip(arrays_in(first), arrays_in(second), strict=True):
         assert np.array_equal(one, two)
@@ -188,9 +195,9 @@ def test_batch_equals_its_images_one_by_one(make, shape):
     for name, buffer in layer.buffers.items():
         buffer += 0.1 if name == "running_mean" else 0.7
     x = some(shape, 5)
-    together, _ = layer.forward(x, Pass(False))
+    together, _ = layer.forward(x, Context(False))
     for k in range(5):
-        alone, _ = layer.forward(np.ascontiguousarray(x[..., k : k + 1]), Pass(False))
+        alone, _ = layer.forward(np.ascontiguousarray(x[..., k : k + 1]), Context(False))
         np.testing.assert_allclose(together[..., k], alone[..., 0], rtol=1e-12, atol=1e-14)
 
 
@@ -203,10 +210,10 @@ def test_gaps_in_memory_do_not_matter(make, shape):
     def elsewhere(array):
         return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, -1, 0)), 0, -1)
 
-    run = Pass(True, batch=BATCH)
-    y, memory = layer.forward(x, run)
-    y_gaps, memory_gaps = layer.forward(elsewhere(x), run)
-    results = layer.backward(dy, memory)
+    context = Context(True, batch=BATCH)
+    y, cache = layer.forward(x, context)
+    y_gaps, memory_gaps = layer.forward(elsewhere(x), context)
+    results = layer.backward(dy, cache)
     results_gaps = layer.backward(elsewhere(dy), memory_gaps)
     np.testing.assert_allclose(y_gaps, y, rtol=1e-12, atol=1e-13)
     for one, two in zip(arrays_in(results_gaps), arrays_in(results), strict=True):
@@ -221,9 +228,9 @@ def test_two_threads_inside_the_same_layer(make, shape):
 
     def work(k):
         x, dy = batches[k]
-        y, memory = layer.forward(x, Pass(True, step=k, batch=BATCH))
+        y, cache = layer.forward(x, Context(True, step=k, batch=BATCH))
         barrier.wait()  # the other thread is between its forward and its backward, too
-        return arrays_in([y, layer.backward(dy, memory)])
+        return arrays_in([y, layer.backward(dy, cache)])
 
     barrier = threading.Barrier(1)
     alone = [work(k) for k in range(6)]
@@ -249,10 +256,10 @@ def test_input_gradient_is_left_out_only_where_told(make, shape):
     """The first layer that learns may skip dx; its own gradients must not change for it."""
     layer = build(make, shape)
     x, dy = some(shape), some(layer.output_shape)
-    _, memory = layer.forward(x, Pass(True, batch=BATCH))
-    _, full = layer.backward(dy, memory)
+    _, cache = layer.forward(x, Context(True, batch=BATCH))
+    _, full = layer.backward(dy, cache)
     layer.needs_input_gradient = False
-    dx, short = layer.backward(dy, memory)
+    dx, short = layer.backward(dy, cache)
     for name, gradient in full.items():
         assert np.array_equal(gradient, short[name])
     assert dx is None or dx.shape == x.shape
@@ -264,7 +271,7 @@ def test_copy_of_a_layer_is_independent(make, shape):
     layer = build(make, shape)
     before = copy.deepcopy(layer.parameters)
     twin = copy.copy(layer)
-    twin.build(shape, Setup(np.random.default_rng(9), np.dtype(np.float64), choose()))
+    twin.build(shape, BuildContext(np.random.default_rng(9), np.dtype(np.float64), choose()))
     for array in [*twin.parameters.values(), *twin.buffers.values()]:
         array += 1
     for name, array in layer.parameters.items():
@@ -297,16 +304,16 @@ def test_same_seed_same_weights_and_no_two_layers_alike():
 def only(layer, x, parameters=None, training=False):
     """y and memory of one image (or row), samples left out; parameters given as lists."""
     x = np.array(x, np.float64)[..., None]
-    layer.build(x.shape[:-1], Setup(np.random.default_rng(0), x.dtype, choose()))
+    layer.build(x.shape[:-1], BuildContext(np.random.default_rng(0), x.dtype, choose()))
     for name, value in (parameters or {}).items():
         layer.parameters[name] = np.array(value, np.float64)
-    y, memory = layer.forward(x, Pass(training, batch=1))
-    return y[..., 0].tolist(), memory
+    y, cache = layer.forward(x, Context(training, batch=1))
+    return y[..., 0].tolist(), cache
 
 
-def back(layer, memory, dy):
+def back(layer, cache, dy):
     """dx of the one image, and the gradients as lists."""
-    dx, gradients = layer.backward(np.array(dy, np.float64)[..., None], memory)
+    dx, gradients = layer.backward(np.array(dy, np.float64)[..., None], cache)
     return dx[..., 0].tolist(), {name: array.tolist() for name, array in gradients.items()}
 
 
@@ -315,10 +322,10 @@ NINE = [[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]  # one channel, 3 x 3
 
 def test_convolution_by_hand():
     layer = Conv2D(1, 2, padding="valid", activation=None)
-    y, memory = only(layer, NINE, {"weight": [[[[1, 10], [100, 1000]]]], "bias": [0.5]})
+    y, cache = only(layer, NINE, {"weight": [[[[1, 10], [100, 1000]]]], "bias": [0.5]})
     # 1 + 20 + 400 + 5000 and so on: the kernel is not turned (a cross-correlation)
     assert y == [[[5421.5, 6532.5], [8754.5, 9865.5]]]
-    dx, gradients = back(layer, memory, [[[1, 0], [0, 2]]])
+    dx, gradients = back(layer, cache, [[[1, 0], [0, 2]]])
     # the kernel laid down at the top left once, at the bottom right twice; 1000 + 2 in the middle
     assert dx == [[[1, 10, 0], [100, 1002, 20], [0, 200, 2000]]]
     # dw: the window at the top left once and that at the bottom right twice: 1 + 2 * 5, ...
@@ -336,10 +343,10 @@ def test_convolution_adds_channels_and_steps():
 
 def test_convolution_dilated_with_leaky_relu():
     layer = Conv2D(1, (1, 2), padding="valid", dilation=(1, 2), activation=LeakyReLU(0.5))
-    y, memory = only(layer, NINE, {"weight": [[[[2, -1]]]], "bias": [-2]})
+    y, cache = only(layer, NINE, {"weight": [[[[2, -1]]]], "bias": [-2]})
     # 2 * 1 - 3 - 2 = -3, halved; 2 * 4 - 6 - 2 = 0; 2 * 7 - 9 - 2 = 3
     assert y == [[[-1.5], [0], [3]]]
-    dx, gradients = back(layer, memory, [[[1], [1], [1]]])
+    dx, gradients = back(layer, cache, [[[1], [1], [1]]])
     assert dx == [[[1, 0, -0.5], [1, 0, -0.5], [2, 0, -1]]]
     # 0.5 * 1 + 0.5 * 4 + 7 and 0.5 * 3 + 0.5 * 6 + 9
     assert gradients == {"weight": [[[[9.5, 13.5]]]], "bias": [2]}
@@ -347,31 +354,31 @@ def test_convolution_dilated_with_leaky_relu():
 
 def test_max_pooling_by_hand():
     layer = MaxPool2D(2, stride=1)
-    y, memory = only(layer, [[[1, 5, 2], [5, 3, 9]]])
+    y, cache = only(layer, [[[1, 5, 2], [5, 3, 9]]])
     assert y == [[[5, 9]]]
     # the first window has two fives: the first of them gets it
-    assert back(layer, memory, [[[10, 20]]])[0] == [[[0, 10, 0], [0, 0, 20]]]
+    assert back(layer, cache, [[[10, 20]]])[0] == [[[0, 10, 0], [0, 0, 20]]]
 
 
 def test_max_pooling_adds_what_two_windows_give():
     layer = MaxPool2D(2, stride=1)
-    y, memory = only(layer, [[[1, 9, 2], [5, 3, 4]]])
+    y, cache = only(layer, [[[1, 9, 2], [5, 3, 4]]])
     assert y == [[[9, 9]]]
-    assert back(layer, memory, [[[10, 20]]])[0] == [[[0, 30, 0], [0, 0, 0]]]
+    assert back(layer, cache, [[[10, 20]]])[0] == [[[0, 30, 0], [0, 0, 0]]]
 
 
 def test_average_pooling_by_hand():
     layer = AvgPool2D(2)
-    y, memory = only(layer, [[[1, 2, 9], [3, 6, 9]]])  # the last column is left over
+    y, cache = only(layer, [[[1, 2, 9], [3, 6, 9]]])  # the last column is left over
     assert y == [[[3]]]
-    assert back(layer, memory, [[[8]]])[0] == [[[2, 2, 0], [2, 2, 0]]]
+    assert back(layer, cache, [[[8]]])[0] == [[[2, 2, 0], [2, 2, 0]]]
 
 
 def test_average_pooling_with_border_and_ceil():
     """Windows of 2 at -1 and 1; with padding counted the corner is divided by 4, else by 1."""
     y, _ = only(AvgPool2D(2, padding=1), NINE)
     assert y == [[[1 / 4, 5 / 4], [11 / 4, 28 / 4]]]
-    y, _ = only(AvgPool2D(2, padding=1, count_padding=False), NINE)
+    y, _ = only(AvgPool2D(2, padding=1, count_include_pad=False), NINE)
     assert y == [[[1, 5 / 2], [11 / 2, 28 / 4]]]
     # windows at 0 and 2; what sticks out never counts
     y, _ = only(AvgPool2D(2, ceil_mode=True), NINE)
@@ -380,16 +387,16 @@ def test_average_pooling_with_border_and_ceil():
 
 def test_global_average_by_hand():
     layer = GlobalAvgPool2D()
-    y, memory = only(layer, [[[1, 2, 3]], [[4, 4, 10]]])
+    y, cache = only(layer, [[[1, 2, 3]], [[4, 4, 10]]])
     assert y == [2, 6]
-    assert back(layer, memory, [3, 6])[0] == [[[1, 1, 1]], [[2, 2, 2]]]
+    assert back(layer, cache, [3, 6])[0] == [[[1, 1, 1]], [[2, 2, 2]]]
 
 
 def test_dense_by_hand():
     layer = Dense(2, activation=None)
-    y, memory = only(layer, [1, 2, 3], {"weight": [[1, 0, -1], [2, 1, 0]], "bias": [10, 20]})
+    y, cache = only(layer, [1, 2, 3], {"weight": [[1, 0, -1], [2, 1, 0]], "bias": [10, 20]})
     assert y == [8, 24]
-    dx, gradients = back(layer, memory, [1, 10])
+    dx, gradients = back(layer, cache, [1, 10])
     assert dx == [1 + 20, 10, -1]
     assert gradients == {"weight": [[1, 2, 3], [10, 20, 30]], "bias": [1, 10]}
 
@@ -402,9 +409,9 @@ def test_dense_takes_a_volume_channel_by_channel():
 
 def test_flatten_by_hand():
     layer = Flatten()
-    y, memory = only(layer, [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    y, cache = only(layer, [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
     assert y == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert back(layer, memory, y)[0] == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+    assert back(layer, cache, y)[0] == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
 
 
 def test_activations_by_hand():
@@ -428,58 +435,58 @@ def test_activation_gradients_by_hand():
         # y (dy - sum y dy), the sum being 8 / 8 = 1
         (Softmax(), np.log([1, 2, 5]), [8, 0, 0], [7 / 8, -2 / 8, -5 / 8]),
     ]:
-        _, memory = only(layer, x)
-        assert back(layer, memory, dy)[0] == pytest.approx(expected), type(layer).__name__
+        _, cache = only(layer, x)
+        assert back(layer, cache, dy)[0] == pytest.approx(expected), type(layer).__name__
 
 
 def test_batch_norm_by_hand():
     """Values 1 and 5: mean 3, variance 4 (unbiased 8); epsilon 0.41 makes 4.41, the root 2.1."""
     layer = BatchNorm(momentum=0.25, epsilon=0.41)
-    layer.build((1,), Setup(np.random.default_rng(0), np.dtype(np.float64), choose()))
+    layer.build((1,), BuildContext(np.random.default_rng(0), np.dtype(np.float64), choose()))
     layer.parameters = {"weight": np.array([2.1]), "bias": np.array([10.0])}
-    y, memory = layer.forward(np.array([[1.0, 5.0]]), Pass(True, batch=2))
+    y, cache = layer.forward(np.array([[1.0, 5.0]]), Context(True, batch=2))
     assert y[0].tolist() == pytest.approx([10 - 2, 10 + 2])
-    layer.after_step(memory)
+    layer.after_step(cache)
     assert layer.buffers["running_mean"].tolist() == pytest.approx([0.25 * 3])
     assert layer.buffers["running_var"].tolist() == pytest.approx([0.75 * 1 + 0.25 * 8])
-    dx, gradients = layer.backward(np.array([[1.0, 0.0]]), memory)
+    dx, gradients = layer.backward(np.array([[1.0, 0.0]]), cache)
     # xhat = -2 / 2.1 and 2 / 2.1; mean of dy 1/2, of dy xhat -1 / 2.1
     assert gradients["bias"].tolist() == [1]
     assert gradients["weight"].tolist() == pytest.approx([-2 / 2.1])
     left = 1 - 0.5 - (-2 / 2.1) * (-1 / 2.1)
     assert dx[0].tolist() == pytest.approx([left, -left])
     # in use: (3 - 0.75) / sqrt(2.75 + 0.41) 2.1 + 10
-    y, _ = layer.forward(np.array([[3.0]]), Pass(False))
+    y, _ = layer.forward(np.array([[3.0]]), Context(False))
     assert y.item() == pytest.approx(10 + 2.1 * 2.25 / np.sqrt(3.16))
 
 
 # --- dropout ---------------------------------------------------------------------------------
 
 
-def dropped(run, rate=0.3, shape=(4, 5, 6), number=1, x=None):
+def dropped(context, rate=0.3, shape=(4, 5, 6), number=1, x=None):
     layer = build(lambda: Dropout(rate), shape)
     layer.number = number
-    return layer.forward(np.ones((*shape, 50)) if x is None else x, run)
+    return layer.forward(np.ones((*shape, 50)) if x is None else x, context)
 
 
 def test_dropout_keeps_the_mean_and_scales_what_stays():
-    y, memory = dropped(Pass(True))
+    y, cache = dropped(Context(True))
     assert np.unique(y).tolist() == pytest.approx([0, 1 / 0.7], abs=2e-5)  # in 65,536ths
     assert np.mean(y == 0) == pytest.approx(0.3, abs=0.02)
     assert y.mean() == pytest.approx(1, abs=0.03)
     layer = build(lambda: Dropout(0.3), (4, 5, 6))
-    dx, _ = layer.backward(np.ones_like(y), memory)
+    dx, _ = layer.backward(np.ones_like(y), cache)
     assert np.array_equal(dx, y)  # the same places, the same factor
 
 
 def test_dropout_does_nothing_in_use_or_at_rate_zero():
-    assert (dropped(Pass(False))[0] == 1).all()
-    assert (dropped(Pass(True), rate=0.0)[0] == 1).all()
+    assert (dropped(Context(False))[0] == 1).all()
+    assert (dropped(Context(True), rate=0.0)[0] == 1).all()
 
 
 def test_dropout_follows_seed_step_shard_and_place_alone():
     def mask(number=1, **key):
-        return dropped(Pass(True, **key), number=number)[0]
+        return dropped(Context(True, **key), number=number)[0]
 
     base = mask(seed=1, step=2, shard=3)
     assert np.array_equal(base, mask(seed=1, step=2, shard=3, batch=99))
@@ -518,17 +525,17 @@ ERRORS = [
     (
         build_in_network(lambda: MaxPool2D(2, padding=2)),
         ValueError,
-        r"MaxPool2D 'pool1': padding 2 must be smaller than size \(2, 2\), or a window would lie",
+        r"MaxPool2D 'pool1': padding 2 must be smaller than kernel_size .*, or a window",
     ),
     (
         build_in_network(lambda: MaxPool2D(2, padding=((0, 2), (0, 0)))),
         ValueError,
-        r"MaxPool2D 'pool1': padding \(\(0, 2\), \(0, 0\)\) must be smaller than size",
+        r"MaxPool2D 'pool1': padding \(\(0, 2\), \(0, 0\)\) must be smaller than kernel_size",
     ),
     (
         build_in_network(lambda: AvgPool2D((3, 2), padding=(1, 2))),
         ValueError,
-        r"AvgPool2D 'pool1': padding \(1, 2\) must be smaller than size \(3, 2\)",
+        r"AvgPool2D 'pool1': padding \(1, 2\) must be smaller than kernel_size \(3, 2\)",
     ),
     (build_in_network(lambda: Conv2D(2, padding="smae")), ValueError, "expected 'same', 'valid'"),
     (build_in_network(lambda: Conv2D(2, padding=-1)), ValueError, "padding: expected at least 0"),
@@ -540,7 +547,7 @@ ERRORS = [
     (lambda: Conv2D(2, "3"), TypeError, "kernel_size: expected a whole number .*got '3'"),
     (lambda: Conv2D(2, stride=0), ValueError, "Conv2D: stride: expected at least 1, got 0"),
     (lambda: Conv2D(2, dilation=(1, 0)), ValueError, "Conv2D: dilation: expected at least 1"),
-    (lambda: MaxPool2D(0), ValueError, "MaxPool2D: size: expected at least 1, got 0"),
+    (lambda: MaxPool2D(0), ValueError, "MaxPool2D: kernel_size: expected at least 1, got 0"),
     (lambda: AvgPool2D(2, stride=-1), ValueError, "AvgPool2D: stride: expected at least 1, got -1"),
     (lambda: Dense(-3), ValueError, "Dense: units: expected at least 1, got -3"),
     (lambda: Dense("ten"), TypeError, "Dense: units: expected a whole number .*got 'ten'"),
@@ -559,17 +566,17 @@ ERRORS = [
     (lambda: BatchNorm(momentum=1.5), ValueError, "BatchNorm: momentum: expected 0 <= value <= 1"),
     (lambda: BatchNorm(epsilon=0), ValueError, "BatchNorm: epsilon: expected a finite number"),
     (
-        lambda: build(BatchNorm, (4,)).forward(some((4,), 1), Pass(True, batch=1)),
+        lambda: build(BatchNorm, (4,)).forward(some((4,), 1), Context(True, batch=1)),
         ValueError,
-        r"BatchNorm: cannot normalise over one value per channel.*batch_size of at least 2",
+        r"BatchNorm: cannot normalize over one value per channel.*batch_size of at least 2",
     ),
     (lambda: choose("numpi"), ValueError, "unknown kernels 'numpi': did you mean 'numpy'"),
-    (lambda: Layer().forward(some((1,)), Pass()), TypeError, "Layer must define forward"),
+    (lambda: Layer().forward(some((1,)), Context()), TypeError, "Layer must define forward"),
     (lambda: Layer().backward(some((1,)), None), TypeError, "Layer must define backward"),
     (lambda: Activation().apply(some((1,))), TypeError, "Activation must define apply"),
     (lambda: Activation().gradient(some((1,)), None), TypeError, "Activation must define gradient"),
-    (lambda: CoupledLayer().forward(some((1,)), Pass()), TypeError, "must define forward_program"),
-    (lambda: CoupledLayer().backward(some((1,)), None), TypeError, "must define backward_program"),
+    (lambda: SyncLayer().forward(some((1,)), Context()), TypeError, "must define forward_program"),
+    (lambda: SyncLayer().backward(some((1,)), None), TypeError, "must define backward_program"),
 ]
 
 
@@ -581,7 +588,7 @@ def test_errors(wrong, error, message):
 
 def test_batch_norm_of_one_image_has_values_enough():
     """One image of 2 x 2 pixels has four values a channel."""
-    y, _ = build(BatchNorm, (3, 2, 2)).forward(some((3, 2, 2), 1), Pass(True, batch=1))
+    y, _ = build(BatchNorm, (3, 2, 2)).forward(some((3, 2, 2), 1), Context(True, batch=1))
     assert np.isfinite(y).all()
 
 
@@ -599,12 +606,12 @@ def test_multiply_adds_and_receptive_field():
     assert dilated.multiply_adds() == 5 * 4 * 9 * 12
     assert dense.multiply_adds() == 10
     assert pool.multiply_adds() == 0
-    reaches = []
-    reach = Reach()
+    receptive_fields = []
+    receptive_field = ReceptiveField()
     for layer in (conv, pool, dilated):
-        reach = layer.reach(reach)
-        reaches.append((reach.size, reach.jump))
-    assert reaches == [((3, 3), (1, 1)), ((4, 4), (2, 2)), ((12, 12), (2, 2))]
-    assert not reach.whole
-    assert mean.reach(reach).whole
-    assert dense.reach(reach).whole
+        receptive_field = layer.receptive_field(receptive_field)
+        receptive_fields.append((receptive_field.size, receptive_field.jump))
+    assert receptive_fields == [((3, 3), (1, 1)), ((4, 4), (2, 2)), ((12, 12), (2, 2))]
+    assert not receptive_field.whole
+    assert mean.receptive_field(receptive_field).whole
+    assert dense.receptive_field(receptive_field).whole

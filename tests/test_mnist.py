@@ -31,7 +31,7 @@ def test_the_official_division_in_file_order(mnist):
     ]  # fmt: skip
 
 
-def test_pixels_are_centred_by_the_training_mean(mnist):
+def test_pixels_are_centerd_by_the_training_mean(mnist):
     x, _ = mnist.train.batch(np.arange(50_000))
     assert x.mean() == pytest.approx(0, abs=1e-4)
     assert x.max() - x.min() == pytest.approx(1, abs=1e-5)

@@ -64,12 +64,12 @@ LISTED = {kind.__name__: kind for kind in [
 ]}  # fmt: skip
 
 
-def trained(dialect=None):
+def trained(backend=None):
     """The golden network after two steps, so that no array is what it began as."""
     made = golden_network()
-    if dialect is not None:
+    if backend is not None:
         made = CNN(
-            *made.layers, loss="cross_entropy", optimizer=made.optimizer, seed=5, kernels=dialect
+            *made.layers, loss="cross_entropy", optimizer=made.optimizer, seed=5, kernels=backend
         )
         made.classes, made.scaling = CLASSES, Scaling("per-image", 0.0, 1.0)
     data = Dataset(images(), np.arange(8) % 3, CLASSES, made.scaling)
@@ -108,9 +108,9 @@ def test_a_file_of_version_1_gives_the_network_it_always_gave():
     np.testing.assert_allclose(model.predict_proba(images()), expected, rtol=2e-5)
 
 
-def test_a_loaded_network_predicts_on_raw_images_by_itself(tmp_path, dialect):
-    model = trained(dialect)
-    twin = CNN.load(model.save(tmp_path / "model.safetensors"), kernels=dialect)
+def test_a_loaded_network_predicts_on_raw_images_by_itself(tmp_path, backend):
+    model = trained(backend)
+    twin = CNN.load(model.save(tmp_path / "model.safetensors"), kernels=backend)
     assert (twin.predict_proba(images()) == model.predict_proba(images())).all()
     assert twin.scaling == model.scaling != Scaling("unit")
     assert twin.classes == CLASSES
@@ -189,7 +189,7 @@ def test_names_and_layout_are_those_of_pytorch(tmp_path):
 
 
 def block_with_norm():
-    """A built block with a batch normalisation inside."""
+    """A built block with a batch normalization inside."""
     block = Residual(Conv2D(3, bias=False), BatchNorm(), name="block")
     CNN(block).build((2, 4, 4))
     return block
@@ -215,10 +215,10 @@ class Doubled(Layer):
         super().__init__(name=name)
         self.times = times
 
-    def forward(self, x, run):
+    def forward(self, x, context):
         return x * x.dtype.type(self.times), None
 
-    def backward(self, dy, memory):
+    def backward(self, dy, cache):
         return dy * dy.dtype.type(self.times), {}
 
 
@@ -528,7 +528,7 @@ def forbidden(tree):
 def test_nothing_in_the_library_opens_pickle_or_runs_text():
     """`__reduce__` only answers those who pickle."""
     rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
-    files = [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
+    files = [*ROOT.glob("*.py"), *(path for budget in rooms for path in budget.rglob("*.py"))]
     assert len(files) > 80
     for path in files:
         assert not list(forbidden(ast.parse(path.read_text("utf-8")))), path

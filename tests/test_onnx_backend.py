@@ -20,7 +20,7 @@ from onnx.backend.base import Backend, BackendRep
 from onnx.backend.test.loader import load_model_tests
 
 from glassbox.bridges.onnx import import_model
-from glassbox.engine.layer import Pass
+from glassbox.engine.layer import Context
 from glassbox.engine.step import forward, to_batch_first, to_batch_last
 
 pytestmark = pytest.mark.slow  # finding the tests takes seconds
@@ -124,7 +124,7 @@ def outputs(network, x):
     images = x.reshape(len(x), *network.input_shape)  # a Reshape at the input is the caller's
     if images.ndim == 4 and images.dtype == np.float32:
         return network.scores(images)
-    y, _ = forward(network.layers, to_batch_last(images), Pass())
+    y, _ = forward(network.layers, to_batch_last(images), Context())
     return to_batch_first(
         y if network.output_activation is None else network.output_activation.apply(y)
     )

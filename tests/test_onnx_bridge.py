@@ -87,10 +87,10 @@ LAYERS = {
     "max pool, borders": lambda: MaxPool2D(3, 2, padding=((0, 2), (1, 0)), ceil_mode=True),
     "mean pool": lambda: AvgPool2D((3, 2)),
     "mean pool, padding": lambda: AvgPool2D((3, 2), stride=2, padding=1),
-    "mean pool, own pixels": lambda: AvgPool2D(3, stride=2, padding=1, count_padding=False),
+    "mean pool, own pixels": lambda: AvgPool2D(3, stride=2, padding=1, count_include_pad=False),
     "mean pool, ceil": lambda: AvgPool2D((2, 4), 2, padding=(0, 1), ceil_mode=True),
     "mean pool, ceil, own pixels": lambda: AvgPool2D(
-        (2, 4), 3, padding=1, ceil_mode=True, count_padding=False
+        (2, 4), 3, padding=1, ceil_mode=True, count_include_pad=False
     ),
     "mean pool, same": lambda: AvgPool2D((2, 4), 1, padding="same"),
     "global pool": lambda: GlobalAvgPool2D(),
@@ -134,7 +134,7 @@ def test_every_layer_comes_back(make, tmp_path):
 
 
 def test_rows(tmp_path):
-    """Layers behind a row: dense, batch normalisation, dropout, softmax."""
+    """Layers behind a row: dense, batch normalization, dropout, softmax."""
     network = built(
         Dense(6, "tanh"), BatchNorm(), Dropout(0.5), Dense(4, None, bias=False), Softmax(),
         shape=(5,),
@@ -212,7 +212,7 @@ def test_facts_travel_in_the_metadata():
         None,
         Scaling("none", 0, 1),
         Scaling("unit", 16, 235),
-        Scaling("centre", 0, 255, (0.4, 0.5)),
+        Scaling("center", 0, 255, (0.4, 0.5)),
         Scaling("standard", 8, 255, (0.4, 0.5), (0.25, 0.125)),
         Scaling("per-image", 0, 1),
         Scaling("min-max", 0, 1),
@@ -345,7 +345,7 @@ def test_matmul_and_add_are_dense():
     )
     network = reads_as_onnx_runs(model, random(3, 2, 5, 6))
     assert [type(layer) for layer in network.layers] == [Flatten, Dense, Dense]
-    assert (network.layers[1].has_bias, network.layers[2].has_bias) == (True, False)
+    assert (network.layers[1].bias, network.layers[2].bias) == (True, False)
     assert network.loss.word == "cross_entropy"
 
 
@@ -668,7 +668,7 @@ def test_an_operator_of_somebody_else_is_not_taken_for_onnx_own():
 
 
 def test_old_meanings_of_operators():
-    """Softmax went over all that follows its axis; normalising was training unless it said so."""
+    """Softmax went over all that follows its axis; normalizing was training unless it said so."""
     refused(model_of(chain(("Softmax", [], {})), opset=11), "axis 1 of (samples, 2, 5, 6), not")
     nodes = chain(("Flatten", [], {}), ("Softmax", [], {}))
     reads_as_onnx_runs(model_of(nodes, opset=11), random(2, 2, 5, 6))

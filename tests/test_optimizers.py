@@ -5,7 +5,7 @@ import pytest
 
 from CNN import CNN
 from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, optimizer_named
-from glassbox.engine.schedules import Moment, StepDecay
+from glassbox.engine.schedules import Progress, StepDecay
 from glassbox.kernels import choose
 from MLP import SGD, Adadelta, Adam, AdamW, Dense, RMSprop
 
@@ -13,9 +13,9 @@ KINDS = {kind.__name__: kind for kind in OPTIMIZERS.values()}
 OUR_WORDS = {"lr": "learning_rate", "eps": "epsilon", "alpha": "rho"}  # PyTorch's: ours
 
 
-def moved(optimizer, weights, gradient, state, moment, kernels):
+def moved(optimizer, weights, gradient, state, progress, kernels):
     """One step of an optimizer on a vector; returns the learning rate used."""
-    rate = optimizer.begin(state, moment)
+    rate = optimizer.begin(state, progress)
     optimizer.move(weights, gradient, state, rate, kernels)
     return rate
 
@@ -26,7 +26,7 @@ def descend(optimizer, case, steps, kernels, dtype=np.float64):
     matrix, target = case["matrix"].astype(dtype), case["target"].astype(dtype)
     state, path = optimizer.new_state(w), []
     for step in range(steps):
-        moved(optimizer, w, matrix @ w - target, state, Moment(step, steps), kernels)
+        moved(optimizer, w, matrix @ w - target, state, Progress(step, steps), kernels)
         path.append(w.copy())
     return path
 
@@ -54,7 +54,7 @@ def test_float32_stays_float32(pytorch, kernels, kind):
     path = descend(optimizer, pytorch["optimizers"], 5, kernels, np.float32)
     assert path[-1].dtype == np.float32
     state = optimizer.new_state(path[-1])
-    assert all(state[slot].dtype == np.float32 for slot in optimizer.slots)
+    assert all(state[slot].dtype == np.float32 for slot in optimizer.state_names)
     exact = descend(optimizer, pytorch["optimizers"], 5, kernels)
     np.testing.assert_allclose(path[-1], exact[-1], rtol=1e-4)
 
@@ -67,7 +67,7 @@ def move(optimizer, steps=1, w=1.0, g=2.0):
     weights = np.array([w])
     state = optimizer.new_state(weights)
     for step in range(steps):
-        moved(optimizer, weights, np.array([g]), state, Moment(step, steps), choose())
+        moved(optimizer, weights, np.array([g]), state, Progress(step, steps), choose())
     return weights.item()
 
 
@@ -98,11 +98,11 @@ def test_step_by_hand(optimizer, steps, expected):
 def test_schedule_gives_the_rate():
     """Rates 0.1, 0.1, 0.01, 0.01: with a gradient of 2 the weight falls by twice their sum."""
     rates = []
-    optimizer = SGD(StepDecay(0.1, every=2, unit="step"))
+    optimizer = SGD(StepDecay(0.1, step_size=2, unit="step"))
     weights = np.array([1.0])
     state = optimizer.new_state(weights)
     for step in range(4):
-        rates.append(moved(optimizer, weights, np.array([2.0]), state, Moment(step, 4), choose()))
+        rates.append(moved(optimizer, weights, np.array([2.0]), state, Progress(step, 4), choose()))
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
     assert weights.item() == pytest.approx(1 - 2 * 0.22)
 
@@ -189,7 +189,7 @@ def test_names():
                 np.ones(1),
                 np.ones(1),
                 Optimizer(0.1).new_state(np.ones(1)),
-                Moment(),
+                Progress(),
                 None,
             ),
             TypeError,

@@ -91,7 +91,7 @@ def test_the_modules_public_names_are_all_there():
     for module in TOP:
         public = getattr(__import__(module), "__all__", None)
         if public:
-            assert set(public) - {"NORMALISATIONS"} <= set(glassbox.PUBLIC[module])
+            assert set(public) - {"NORMALIZATIONS"} <= set(glassbox.PUBLIC[module])
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -5,23 +5,23 @@ import threading
 
 import numpy as np
 import pytest
-from installed import DIALECTS
+from installed import BACKENDS
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
 from Filters import Conv2D, MaxPool2D
-from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.layer import BuildContext, Context
 from glassbox.engine.parallel import (
-    MOST_IN_USE,
+    MOST_AT_INFERENCE,
     VECTOR,
     Workers,
+    inference_slices,
     shard_slices,
     tree_sum,
-    use_slices,
 )
 from glassbox.engine.synced import backward_program, forward_program, run_programs
 from glassbox.kernels import choose
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 from MLP import BatchNorm, Dense, Dropout, Identity
 
 # --- the tree --------------------------------------------------------------------------------
@@ -72,31 +72,31 @@ def test_tree_sum_of_four_is_not_the_running_sum():
 
 # --- shards ----------------------------------------------------------------------------------
 
-SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=0)
+SHARD_POLICY = ShardPolicy(cache_bytes=2**20, smallest=32, largest=64, least_work=0)
 
 
 @pytest.mark.parametrize("sample_bytes", [1, 2**10, 2**16, 2**18, 2**24])
 def test_shards_cover_the_batch_in_a_power_of_two(sample_bytes):
     for batch in [*range(1, 140), 1000, 1024, 4097]:
-        cuts = shard_slices(batch, sample_bytes, SHARING)
+        cuts = shard_slices(batch, sample_bytes, SHARD_POLICY)
         assert [k for cut in cuts for k in range(batch)[cut]] == list(range(batch))
         assert len(cuts) & (len(cuts) - 1) == 0
         sizes = [cut.stop - cut.start for cut in cuts]
         assert min(sizes) >= 1
         assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) <= SHARING.largest
+        assert max(sizes) <= SHARD_POLICY.largest
 
 
 def test_shards_by_hand():
     """1 MiB holds 64 samples of 16 KiB and 32 of 32 KiB; never fewer than 32, or more than 64."""
-    assert SHARING.cache_bytes == 2**20
-    assert len(shard_slices(128, 2**14, SHARING)) == 2
-    assert len(shard_slices(128, 2**15, SHARING)) == 4
-    assert len(shard_slices(128, 2**16, SHARING)) == 4
-    assert len(shard_slices(128, 2**24, SHARING)) == 4
-    assert len(shard_slices(256, 1, SHARING)) == 4
-    assert shard_slices(3, 2**24, SHARING) == (slice(0, 3),)
-    assert shard_slices(65, 1, SHARING) == (slice(0, 32), slice(32, 65))
+    assert SHARD_POLICY.cache_bytes == 2**20
+    assert len(shard_slices(128, 2**14, SHARD_POLICY)) == 2
+    assert len(shard_slices(128, 2**15, SHARD_POLICY)) == 4
+    assert len(shard_slices(128, 2**16, SHARD_POLICY)) == 4
+    assert len(shard_slices(128, 2**24, SHARD_POLICY)) == 4
+    assert len(shard_slices(256, 1, SHARD_POLICY)) == 4
+    assert shard_slices(3, 2**24, SHARD_POLICY) == (slice(0, 3),)
+    assert shard_slices(65, 1, SHARD_POLICY) == (slice(0, 32), slice(32, 65))
 
 
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
@@ -125,17 +125,17 @@ class Witness(Identity):
         super().__init__(name="witness")
         self.seen = set()
 
-    def forward(self, x, run):
-        if run.training:
+    def forward(self, x, context):
+        if context.training:
             self.seen.add(threading.current_thread().name)
-        return super().forward(x, run)
+        return super().forward(x, context)
 
 
 @pytest.fixture
 def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
-    for name in DIALECTS:
-        monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))
+    for name in BACKENDS:
+        monkeypatch.setattr(choose(name), "SHARD_POLICY", ShardPolicy(2**20, 4, 4, 0))
 
 
 def toy(count=50):
@@ -145,11 +145,11 @@ def toy(count=50):
     return from_arrays(images, labels, sizes=(count - 10, 5, 5)).train
 
 
-def train(threads, augment=None, seed=3, coupled=True, epochs=2):
+def train(threads, augment=None, seed=3, synced=True, epochs=2):
     """The bytes of everything that a small network has learnt, and the threads that taught it."""
     witness = Witness()
     layers = [
-        Conv2D(3, 3), *([BatchNorm()] if coupled else []), witness, MaxPool2D(2), Dropout(0.3),
+        Conv2D(3, 3), *([BatchNorm()] if synced else []), witness, MaxPool2D(2), Dropout(0.3),
         Dense(8, activation="tanh"), Dense(3),
     ]  # fmt: skip
     network = CNN(*layers, threads=threads, seed=seed)
@@ -158,16 +158,16 @@ def train(threads, augment=None, seed=3, coupled=True, epochs=2):
     return learnt, [record["loss"] for record in history.records], witness.seen
 
 
-@pytest.mark.parametrize("coupled", [True, False], ids=["batch norm", "no batch norm"])
+@pytest.mark.parametrize("synced", [True, False], ids=["batch norm", "no batch norm"])
 @pytest.mark.parametrize(
     "augment", [None, Augmentation(shift=1, rotation=10, erase=0.5)], ids=["plain", "augmented"]
 )
-def test_same_bits_with_one_two_and_three_threads(busy, augment, coupled):
+def test_same_bits_with_one_two_and_three_threads(busy, augment, synced):
     """40 images in batches of 16, 16 and 8: four or two shards each, the last one partial."""
-    learnt, losses, seen = train(1, augment, coupled=coupled)
+    learnt, losses, seen = train(1, augment, synced=synced)
     assert seen == {threading.main_thread().name}
     for threads in (2, 3):
-        others, other_losses, others_seen = train(threads, augment, coupled=coupled)
+        others, other_losses, others_seen = train(threads, augment, synced=synced)
         assert any(name.startswith("shard") for name in others_seen)
         assert 2 <= len(others_seen) <= threads
         assert others == learnt
@@ -179,9 +179,9 @@ def test_threads_work_side_by_side(busy):
     barrier = threading.Barrier(2, timeout=60)
 
     class Meeting(Identity):
-        def forward(self, x, run):
+        def forward(self, x, context):
             barrier.wait()
-            return super().forward(x, run)
+            return super().forward(x, context)
 
     network = CNN(Meeting(), Dense(2), threads=2)
     network.train_step((np.zeros((8, 1, 2, 2), np.float32), np.arange(8) % 2))
@@ -191,7 +191,7 @@ def test_other_seeds_and_augmentation_give_other_bits(busy):
     """So that equal bits mean something."""
     augment = Augmentation(shift=1)
     runs = [train(2), train(2, seed=4), train(2, augment), train(2, augment, seed=4)]
-    assert len({run[0][0] for run in runs}) == 4
+    assert len({context[0][0] for context in runs}) == 4
     assert train(2, augment)[0] == runs[2][0]
 
 
@@ -215,24 +215,24 @@ def test_prediction_is_the_same_on_any_number_of_threads(busy):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("where", ["forward", "backward"])
-@pytest.mark.parametrize("coupled", [True, False])
-def test_exception_inside_a_shard_reaches_the_caller(busy, threads, where, coupled):
+@pytest.mark.parametrize("synced", [True, False])
+def test_exception_inside_a_shard_reaches_the_caller(busy, threads, where, synced):
     """From whichever shard, before or behind a layer that waits for all of them."""
 
     class Faulty(Identity):
-        def forward(self, x, run):
-            if where == "forward" and run.shard == 1:
+        def forward(self, x, context):
+            if where == "forward" and context.shard == 1:
                 raise RuntimeError("the wheel came off")
-            y, _ = super().forward(x, run)
-            return y, run.shard
+            y, _ = super().forward(x, context)
+            return y, context.shard
 
-        def backward(self, dy, memory):
-            if where == "backward" and memory == 1:
+        def backward(self, dy, cache):
+            if where == "backward" and cache == 1:
                 raise RuntimeError("the wheel came off")
             return dy, {}
 
     data = np.zeros((8, 1, 2, 2), np.float32), np.arange(8) % 2
-    norms = [BatchNorm()] if coupled else []
+    norms = [BatchNorm()] if synced else []
     network = CNN(Dense(3), *norms, Faulty(), Dense(2), threads=threads).build((1, 2, 2))
     before = network.parameters.values.copy()
     with pytest.raises(RuntimeError, match="the wheel came off"):
@@ -260,21 +260,21 @@ def test_threads_by_default_are_those_of_the_machine():
 @pytest.mark.parametrize("cuts", [[0, 12], [0, 6, 12], [0, 5, 12], [0, 3, 6, 9, 12], [0, 1, 12]])
 @pytest.mark.parametrize("shape", [(3,), (3, 2, 4)])
 def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, threads):
-    """Two normalisations in a row: outputs, running averages and all gradients agree."""
+    """Two normalizations in a row: outputs, running averages and all gradients agree."""
     random = np.random.default_rng(8)
     x, dy = 2 + 3 * random.standard_normal((2, *shape, 12))
-    setup = Setup(random, np.dtype(np.float64), choose())
+    context = BuildContext(random, np.dtype(np.float64), choose())
     layers = [BatchNorm(name="one"), BatchNorm(name="two", epsilon=0.5)]
     for layer in layers:
-        layer.build(shape, setup)
+        layer.build(shape, context)
         layer.parameters["weight"][...] = random.normal(1, 0.3, 3)
 
     def program(part, shard):
-        y, memories = yield from forward_program(
-            layers, x[..., part], Pass(True, shard=shard, batch=12)
+        y, caches = yield from forward_program(
+            layers, x[..., part], Context(True, shard=shard, batch=12)
         )
-        dx, gradients = yield from backward_program(layers, dy[..., part], memories)
-        return y, dx, gradients, memories
+        dx, gradients = yield from backward_program(layers, dy[..., part], caches)
+        return y, dx, gradients, caches
 
     def results(edges):
         parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
@@ -296,7 +296,7 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
     np.testing.assert_allclose(variance, rows.var(axis=1), rtol=1e-12)
 
 
-# A whole step with batch normalisation in shards against PyTorch: test_against_pytorch.py.
+# A whole step with batch normalization in shards against PyTorch: test_against_pytorch.py.
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -306,7 +306,7 @@ def test_gradient_of_shards_is_that_of_the_whole_batch(monkeypatch, threads):
     data = random.standard_normal((16, 2, 5, 6)).astype(np.float32), np.arange(16) % 3
 
     def step(shard):
-        monkeypatch.setattr(choose(), "SHARING", Sharing(2**20, shard, shard, 0))
+        monkeypatch.setattr(choose(), "SHARD_POLICY", ShardPolicy(2**20, shard, shard, 0))
         network = CNN(
             Conv2D(3, 3), MaxPool2D(2), Dense(3), threads=threads, dtype=np.float64, optimizer="sgd"
         )
@@ -340,8 +340,8 @@ def test_no_thread_is_left_at_work_behind_an_error():
 @pytest.mark.parametrize("sample_bytes", [1, 2**13, 2**16, 2**24])
 def test_pieces_in_use_cover_all_samples_in_whole_vectors(sample_bytes):
     for count in [*range(1, 140), 1000, 1024, 4097]:
-        cuts = use_slices(count, sample_bytes, SHARING)
+        cuts = inference_slices(count, sample_bytes, SHARD_POLICY)
         assert [k for cut in cuts for k in range(count)[cut]] == list(range(count))
         assert all((cut.stop - cut.start) % VECTOR == 0 for cut in cuts[:-1])
-        assert max(cut.stop - cut.start for cut in cuts) <= MOST_IN_USE
-    assert use_slices(0, sample_bytes, SHARING) == []
+        assert max(cut.stop - cut.start for cut in cuts) <= MOST_AT_INFERENCE
+    assert inference_slices(0, sample_bytes, SHARD_POLICY) == []

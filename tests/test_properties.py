@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from installed import DIALECTS
+from installed import BACKENDS
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.gradient_check import check_layer
-from glassbox.engine.layer import Layer, Pass, Setup
-from glassbox.engine.synced import CoupledLayer
+from glassbox.engine.layer import BuildContext, Context, Layer
+from glassbox.engine.synced import SyncLayer
 from glassbox.kernels import choose
-from glassbox.kernels.shapes import Shape, Sharing
+from glassbox.kernels.shapes import Shape, ShardPolicy
 from MLP import (
     SGD,
     Adam,
@@ -46,7 +46,7 @@ CLOSE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 # A setting that cannot be is refused in the layer's own words, one of these.
 REFUSALS = (
     "the kernel spans",
-    "must be smaller than size",
+    "must be smaller than kernel_size",
     "but a strided shortcut makes",
 )
 
@@ -79,7 +79,7 @@ POOLS = st.builds(
     MaxPool2D, some(1, 4), stride=STRIDES, padding=PADDINGS, ceil_mode=st.booleans()
 ) | st.builds(
     AvgPool2D, some(1, 4), stride=STRIDES, padding=PADDINGS, ceil_mode=st.booleans(),
-    count_padding=st.booleans(),
+    count_include_pad=st.booleans(),
 )  # fmt: skip
 RATES = st.sampled_from([0.0, 0.25, 0.5, 0.9])
 ANYWHERE = st.one_of(
@@ -121,8 +121,8 @@ class Case:
         rng = np.random.default_rng(self.seed)
         return rng.standard_normal((*self.shape, self.samples)).astype(self.dtype)
 
-    def run(self, training: bool) -> Pass:
-        return Pass(training, seed=self.seed, step=3, batch=self.samples)
+    def run(self, training: bool) -> Context:
+        return Context(training, seed=self.seed, step=3, batch=self.samples)
 
 
 def settings_of(layer: Layer) -> str:
@@ -131,11 +131,11 @@ def settings_of(layer: Layer) -> str:
     return f"{type(layer).__name__}({', '.join(words)})"
 
 
-def built(layer: Layer, shape: Shape, setup: Setup) -> bool:
+def built(layer: Layer, shape: Shape, context: BuildContext) -> bool:
     """Whether the layer takes such images; if not, its own words must have said why."""
     layer.number = 1
     try:
-        layer.build(shape, setup)
+        layer.build(shape, context)
     except ValueError as refusal:
         assert any(words in str(refusal) for words in REFUSALS), refusal
         assert layer.label in str(refusal) or "'" in str(refusal), refusal
@@ -150,9 +150,9 @@ def cases(draw: Any, family: str, dtype: np.dtype | None = None, least: int = 1)
     shape = draw(shapes)
     kind = dtype or draw(DTYPES)
     seed = draw(st.integers(0, 2**16))
-    kernels = choose(draw(st.sampled_from(list(DIALECTS))))
-    setup = Setup(np.random.default_rng(seed), kind, kernels)
-    layer = draw(layers.filter(lambda each: built(each, shape, setup)))
+    kernels = choose(draw(st.sampled_from(list(BACKENDS))))
+    context = BuildContext(np.random.default_rng(seed), kind, kernels)
+    layer = draw(layers.filter(lambda each: built(each, shape, context)))
     rng = np.random.default_rng(seed + 1)
     for name, array in layer.parameters.items():
         if not name.endswith("weight"):  # biases of zero and scales of one hide mistakes
@@ -198,8 +198,8 @@ def close(found: np.ndarray, expected: np.ndarray, dtype: np.dtype) -> None:
 
 
 def takes_a_single_one(case: Case) -> bool:
-    """Batch normalisation in training needs two numbers in a channel."""
-    return case.samples > 1 or not isinstance(case.layer, CoupledLayer)
+    """Batch normalization in training needs two numbers in a channel."""
+    return case.samples > 1 or not isinstance(case.layer, SyncLayer)
 
 
 # --- one layer -------------------------------------------------------------------------------
@@ -212,14 +212,14 @@ def test_the_output_has_the_shape_that_build_promised(trust_in, family):
         kept = x.copy()
         before = copy.deepcopy([*layer.parameters.values(), *layer.buffers.values()])
         for training in (True, False) if takes_a_single_one(case) else (False,):
-            y, memory = layer.forward(x, case.run(training))
+            y, cache = layer.forward(x, case.run(training))
             told = settings_of(layer)
             assert y.shape == (*layer.output_shape, case.samples), told
             assert y.dtype == case.dtype, told
             assert y.flags.c_contiguous, told
             dy = np.random.default_rng(1).standard_normal(y.shape).astype(case.dtype)
             dy_kept = dy.copy()
-            dx, gradients = layer.backward(dy, memory)
+            dx, gradients = layer.backward(dy, cache)
             assert dx.shape == x.shape and dx.dtype == case.dtype, told
             assert list(gradients) == list(layer.parameters), told
             for name, array in layer.parameters.items():
@@ -242,7 +242,7 @@ def borders(layer: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
         down, across = layer.padding if isinstance(layer.padding, tuple) else [layer.padding] * 2
         return down, down, across, across
     found = []
-    for n, k, s, d in zip(size, layer.kernel, layer.stride, layer.dilation, strict=True):
+    for n, k, s, d in zip(size, layer.kernel_size, layer.stride, layer.dilation, strict=True):
         lacking = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
         found += [lacking // 2, lacking - lacking // 2]
     return found[0], found[1], found[2], found[3]
@@ -255,9 +255,9 @@ def by_loops(layer: Any, x: np.ndarray) -> np.ndarray:
         weights, bias = layer.parameters["weight"], layer.parameters.get("bias")
         return naive.conv2d(x, weights, bias, layer.stride, around, layer.dilation)
     if isinstance(layer, MaxPool2D):
-        return naive.max_pool(x, None, layer.kernel, layer.stride, around, ceil)[0]
+        return naive.max_pool(x, None, layer.kernel_size, layer.stride, around, ceil)[0]
     return naive.average_pool(
-        x, None, layer.kernel, layer.stride, around, ceil, layer.count_padding
+        x, None, layer.kernel_size, layer.stride, around, ceil, layer.count_include_pad
     )[0]  # fmt: skip
 
 
@@ -291,15 +291,15 @@ def test_a_batch_is_its_images_one_by_one(trust_in, family):
 
 @every_family
 def test_both_dialects_mean_the_same(trust_in, family):
-    if len(DIALECTS) == 1:
+    if len(BACKENDS) == 1:
         pytest.skip("Numba is not installed")
 
-    def dialects(case: Case) -> None:
+    def backends(case: Case) -> None:
         layer, x = case.layer, case.images()
         results = []
-        for name in DIALECTS:
+        for name in BACKENDS:
             twin = layer.fresh()
-            twin.build(case.shape, Setup(np.random.default_rng(0), case.dtype, choose(name)))
+            twin.build(case.shape, BuildContext(np.random.default_rng(0), case.dtype, choose(name)))
             for theirs, ours in (
                 (twin.parameters, layer.parameters),
                 (twin.buffers, layer.buffers),
@@ -307,15 +307,15 @@ def test_both_dialects_mean_the_same(trust_in, family):
                 for key in ours:
                     theirs[key][...] = ours[key]
             training = takes_a_single_one(case)
-            y, memory = twin.forward(x, case.run(training))
+            y, cache = twin.forward(x, case.run(training))
             dy = np.random.default_rng(1).standard_normal(y.shape).astype(case.dtype)
-            dx, gradients = twin.backward(dy, memory)
+            dx, gradients = twin.backward(dy, cache)
             results.append([y, dx, *gradients.values()])
         for one, two in zip(*results, strict=True):
             scale = max(np.abs(two).max(initial=0.0), 1.0)
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-9 * scale)
 
-    trust_in(cases(family, np.dtype(np.float64)), dialects, 20, 400)
+    trust_in(cases(family, np.dtype(np.float64)), backends, 20, 400)
 
 
 @every_family
@@ -346,7 +346,7 @@ class Net:
 
     make: Callable[..., list[Layer]]
     shape: Shape
-    dialect: str
+    backend: str
     dtype: np.dtype
     optimizer: Any
     loss: str
@@ -355,7 +355,7 @@ class Net:
 
     def network(self, threads: int) -> CNN:
         return CNN(
-            *self.make(), threads=threads, kernels=self.dialect, dtype=self.dtype, seed=self.seed,
+            *self.make(), threads=threads, kernels=self.backend, dtype=self.dtype, seed=self.seed,
             optimizer=self.optimizer, loss=self.loss,
         )  # fmt: skip
 
@@ -388,7 +388,7 @@ def nets(draw: Any) -> Net:
     return Net(
         lambda: layers_of(*chosen),
         draw(st.tuples(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))),
-        draw(st.sampled_from(list(DIALECTS))),
+        draw(st.sampled_from(list(BACKENDS))),
         draw(DTYPES),
         draw(st.sampled_from([SGD(0.1, momentum=0.9), Adam(0.01)])),
         draw(st.sampled_from(["cross_entropy", "mse"])),
@@ -400,8 +400,8 @@ def nets(draw: Any) -> Net:
 @pytest.fixture
 def busy(monkeypatch):
     """Shards of few images that go to threads however little work they are."""
-    for name in DIALECTS:
-        monkeypatch.setattr(choose(name), "SHARING", Sharing(2**20, 4, 4, 0))
+    for name in BACKENDS:
+        monkeypatch.setattr(choose(name), "SHARD_POLICY", ShardPolicy(2**20, 4, 4, 0))
 
 
 def test_threads_change_no_bit(trust_in, busy):
@@ -447,6 +447,6 @@ def test_a_network_in_use_takes_images_one_by_one_or_together(trust_in, busy):
 )
 def test_each_refusal_is_met(layer, shape, words):
     """So that none of the words above has gone out of use."""
-    setup = Setup(np.random.default_rng(0), np.dtype(np.float32), choose())
+    context = BuildContext(np.random.default_rng(0), np.dtype(np.float32), choose())
     with pytest.raises(ValueError, match=words):
-        layer().build(shape, setup)
+        layer().build(shape, context)

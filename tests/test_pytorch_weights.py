@@ -20,20 +20,20 @@ def numbers():
     return load_file(GOLDEN / "pytorch_numbers.safetensors")
 
 
-def loaded(dialect, dtype):
+def loaded(backend, dtype):
     network = CNN(
         Conv2D(4, (3, 5), stride=(2, 1), padding=(1, 2), activation=None, bias=False),
         BatchNorm(), LeakyReLU(), MaxPool2D(2),
         Conv2D(5, 2, padding="valid", activation="relu"),
         Dense(6), Dense(3, "softmax"),
-        loss="cross_entropy", kernels=dialect, dtype=dtype,
+        loss="cross_entropy", kernels=backend, dtype=dtype,
     )  # fmt: skip
     return network.build((2, 11, 6)).load_weights(GOLDEN / "pytorch_state.safetensors")
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(np.float64, 1e-12), (np.float32, 1e-5)])
-def test_outputs_in_use_are_pytorchs(numbers, dialect, dtype, error):
-    network = loaded(dialect, dtype)
+def test_outputs_in_use_are_pytorchs(numbers, backend, dtype, error):
+    network = loaded(backend, dtype)
     logits, _ = network.forward(numbers["images"])
     np.testing.assert_allclose(logits, numbers["in_use"], rtol=error, atol=error)
     shares = np.exp(numbers["in_use"]) / np.exp(numbers["in_use"]).sum(axis=1, keepdims=True)
@@ -43,8 +43,8 @@ def test_outputs_in_use_are_pytorchs(numbers, dialect, dtype, error):
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(np.float64, 1e-11), (np.float32, 1e-4)])
-def test_loss_and_gradients_in_training_are_pytorchs(numbers, dialect, dtype, error):
-    network = loaded(dialect, dtype)
+def test_loss_and_gradients_in_training_are_pytorchs(numbers, backend, dtype, error):
+    network = loaded(backend, dtype)
     outputs, memories = network.forward(numbers["images"], training=True)
     np.testing.assert_allclose(outputs, numbers["in_training"], rtol=error, atol=error)
     losses, memory = network.loss.forward(outputs.T.copy(), numbers["labels"])

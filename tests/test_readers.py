@@ -148,13 +148,13 @@ def test_differing_counts_are_told(tmp_path):
 def test_types_of_images_and_their_range(dtype, stored, range_):
     images = np.zeros((10, 2, 2), dtype)
     images[:, 0, 0] = 200
-    data = from_arrays(images, np.zeros(10, int), normalise="unit")
+    data = from_arrays(images, np.zeros(10, int), normalize="unit")
     assert data.train.images.dtype == stored
     assert (data.scaling.low, data.scaling.high) == range_
 
 
 def test_whole_numbers_of_two_values_are_black_and_white():
-    data = from_arrays(np.ones((10, 2, 2), np.int64), np.zeros(10, int), normalise="unit")
+    data = from_arrays(np.ones((10, 2, 2), np.int64), np.zeros(10, int), normalize="unit")
     assert (data.train.batch([0])[0] == 1).all()
 
 
@@ -241,7 +241,7 @@ def test_npz_with_images_and_labels(tmp_path):
     assert (len(data.train), len(data.validation), len(data.test)) == (14, 3, 3)
 
 
-def test_colours_last_of_keras_come_first(tmp_path):
+def test_colors_last_of_keras_come_first(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 9, 3), dtype=np.uint8)
     labels = np.zeros(6, int)
     np.savez(tmp_path / "c.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
@@ -397,12 +397,12 @@ def test_folder_of_pictures(tmp_path):
     assert np.array_equal(data.train.images[:, 0], PIXELS[[1, 2, 0]])
 
 
-def test_colours_and_size_of_pictures(tmp_path):
-    colours = np.zeros((6, 8, 3), np.uint8)
-    colours[..., 0] = 200
-    picture(tmp_path / "a" / "1.png", colours)
-    picture(tmp_path / "a" / "2.JPG", colours[:4], format="JPEG")
-    data = from_folder(tmp_path, size=(3, 5), grey=False, sizes=(2, 0), stratify=False)
+def test_colors_and_size_of_pictures(tmp_path):
+    colors = np.zeros((6, 8, 3), np.uint8)
+    colors[..., 0] = 200
+    picture(tmp_path / "a" / "1.png", colors)
+    picture(tmp_path / "a" / "2.JPG", colors[:4], format="JPEG")
+    data = from_folder(tmp_path, size=(3, 5), gray=False, sizes=(2, 0), stratify=False)
     assert data.shape == (3, 3, 5)
     assert abs(data.train.images.mean(axis=(0, 2, 3)) - [200, 0, 0]).max() < 3
     assert from_folder(tmp_path, size=7).shape == (1, 7, 7)

@@ -8,25 +8,27 @@ import pytest
 from CNN import CNN
 from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.averaging import Average
-from glassbox.engine.layer import Pass, Setup
+from glassbox.engine.layer import BuildContext, Context
 from glassbox.engine.optimizers import SGD, Adam
 from glassbox.kernels import choose
 from MLP import BatchNorm, Dense, Dropout, Flatten, ReLU
 
 
-def built(block, shape, dialect=None, seed=0):
-    block.build(shape, Setup(np.random.default_rng(seed), np.dtype(np.float64), choose(dialect)))
+def built(block, shape, backend=None, seed=0):
+    block.build(
+        shape, BuildContext(np.random.default_rng(seed), np.dtype(np.float64), choose(backend))
+    )
     return block
 
 
-def test_it_adds_what_its_layers_make_to_the_input(dialect):
+def test_it_adds_what_its_layers_make_to_the_input(backend):
     """By hand: two layers and a sum, then the activation."""
     conv, more = Conv2D(2, 3), Conv2D(2, 3, activation=None)
-    block = built(Residual(conv, more, activation="relu"), (2, 4, 5), dialect)
+    block = built(Residual(conv, more, activation="relu"), (2, 4, 5), backend)
     x = np.random.default_rng(1).standard_normal((2, 4, 5, 3))
-    inner, _ = conv.forward(x, Pass())
-    outer, _ = more.forward(inner, Pass())
-    np.testing.assert_allclose(block.forward(x, Pass())[0], np.maximum(outer + x, 0))
+    inner, _ = conv.forward(x, Context())
+    outer, _ = more.forward(inner, Context())
+    np.testing.assert_allclose(block.forward(x, Context())[0], np.maximum(outer + x, 0))
 
 
 def test_the_shortcut_is_a_projection_where_shapes_differ():
@@ -37,9 +39,9 @@ def test_the_shortcut_is_a_projection_where_shapes_differ():
     assert block.shortcut.stride == (2, 1)
     assert block.parameters["shortcut.weight"].shape == (5, 2, 1, 1)
     x = np.random.default_rng(2).standard_normal((2, 5, 4, 2))
-    inner, _ = block.layers[0].forward(x, Pass())
+    inner, _ = block.layers[0].forward(x, Context())
     picked = np.einsum("oc,chwn->ohwn", block.parameters["shortcut.weight"][..., 0, 0], x[:, ::2])
-    np.testing.assert_allclose(block.forward(x, Pass())[0], inner + picked)
+    np.testing.assert_allclose(block.forward(x, Context())[0], inner + picked)
     assert "projected" in block.describe()
 
 
@@ -164,7 +166,7 @@ def test_fit_gives_back_the_running_mean():
         return CNN(Conv2D(2), Dense(2), seed=4, optimizer=SGD(0.3))
 
     one, two = network(), network().build((1, 6, 6))
-    one.fit(data, epochs=2, batch_size=8, average=0.8, progress=False)
+    one.fit(data, epochs=2, batch_size=8, ema_decay=0.8, progress=False)
     seen = []
     step = two.train_step
     two.train_step = lambda *given: (step(*given), seen.append(two.parameters.values.copy()))[0]
@@ -183,7 +185,7 @@ def test_the_mean_is_what_is_validated_and_training_goes_on_from_the_weights():
     data = images, np.arange(40) % 2
     network = CNN(Conv2D(2), Dense(2), seed=4, optimizer=SGD(0.3)).build((1, 6, 6))
     plain = CNN(Conv2D(2), Dense(2), seed=4, optimizer=SGD(0.3))
-    history = network.fit(data, data, epochs=3, batch_size=8, average=0.9, progress=False)
+    history = network.fit(data, data, epochs=3, batch_size=8, ema_decay=0.9, progress=False)
     best = history.records[history.best_epoch - 1]
     assert network.evaluate(data).loss == pytest.approx(best["validation_loss"])
     others = plain.fit(data, data, epochs=3, batch_size=8, progress=False)
@@ -194,8 +196,8 @@ def test_the_mean_is_what_is_validated_and_training_goes_on_from_the_weights():
 
 
 def test_average_must_be_a_share():
-    with pytest.raises(ValueError, match="average: expected 0 <= value < 1"):
-        CNN(Dense(2)).fit((np.zeros((4, 1, 2, 2)), np.arange(4) % 2), average=1.0)
+    with pytest.raises(ValueError, match="ema_decay: expected 0 <= value < 1"):
+        CNN(Dense(2)).fit((np.zeros((4, 1, 2, 2)), np.arange(4) % 2), ema_decay=1.0)
 
 
 def test_swapping_twice_changes_nothing():

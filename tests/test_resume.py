@@ -203,7 +203,7 @@ def test_patience_that_ran_out_stays_out(tmp_path, digits):
 def test_an_epoch_before_the_stop_may_stay_the_best(tmp_path, digits, monkeypatch):
     """No weight changes, so no later epoch is better than the first."""
     path = tmp_path / "checkpoint.safetensors"
-    still = {"epochs": 4, "patience": None, "batch_size": 60, "average": 0.0, "augment": None}
+    still = {"epochs": 4, "patience": None, "batch_size": 60, "ema_decay": 0.0, "augment": None}
     stopped(
         CNN(Dense(10), optimizer=SGD(1e-30), seed=1), digits, 50, monkeypatch, checkpoint=path,
         **still,

@@ -10,8 +10,8 @@ from glassbox.engine.schedules import (
     Cosine,
     Exponential,
     InverseTime,
-    Moment,
     OneCycle,
+    Progress,
     Schedule,
     StepDecay,
     WarmUp,
@@ -21,27 +21,27 @@ from glassbox.engine.schedules import (
 
 def rates(schedule, steps, per_epoch=1):
     """The rate at every step of a run."""
-    return [schedule.at(Moment(step, steps, per_epoch)) for step in range(steps)]
+    return [schedule.at(Progress(step, steps, per_epoch)) for step in range(steps)]
 
 
 def test_moment():
     """Step 25 of 101 with 10 to an epoch: two epochs done, a quarter of the way."""
-    moment = Moment(25, 101, 10)
-    assert moment.count("epoch") == 2
-    assert moment.count("step") == 25
-    assert moment.share == 0.25
-    assert Moment(0, 1, 1).share == 0  # a run of one step
-    assert Moment(100, 101, 10).share == 1
+    progress = Progress(25, 101, 10)
+    assert progress.count("epoch") == 2
+    assert progress.count("step") == 25
+    assert progress.fraction == 0.25
+    assert Progress(0, 1, 1).fraction == 0  # a run of one step
+    assert Progress(100, 101, 10).fraction == 1
 
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),  # six steps, two to an epoch
     [
         (Constant(0.4), [0.4, 0.4, 0.4, 0.4, 0.4, 0.4]),
-        (StepDecay(0.4, every=2, factor=0.5), [0.4, 0.4, 0.4, 0.4, 0.2, 0.2]),
-        (StepDecay(0.4, every=2), [0.4, 0.4, 0.4, 0.4, 0.04, 0.04]),
+        (StepDecay(0.4, step_size=2, gamma=0.5), [0.4, 0.4, 0.4, 0.4, 0.2, 0.2]),
+        (StepDecay(0.4, step_size=2), [0.4, 0.4, 0.4, 0.4, 0.04, 0.04]),
         (StepDecay(0.4, 2, 0.5, unit="step"), [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]),
-        (Exponential(0.4, factor=0.5), [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]),
+        (Exponential(0.4, gamma=0.5), [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]),
         (Exponential(0.4, 0.5, unit="step"), [0.4, 0.2, 0.1, 0.05, 0.025, 0.0125]),
         (InverseTime(0.4, decay=1.0), [0.4, 0.4, 0.2, 0.2, 0.4 / 3, 0.4 / 3]),
         (InverseTime(0.4, 2.0, unit="step"), [0.4, 0.4 / 3, 0.4 / 5, 0.4 / 7, 0.4 / 9, 0.4 / 11]),
@@ -52,11 +52,11 @@ def test_moment():
         (WarmUp(Exponential(0.4, 0.5), steps=4), [0.1, 0.2, 0.15, 0.2, 0.1, 0.1]),
         # the top at share 0.4 = step 2; half way up and down lie half way between
         (
-            OneCycle(0.4, warm=0.4, start_divisor=4, end_divisor=40),
+            OneCycle(0.4, pct_start=0.4, div_factor=4, final_div_factor=10),
             [0.1, 0.25, 0.4, 0.01 + 0.39 * 0.75, 0.01 + 0.39 * 0.25, 0.01],
         ),
-        (OneCycle(0.4, warm=0.0, end_divisor=4), [0.1 + 0.15 * (1 + math.cos(math.pi * k / 5))
-                                                  for k in range(6)]),
+        (OneCycle(0.4, pct_start=0.0, div_factor=1, final_div_factor=4),
+         [0.1 + 0.15 * (1 + math.cos(math.pi * k / 5)) for k in range(6)]),
     ],
     ids=repr,
 )  # fmt: skip
@@ -69,10 +69,10 @@ def test_rates_by_hand(schedule, expected):
     [
         # PyTorch peaks at step pct_start * 21 - 1 = 6, which is share 0.3 of steps 0 to 20; its
         # last rate is the first one over 50, ours the peak over 500
-        ("one_cycle", OneCycle(0.4, warm=0.3, start_divisor=10, end_divisor=500)),
+        ("one_cycle", OneCycle(0.4, pct_start=0.3, div_factor=10, final_div_factor=50)),
         ("cosine", Cosine(0.4, final=0.05)),
-        ("step", StepDecay(0.4, every=6, factor=0.5, unit="step")),
-        ("exponential", Exponential(0.4, factor=0.9, unit="step")),
+        ("step", StepDecay(0.4, step_size=6, gamma=0.5, unit="step")),
+        ("exponential", Exponential(0.4, gamma=0.9, unit="step")),
     ],
 )
 def test_rates_of_pytorch(pytorch, name, schedule):
@@ -91,10 +91,10 @@ def test_every_rate_of_a_long_run_is_above_zero_and_at_most_the_peak():
 
 
 def test_number_is_a_constant():
-    assert as_schedule(0.2).at(Moment(5, 9)) == 0.2
+    assert as_schedule(0.2).at(Progress(5, 9)) == 0.2
     given = Cosine(0.1)
     assert as_schedule(given) is given
-    assert repr(StepDecay(0.1, 3)) == "StepDecay(rate=0.1, unit='epoch', every=3, factor=0.1)"
+    assert repr(StepDecay(0.1, 3)) == "StepDecay(rate=0.1, unit='epoch', step_size=3, gamma=0.1)"
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_number_is_a_constant():
         (lambda: Constant("1"), TypeError, "learning_rate: expected a number above 0, got '1'"),
         (lambda: Constant(True), TypeError, "learning_rate: expected a number above 0, got True"),
         (lambda: Constant(float("inf")), ValueError, "learning_rate: expected a finite number"),
-        (lambda: StepDecay(0.1, 0), ValueError, "every: expected at least 1, got 0"),
-        (lambda: StepDecay(0.1, 1.5), TypeError, r"every: expected a whole number .*got 1\.5"),
-        (lambda: StepDecay(0.1, 1, -2), ValueError, "factor: expected a finite number above 0"),
+        (lambda: StepDecay(0.1, 0), ValueError, "step_size: expected at least 1, got 0"),
+        (lambda: StepDecay(0.1, 1.5), TypeError, r"step_size: expected a whole number .*got 1\.5"),
+        (lambda: StepDecay(0.1, 1, -2), ValueError, "gamma: expected a finite number above 0"),
         (lambda: StepDecay(0.1, 1, unit="epochs"), ValueError, "did you mean 'epoch'"),
-        (lambda: Exponential(0.1, 0), ValueError, "factor: expected a finite number above 0"),
+        (lambda: Exponential(0.1, 0), ValueError, "gamma: expected a finite number above 0"),
         (lambda: InverseTime(0.1, 0), ValueError, "decay: expected a finite number above 0"),
         (lambda: Cosine(0.1, 0.2), ValueError, r"Cosine: expected 0 <= final <= rate.*got 0\.2"),
         (lambda: Cosine(0.1, -1), ValueError, "Cosine: expected 0 <= final <= rate"),
-        (lambda: OneCycle(0.1, warm=1.0), ValueError, "warm: expected 0 <= value < 1"),
-        (lambda: OneCycle(0.1, start_divisor=0), ValueError, "start_divisor: expected a finite"),
-        (lambda: OneCycle(0.1, end_divisor=-1), ValueError, "end_divisor: expected a finite"),
+        (lambda: OneCycle(0.1, pct_start=1.0), ValueError, "pct_start: expected 0 <= value < 1"),
+        (lambda: OneCycle(0.1, div_factor=0), ValueError, "div_factor: expected a finite"),
+        (lambda: OneCycle(0.1, 0.3, 25, -1), ValueError, "final_div_factor: expected a finite"),
         (lambda: WarmUp(0.1, 0), ValueError, "steps: expected at least 1, got 0"),
-        (lambda: Schedule(0.1).at(Moment()), TypeError, r"Schedule must define at\(moment\)"),
+        (lambda: Schedule(0.1).at(Progress()), TypeError, r"Schedule must define at\(progress\)"),
     ],
 )
 def test_errors(make, error, message):

@@ -23,7 +23,7 @@ from MLP import SGD, BatchNorm, Dense, Dropout
 CLASSIFIERS = [
     CNNClassifier(),
     CNNClassifier(kernels="numpy"),
-    CNNClassifier([BatchNorm(), Dense(32, "relu")], normalise="centre", threads=1),
+    CNNClassifier([BatchNorm(), Dense(32, "relu")], normalize="center", threads=1),
 ]
 # What scikit-learn leaves out where it has no pandas, or was not told to use other arrays.
 MAY_SKIP = {"check_array_api_input", "check_classifier_data_not_an_array"}
@@ -67,7 +67,7 @@ def small(**settings):
 
 def test_cross_validation_and_pipeline(digits):
     X, y = digits
-    pipeline = make_pipeline(MinMaxScaler(), small(normalise="none"))
+    pipeline = make_pipeline(MinMaxScaler(), small(normalize="none"))
     scores = cross_val_score(pipeline, X[:900], y[:900], cv=3)
     assert scores.min() > 0.85
 
@@ -90,12 +90,12 @@ def test_grid_search_over_layers_and_rates(digits):
 
 def test_images_of_any_rank_and_flat_rows_are_the_same_to_it(digits):
     X, y = digits
-    rows, grey, full = X[:300], X[:300].reshape(-1, 8, 8), X[:300].reshape(-1, 1, 8, 8)
+    rows, gray, full = X[:300], X[:300].reshape(-1, 8, 8), X[:300].reshape(-1, 1, 8, 8)
     expected = small().fit(rows, y[:300]).predict_proba(rows)
-    for given in (grey, full):
+    for given in (gray, full):
         model = small(image_shape=None).fit(given, y[:300])
         assert model.image_shape_ == (1, 8, 8) and model.n_features_in_ == 64
-        for asked in (rows, grey, full):
+        for asked in (rows, gray, full):
             assert (model.predict_proba(asked) == expected).all()
 
 
@@ -137,7 +137,7 @@ def test_every_setting_reaches_the_network(digits):
     X, y = digits
     model = small(
         epochs=3, batch_size=50, optimizer=SGD(0.05, momentum=0.9), augment=Augmentation(shift=1),
-        validation_fraction=0.25, threads=1, kernels="numpy", normalise="unit",
+        validation_fraction=0.25, threads=1, kernels="numpy", normalize="unit",
     ).fit(X[:200], y[:200])  # fmt: skip
     network = model.network_
     assert len(model.history_.records) == 3
@@ -165,7 +165,7 @@ def test_fitting_again_starts_anew_and_leaves_the_given_layers_alone(digits):
         ({"image_shape": (1, 4, 16)}, (20, 1, 8, 8), r"does not fit images of \(1, 8, 8\)"),
         ({"image_shape": None}, (20, 3, 2, 8, 8), "Found array with dim"),
         ({"epochs": 0}, (20, 64), "epochs: expected at least 1"),
-        ({"normalise": "magic"}, (20, 64), "normalise='magic' is unknown"),
+        ({"normalize": "magic"}, (20, 64), "normalize='magic' is unknown"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told(settings, given, message):

@@ -13,14 +13,14 @@ from MLP import SGD, Adam, BatchNorm, Dense, Dropout, LeakyReLU
 ANSWERED = [
     (lambda: Conv2D(8, strides=2), "Conv2D has no argument 'strides'; it is called stride here"),
     (lambda: Conv2D(out_channels=8), "'out_channels'; it is called filters here"),
-    (lambda: Conv2D(8, kernel_initializer="he_normal"), "it is called initialiser here"),
+    (lambda: Conv2D(8, kernel_initializer="he_normal"), "it is called initializer here"),
     (lambda: Conv2D(8, dilation_rate=2), "it is called dilation here"),
     (lambda: Conv2D(8, use_bias=False), "it is called bias here"),
     (lambda: Conv2D(8, in_channels=1), "leave it out: the channels of the input follow"),
     (lambda: Conv2D(8, input_shape=(1, 8, 8)), "leave it out: sizes follow from the data"),
-    (lambda: MaxPool2D(pool_size=2), "it is called size here"),
-    (lambda: MaxPool2D(kernel_size=2), "it is called size here"),
-    (lambda: AvgPool2D(2, count_include_pad=True), "it is called count_padding here"),
+    (lambda: MaxPool2D(pool_size=2), "it is called kernel_size here"),
+    (lambda: MaxPool2D(size=2), "it is called kernel_size here"),
+    (lambda: AvgPool2D(2, count_padding=True), "it is called count_include_pad here"),
     (lambda: Dense(out_features=10), "it is called units here"),
     (lambda: Dropout(p=0.5), "it is called rate here"),
     (lambda: BatchNorm(eps=1e-3), "it is called epsilon here"),
@@ -39,7 +39,7 @@ ANSWERED = [
     (lambda: CNN(Dense(2)).fit(None, verbose=0), "it is called progress here"),
     (lambda: CNN(Dense(2)).fit(x=0), "it is called train here"),
     (lambda: CNN(Dense(2)).fit(None, callbacks=[]), r"around network\.train_step"),
-    (lambda: Dense(2, colour="red"), "Dense has no argument 'colour'; it takes units, activation"),
+    (lambda: Dense(2, color="red"), "Dense has no argument 'color'; it takes units, activation"),
 ]
 
 
@@ -85,7 +85,7 @@ def test_channels_last_are_answered(shape):
     """Read as they stand they would be 28 channels of 28 x 1 pixels, silently."""
     with pytest.raises(ValueError, match=r"write images\.transpose\(0, 3, 1, 2\)"):
         CNN(Dense(2)).fit((np.zeros(shape), np.arange(6) % 2), epochs=1)
-    CNN(Dense(2)).predict(np.zeros((6, 28, 28)))  # without channels they are grey
+    CNN(Dense(2)).predict(np.zeros((6, 28, 28)))  # without channels they are gray
     CNN(Dense(2)).predict(np.zeros((6, 8, 100, 1)))  # eight signals of 100 numbers
 
 

@@ -12,7 +12,7 @@ import pytest
 from CNN import CNN
 from Datasets import Augmentation, Digits
 from Filters import Conv2D, MaxPool2D
-from glassbox.engine.history import Running
+from glassbox.engine.history import MovingMetrics
 from glassbox.engine.trainer import batches
 from glassbox.errors import Diverged
 from MLP import SGD, Adam, Dense, Dropout, OneCycle
@@ -55,7 +55,7 @@ def test_history_tells_every_epoch_and_what_was_between(digits):
 
 
 def test_running_means_forget_what_is_older_than_the_window():
-    running = Running(window=10)
+    running = MovingMetrics(window=10)
     for _ in range(5):
         running.add(5, loss_sum=50.0, correct=0)
     for _ in range(2):

@@ -26,7 +26,7 @@ from test_fuzz import FORMATS, ROOT, Files, archive, attempt, chunk, guarded, id
 
 from Datasets import from_arrays, from_csv, from_folder, from_idx, from_npz, load
 from glassbox.data.readers import room
-from glassbox.data.scaling import NORMALISATIONS
+from glassbox.data.scaling import NORMALIZATIONS
 
 HUGE = (60_000, 1_300, 1_300)  # 100 GB of bytes
 LABELS = np.arange(12) % 3
@@ -368,20 +368,20 @@ def test_more_names_than_there_can_be_classes_are_refused():
         from_arrays(np.zeros((70_000, 1, 1), np.uint8), names)
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.parametrize("spread", [1e15, 1.0, 1e-18, 1e-30, 1e-44])
-def test_every_normalisation_stays_finite_however_little_or_much_the_pixels_differ(name, spread):
+def test_every_normalization_stays_finite_however_little_or_much_the_pixels_differ(name, spread):
     images = np.zeros((10, 1, 4, 4), np.float32)
     images[::2, :, 1] = spread
     images[1::2] = -spread
-    data = from_arrays(images, np.arange(10) % 2, normalise=name)
+    data = from_arrays(images, np.arange(10) % 2, normalize=name)
     for part in (data.train, data.validation, data.test):
         assert np.isfinite(part.batch(np.arange(len(part)))[0]).all()
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_a_part_without_images_gives_batches_of_none(name):
-    data = from_arrays(IMAGES, LABELS, sizes=(12, 0), normalise=name)
+    data = from_arrays(IMAGES, LABELS, sizes=(12, 0), normalize=name)
     assert data.validation.batch([])[0].shape == (0, 1, 4, 5)
 
 

@@ -248,7 +248,7 @@ def _facts(network: CNN) -> dict[str, str]:
 def _conv(graph: _Graph, conv: Conv2D, x: str, name: str) -> str:
     top, bottom, left, right = conv.window.padding
     x = graph.add(
-        "Conv", [x, *graph.keep_arrays(conv, name)], name, kernel_shape=conv.kernel,
+        "Conv", [x, *graph.keep_arrays(conv, name)], name, kernel_shape=conv.kernel_size,
         strides=conv.stride, dilations=conv.dilation, pads=[top, left, bottom, right],
     )  # fmt: skip
     return graph.activated(x, conv.activation, f"{name}.activation")
@@ -262,14 +262,14 @@ def _pooling(graph: _Graph, pool: Pooling, x: str, name: str) -> str:
     border, operator = pool.window.padding, "MaxPool"
     attributes: dict[str, Any] = {}
     if isinstance(pool, AvgPool2D):
-        operator, attributes = "AveragePool", {"count_include_pad": int(pool.count_padding)}
-        geometry = (pool.label, pool.input_shape, pool.kernel, pool.stride, pool.padding)
+        operator, attributes = "AveragePool", {"count_include_pad": int(pool.count_include_pad)}
+        geometry = (pool.label, pool.input_shape, pool.kernel_size, pool.stride, pool.padding)
         asked = resolve_window(*geometry).padding
-        if pool.count_padding and asked != border:
+        if pool.count_include_pad and asked != border:
             border, attributes["ceil_mode"] = asked, 1
     top, bottom, left, right = border
     return graph.add(
-        operator, [x], name, kernel_shape=pool.kernel, strides=pool.stride,
+        operator, [x], name, kernel_shape=pool.kernel_size, strides=pool.stride,
         pads=[top, left, bottom, right], **attributes,
     )  # fmt: skip
 

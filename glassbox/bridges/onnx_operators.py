@@ -209,9 +209,9 @@ def add(op: Op) -> Made:
     """The bias of the layer before it; the end of a shortcut does not come here."""
     layer = op.before
     bare = isinstance(layer, Conv2D | Dense) and type(layer.activation) is Identity
-    if not bare or layer.has_bias:
+    if not bare or layer.bias:
         raise ValueError("it can only be the bias of a Conv, Gemm or MatMul straight before it")
-    layer.has_bias = True
+    layer.bias = True
     return Made(arrays={"bias": op.bias(1, op.view.file, -1 if op.view.channels_last else 1)})
 
 

@@ -30,7 +30,7 @@ from glassbox.bridges.onnx_operators import (
     refuse_unsupported,
 )
 from glassbox.data.scaling import Scaling
-from glassbox.engine.budget import Room
+from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Identity, Softmax
 from glassbox.errors import short
 from glassbox.files import model_file
@@ -57,7 +57,7 @@ def open_model(source: Any, shape: Sequence[int] | None, settings: dict[str, Any
     with blame(whose):
         for part in parts:
             network.add(part.layer)
-        network.build(images.network, Room(budget.spent))
+        network.build(images.network, AllocationBudget(budget.spent))
         where = f"as {network.dtype} (dtype='float64' takes larger numbers)"
         model_file.fill(network.layers, _arrays(parts), where)
         _recall(network, {entry.key: entry.value for entry in model.metadata_props})

@@ -37,7 +37,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     epochs, batch_size : how long to train, and images to a step.
     learning_rate : the highest of a one-cycle schedule for Adam.
     optimizer : an Optimizer instead of that; `learning_rate` then counts for nothing.
-    normalise : one of `Datasets.NORMALISATIONS`, fitted to the training images.
+    normalize : one of `Datasets.NORMALIZATIONS`, fitted to the training images.
     augment : such as `Datasets.Augmentation(shift=2)`.
     validation_fraction : share of the images, stratified, that chooses the best epoch; 0 for none.
     random_state : a whole number, a RandomState or None, which differs from fit to fit.
@@ -50,7 +50,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     `image_shape_` (channels, height, width), `n_features_in_` pixels of an image, `scaling_` what
     is done to them before the network sees them.
 
-    X : flat rows (samples, pixels), grey images (samples, height, width) or images (samples,
+    X : flat rows (samples, pixels), gray images (samples, height, width) or images (samples,
     channels, height, width); y: labels of any kind.
 
     Raises ValueError for images that do not fit, NaN or infinity, and labels of a regression.
@@ -71,7 +71,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int = 32,
         learning_rate: float = 0.005,
         optimizer: Optimizer | None = None,
-        normalise: str = "standard",
+        normalize: str = "standard",
         augment: Augmentation | None = None,
         validation_fraction: float = 0.0,
         random_state: Any = None,
@@ -86,7 +86,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.optimizer = optimizer
-        self.normalise = normalise
+        self.normalize = normalize
         self.augment = augment
         self.validation_fraction = validation_fraction
         self.random_state = random_state
@@ -103,7 +103,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         seed = int(check_random_state(self.random_state).randint(2**31))
         images = self._images(rows)
-        self.scaling_ = Scaling.fit(self.normalise, images)
+        self.scaling_ = Scaling.fit(self.normalize, images)
         data = Dataset(images, labels, tuple(map(str, self.classes_)), self.scaling_)
         train, validation = self._parts(data, seed)
         self.network_ = CNN(

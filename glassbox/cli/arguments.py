@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from glassbox.kernels import DEFAULT, DIALECTS
+from glassbox.kernels import BACKENDS, DEFAULT
 
 DESCRIPTION = "Train the network in main.py and leave what it learnt in a folder under results/."
 EPILOG = (
@@ -137,7 +137,7 @@ def _parser(start: Options) -> argparse.ArgumentParser:
     add("--seed", type=_seed, help=f"the same seed gives the same bits (default: {start.seed})")
     add("--threads", type=_whole, help="how many compute (default: all cores)")
     add(
-        "--kernels", choices=sorted(DIALECTS),
+        "--kernels", choices=sorted(BACKENDS),
         help=f"what computes the layers (default: {start.kernels or DEFAULT})",
     )  # fmt: skip
     add(

@@ -16,14 +16,14 @@ class Augmentation:
     """Random shifts, rotations, zooms, mirror images and erased patches.
 
     Every image gets one affine map of its own, sampled bilinearly; what comes in from outside
-    repeats the pixels of the border, which suits any normalisation. Maps of whole pixels (shift
+    repeats the pixels of the border, which suits any normalization. Maps of whole pixels (shift
     and flip without rotation and zoom) move pixels without blurring them.
 
     Parameters
     ----------
     shift : whole pixels; each image moves by -shift..shift along both axes
-    rotation : degrees; each image turns by -rotation..rotation about its centre
-    zoom : share below 1; each image is scaled by 1-zoom..1+zoom about its centre
+    rotation : degrees; each image turns by -rotation..rotation about its center
+    zoom : share below 1; each image is scaled by 1-zoom..1+zoom about its center
     flip : mirror half of the images, left to right
     erase : probability that a rectangle of the image is replaced by the image's mean
     erase_share : least and greatest share of the image's area that is erased
@@ -130,7 +130,7 @@ class Augmentation:
         """One affine map for each image, bilinearly sampled.
 
         The map goes backwards, from an output pixel p to the point in the input that it shows:
-        centre + turn back (p - centre - shift) / zoom.
+        center + turn back (p - center - shift) / zoom.
         """
         _, height, width, n = images.shape
         row, column = self._source_points(height, width, n, generator, images.dtype)

@@ -157,7 +157,7 @@ class Splits:
         shape = "x".join(map(str, self.shape))
         return (
             f"{self.name}: {counts} images to train / validate / test, {shape}, "
-            f"{len(self.classes)} classes, normalised by {self.scaling.name!r}"
+            f"{len(self.classes)} classes, normalized by {self.scaling.name!r}"
         )
 
 
@@ -167,7 +167,7 @@ def divide(
     classes: tuple[str, ...],
     *,
     sizes: Sequence[float] | None,
-    normalise: str,
+    normalize: str,
     stratify: bool | None,
     seed: int,
     official: int | None = None,
@@ -179,7 +179,7 @@ def divide(
     """
     train, *others = split(labels, sizes, official, stratify, seed)
     training_images = images[train]
-    scaling = Scaling.fit(normalise, training_images, pixel_range)
+    scaling = Scaling.fit(normalize, training_images, pixel_range)
     first = Dataset(training_images, labels[train], classes, scaling)
     second, third = (Dataset(images[i], labels[i], classes, scaling) for i in others)
     return first, second, third

@@ -18,7 +18,7 @@ PICTURES = {".png", ".jpg", ".jpeg"}
 
 
 def read_folder(
-    path: str | Path, size: int | tuple[int, int] | None = None, grey: bool = True
+    path: str | Path, size: int | tuple[int, int] | None = None, gray: bool = True
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
     """Images (samples, channels, height, width), labels, and classes named as the subfolders.
 
@@ -26,7 +26,7 @@ def read_folder(
     ----------
     path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order
     size : (height, width) or one number for both; pictures are resized to it
-    grey : one channel of grey, else three of red, green and blue
+    gray : one channel of gray, else three of red, green and blue
 
     A picture may unpack to 200 times the size of its file, and to 32 MiB in any case; without
     ``size`` so may the whole folder.
@@ -46,7 +46,7 @@ def read_folder(
     packed = unpacked = 0
     for label, file in _pictures(path, folders):
         first = first or file
-        picture = read_picture(file, target, grey)
+        picture = read_picture(file, target, gray)
         if images and picture.shape != images[0].shape:
             raise ValueError(
                 f"{str(file)!r} has {_describe(picture)}, but {str(first)!r} has "
@@ -93,7 +93,7 @@ def _real(path: Path) -> Path:
 
 
 def read_picture(
-    path: Path, size: tuple[int, int] | None = None, grey: bool = True
+    path: Path, size: tuple[int, int] | None = None, gray: bool = True
 ) -> NDArray[np.uint8]:
     """One picture as (channels, height, width); transparent parts are laid on white.
 
@@ -104,12 +104,12 @@ def read_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large and odd files; what matters is an error
-            return _decoded(path.read_bytes(), size, grey)
+            return _decoded(path.read_bytes(), size, gray)
     except Exception as error:  # Pillow lets through whatever its parsers trip over
         raise ValueError(f"{str(path)!r} cannot be read as a picture: {error}") from error
 
 
-def _decoded(content: bytes, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
+def _decoded(content: bytes, size: tuple[int, int] | None, gray: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps  # only those who read pictures wait for this import
 
     if not content.startswith((b"\x89PNG", b"\xff\xd8")):
@@ -128,11 +128,11 @@ def _decoded(content: bytes, size: tuple[int, int] | None, grey: bool) -> NDArra
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    picture = picture.convert("L" if grey else "RGB")
+    picture = picture.convert("L" if gray else "RGB")
     if size is not None:
         picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     values = np.asarray(picture, dtype=np.uint8)
-    return values[None] if grey else values.transpose(2, 0, 1)
+    return values[None] if gray else values.transpose(2, 0, 1)
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -220,7 +220,7 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
         raise ValueError(f"{source}: no images, got shape {images.shape}")
     if images.shape[3] in (3, 4) and min(images.shape[1:3]) > 4:
         raise ValueError(
-            f"{source}: shape {images.shape} seems to have its colours last; expected "
+            f"{source}: shape {images.shape} seems to have its colors last; expected "
             "(samples, channels, height, width): use images.transpose(0, 3, 1, 2)"
         )
     if images.dtype == np.uint8:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-NORMALISATIONS = {
-    "centre": "0..1, minus the mean of the training part, channel by channel",
+NORMALIZATIONS = {
+    "center": "0..1, minus the mean of the training part, channel by channel",
     "unit": "0..1",
     "standard": "0..1, minus the mean, over the standard deviation of the training part",
     "per-image": "each image minus its own mean, over its own standard deviation",
@@ -26,14 +26,14 @@ IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held
 
 @dataclass(frozen=True)
 class Scaling:
-    """A normalisation together with the numbers it was fitted to.
+    """A normalization together with the numbers it was fitted to.
 
     A network that was trained on scaled images must see every later image scaled by the same
     numbers. They come from the training part alone and can be saved with the model.
 
     Parameters
     ----------
-    name : one of ``NORMALISATIONS``
+    name : one of ``NORMALIZATIONS``
     low, high : the stored values that become 0 and 1
     mean, std : per channel, in units of the 0..1 scale; empty for zero and one
 
@@ -42,7 +42,7 @@ class Scaling:
     ValueError : unknown name, ``high`` not above ``low``, or a std that is not positive
 
     >>> pixels = np.array([0, 51, 204, 255], dtype=np.uint8).reshape(1, 1, 2, 2)
-    >>> scaling = Scaling.fit("centre", pixels)
+    >>> scaling = Scaling.fit("center", pixels)
     >>> scaling.mean
     (0.5,)
     >>> scaling.apply(pixels).round(2).ravel().tolist()
@@ -58,7 +58,7 @@ class Scaling:
     std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        object.__setattr__(self, "name", check_name(self.name))
         if not self.high > self.low:
             raise ValueError(
                 f"Scaling: high must be above low, got low={self.low!r}, high={self.high!r}"
@@ -73,7 +73,7 @@ class Scaling:
         images: NDArray[Any],
         pixel_range: tuple[float, float] | None = None,
     ) -> Scaling:
-        """Fit the normalisation ``name`` to training images (samples, channels, height, width).
+        """Fit the normalization ``name`` to training images (samples, channels, height, width).
 
         ``pixel_range`` says which stored values are black and white. Without it: 0 and 255 for
         uint8; 0 and 1 for floats that lie within; else the smallest and the largest training pixel.
@@ -86,13 +86,13 @@ class Scaling:
             return cls(name, low, high)
         mean = _channel_means(images, lambda block: block)
         scale = high - low
-        centred = tuple(((mean - low) / scale).tolist())
-        if name == "centre":
-            return cls(name, low, high, centred)
+        centerd = tuple(((mean - low) / scale).tolist())
+        if name == "center":
+            return cls(name, low, high, centerd)
         column = mean[:, None, None]
         std = np.sqrt(_channel_means(images, lambda block: (block - column) ** 2)) / scale
         std[std < FAINT] = 1.0  # a channel without contrast stays zero instead of becoming NaN
-        return cls(name, low, high, centred, tuple(std.tolist()))
+        return cls(name, low, high, centerd, tuple(std.tolist()))
 
     def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Scale images (n, channels, height, width) into a new array of that shape.
@@ -190,13 +190,14 @@ class Scaling:
         return cls(record["name"], float(record["low"]), float(record["high"]), **numbers)
 
 
-def check_name(name: str) -> None:
-    """Raise ValueError unless ``name`` is a normalisation."""
-    if name in NORMALISATIONS:
-        return
-    close = difflib.get_close_matches(str(name), NORMALISATIONS, n=1)
+def check_name(name: str) -> str:
+    """The normalization's name (British "centre" is understood); ValueError where unknown."""
+    name = "center" if name == "centre" else name
+    if name in NORMALIZATIONS:
+        return name
+    close = difflib.get_close_matches(str(name), NORMALIZATIONS, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"normalise={name!r} is unknown; {hint}Choose from {list(NORMALISATIONS)}")
+    raise ValueError(f"normalize={name!r} is unknown; {hint}Choose from {list(NORMALIZATIONS)}")
 
 
 def _pixel_range(images: NDArray[Any]) -> tuple[float, float]:

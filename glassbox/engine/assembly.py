@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.budget import Room
+from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.capture.watch import Watch
 from glassbox.engine.executor import Executor
 from glassbox.engine.layer import (
+    BuildContext,
     Identity,
     Layer,
-    Setup,
     Softmax,
     activation_named,
     give_names,
@@ -55,7 +55,7 @@ class Assembly:
     Attributes
     ----------
     output_activation : what turns outputs into class scores where the loss takes logits, else None.
-    handed_softmax : whether the last layer had a softmax before the loss took it.
+    softmax_in_loss : whether the last layer had a softmax before the loss took it.
 
     Raises ValueError where a layer does not fit the output of the one before it.
     """
@@ -68,23 +68,23 @@ class Assembly:
         dtype: np.dtype,
         kernels: ModuleType,
         workers: Workers,
-        room: Room | None = None,
+        budget: AllocationBudget | None = None,
     ) -> None:
         self.layers, self.settings, self.input_shape = layers, settings, input_shape
         self.dtype, self.kernels, self.workers = dtype, kernels, workers
         self.output_activation: Softmax | None = None
-        self.handed_softmax = False
-        self._build(room, ())
+        self.softmax_in_loss = False
+        self._build(budget, ())
 
-    def _build(self, room: Room | None, built: list[Layer] | tuple[()]) -> None:
+    def _build(self, budget: AllocationBudget | None, built: list[Layer] | tuple[()]) -> None:
         """Build the layers, but those in `built`, and what runs them."""
         give_names(self.layers)
         shape = self.input_shape
         for number, layer in enumerate(self.layers):
             layer.number = number
             if layer not in built:
-                rng = None if room else np.random.default_rng([self.settings.seed, number])
-                layer.build(shape, Setup(rng, self.dtype, self.kernels, room))
+                rng = None if budget else np.random.default_rng([self.settings.seed, number])
+                layer.build(shape, BuildContext(rng, self.dtype, self.kernels, budget))
             elif shape != layer.input_shape:
                 raise ValueError(
                     f"{layer.label} was built for {layer.input_shape} and would now get {shape}; "
@@ -95,20 +95,20 @@ class Assembly:
         for layer in self.layers:  # up to the first one that learns, nobody needs dx
             layer.needs_input_gradient = learns
             learns = learns or bool(layer.parameters)
-        self._hand_softmax_to_loss()
+        self._move_softmax_into_loss()
         settings = self.settings
         self.parameters = Parameters(self.layers, settings.optimizer, settings.l2, self.dtype)
         self._make_executor()
 
-    def _hand_softmax_to_loss(self) -> None:
+    def _move_softmax_into_loss(self) -> None:
         """Leave a softmax at the end to cross-entropy, which takes logits, and to predictions."""
         last: Any = self.layers[-1]
         carried, loss = getattr(last, "activation", last), self.settings.loss
         self.output_activation = None
         if not loss.on_logits:
-            if self.handed_softmax and carried is not last:  # another loss was set since
+            if self.softmax_in_loss and carried is not last:  # another loss was set since
                 last.activation = Softmax().use(self.kernels)
-            self.handed_softmax = False
+            self.softmax_in_loss = False
             return
         if not isinstance(carried, (Softmax, Identity)) and hasattr(carried, "apply"):
             raise ValueError(
@@ -117,11 +117,11 @@ class Assembly:
             )
         self.output_activation = Softmax()
         self.output_activation.use(self.kernels)
-        self.handed_softmax = self.handed_softmax or isinstance(carried, Softmax)
+        self.softmax_in_loss = self.softmax_in_loss or isinstance(carried, Softmax)
         if carried is last and isinstance(last, Softmax):
             self.layers[-1] = Identity(name=last.name)
             rng = np.random.default_rng(self.settings.seed)  # an identity draws nothing from it
-            self.layers[-1].build(last.input_shape, Setup(rng, self.dtype, self.kernels))
+            self.layers[-1].build(last.input_shape, BuildContext(rng, self.dtype, self.kernels))
         elif isinstance(carried, Softmax):
             last.activation = Identity()
 
@@ -188,7 +188,7 @@ class Assembly:
         elif not same or any(
             a is not b for a, b in zip(self._parts, self._replaceable(), strict=True)
         ):
-            self._hand_softmax_to_loss()
+            self._move_softmax_into_loss()
             self.parameters.configure(self.settings.optimizer, self.settings.l2)
             self._make_executor()
         else:

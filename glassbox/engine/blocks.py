@@ -9,20 +9,20 @@ from typing import Any
 from glassbox.engine.layer import (
     Activation,
     Array,
+    BuildContext,
+    Context,
     Layer,
-    Pass,
-    Reach,
-    Setup,
+    ReceptiveField,
     activation_named,
     give_names,
 )
-from glassbox.engine.synced import CoupledLayer, Program, backward_program, forward_program
+from glassbox.engine.synced import Program, SyncLayer, backward_program, forward_program
 from glassbox.kernels.shapes import Shape
 
 NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
 
 
-class Block(CoupledLayer):
+class Block(SyncLayer):
     """Layers in a row and a shortcut around them: y = f(F(x) + S(x)); see `Filters.Residual`."""
 
     def __init__(
@@ -45,18 +45,18 @@ class Block(CoupledLayer):
         self.activation = activation_named(activation)
         self.shortcut: Layer | None = None
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.expects_volume(input_shape)
-        self.activation.use(setup.kernels)
+        self.activation.use(context.kernels)
         give_names(self.layers)
         if any("." in layer.name for layer in self.layers):
             raise ValueError(f"{self.label}: names of layers inside a block may have no dot")
         shape = input_shape
         for number, layer in enumerate(self.layers):
             layer.number = (self.number + 1) * NUMBERS_IN_BLOCK + number
-            shape = layer.build(shape, setup)
+            shape = layer.build(shape, context)
         self.shortcut = None if shape == input_shape else self._projection(input_shape, shape)
-        if self.shortcut is not None and self.shortcut.build(input_shape, setup) != shape:
+        if self.shortcut is not None and self.shortcut.build(input_shape, context) != shape:
             raise ValueError(
                 f"{self.label}: its layers make {shape} of {input_shape}, but a strided shortcut "
                 f"makes {self.shortcut.output_shape}; use strides and padding='same' inside"
@@ -78,18 +78,18 @@ class Block(CoupledLayer):
         layer = self._named()[name.split(".")[0]]
         return layer.optimizer or self.optimizer, self.l2 if layer.l2 is None else layer.l2
 
-    def forward_program(self, x: Array, run: Pass) -> Program:
+    def forward_program(self, x: Array, context: Context) -> Program:
         """y = f(F(x) + S(x))."""
-        y, memories = yield from forward_program(self.layers, x, run)
-        straight = x if self.shortcut is None else self.shortcut.forward(x, run)[0]
+        y, caches = yield from forward_program(self.layers, x, context)
+        straight = x if self.shortcut is None else self.shortcut.forward(x, context)[0]
         y = self.activation.apply(y + straight)
-        return y, (x, y, memories)
+        return y, (x, y, caches)
 
-    def backward_program(self, dy: Array, memory: Any) -> Program:
+    def backward_program(self, dy: Array, cache: Any) -> Program:
         """dz = dy f'(z); dx is what F and S hand back, added up."""
-        x, y, memories = memory
+        x, y, caches = cache
         dz = self.activation.gradient(dy, y)
-        dx, gradients = yield from backward_program(self.layers, dz, memories)
+        dx, gradients = yield from backward_program(self.layers, dz, caches)
         if self.shortcut is None:
             dx = dx + dz
         else:
@@ -98,10 +98,10 @@ class Block(CoupledLayer):
         owners = zip(self._named(), gradients, strict=True)
         return dx, {f"{name}.{key}": value for name, own in owners for key, value in own.items()}
 
-    def after_step(self, memory: Any) -> None:
-        """Hand each coupled layer its memory (running statistics live there)."""
-        for layer, own in zip(self.layers, memory[2], strict=True):
-            if isinstance(layer, CoupledLayer):
+    def after_step(self, cache: Any) -> None:
+        """Hand each synced layer its memory (running statistics live there)."""
+        for layer, own in zip(self.layers, cache[2], strict=True):
+            if isinstance(layer, SyncLayer):
                 layer.after_step(own)
 
     def fresh(self) -> Layer:
@@ -128,10 +128,10 @@ class Block(CoupledLayer):
         """Those of its layers and of the shortcut."""
         return sum(layer.multiply_adds() for layer in self._named().values())
 
-    def reach(self, before: Reach) -> Reach:
+    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
         """That of its layers."""
         for layer in self.layers:
-            before = layer.reach(before)
+            before = layer.receptive_field(before)
         return before
 
     def _projection(self, before: Shape, after: Shape) -> Layer:

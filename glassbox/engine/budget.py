@@ -7,12 +7,12 @@ import math
 from glassbox.kernels.shapes import Shape
 
 
-class Room:
+class AllocationBudget:
     """How many numbers a network from a file may ask memory for: those in the file, and some more.
 
     A file of 1 kB that says "a layer of a thousand million units" is refused, not believed.
 
-    >>> Room(1000).claim("Dense", (10, 20))
+    >>> AllocationBudget(1000).reserve("Dense", (10, 20))
     """
 
     ALLOWANCE = 16_000_000  # numbers: 64 MB of float32
@@ -20,7 +20,7 @@ class Room:
     def __init__(self, numbers: int) -> None:
         self.left = numbers + self.ALLOWANCE
 
-    def claim(self, who: str, shape: Shape) -> None:
+    def reserve(self, who: str, shape: Shape) -> None:
         """Raise ValueError where no room for an array of this shape is left."""
         self.left -= math.prod(shape)
         if self.left < 0:

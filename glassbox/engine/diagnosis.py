@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glassbox.engine.layer import Array, Layer, Pass
+from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.step import to_batch_last
 from glassbox.errors import Diverged
 
 
 def diverged(
-    layers: Sequence[Layer], images: Array, run: Pass, optimizer: Optimizer, what: str
+    layers: Sequence[Layer], images: Array, context: Context, optimizer: Optimizer, what: str
 ) -> Diverged:
     """The error for numbers that are not finite: which layer they first show in, and advice.
 
@@ -28,13 +28,13 @@ def diverged(
         for layer in layers if where == "the loss" else []:
             arrays = {**layer.parameters, **layer.buffers}
             wrong = [k for k, array in arrays.items() if not np.isfinite(array).all()]
-            y, _ = layer.forward(y, run)
+            y, _ = layer.forward(y, context)
             if wrong or not np.isfinite(y).all():
                 part = f"the {wrong[0]}" if wrong else "the output"
                 where = f"{part} of {layer.label}"
                 break
     return Diverged(
-        f"step {run.step + 1}: {what}; it first shows in {where}. "
+        f"step {context.step + 1}: {what}; it first shows in {where}. "
         f"Try a learning rate ten times smaller (now {optimizer!r}), images scaled to "
         "about -1..1, and gradient_check()"
     )

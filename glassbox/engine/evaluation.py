@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.executor import Executor
-from glassbox.engine.parallel import LOUD_ENOUGH
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS
 from glassbox.engine.step import count_right
 
 
@@ -31,7 +31,7 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
     if not len(data):
         raise ValueError("evaluate: the data set is empty")
     start, loss, correct = time.perf_counter(), 0.0, 0
-    with np.errstate(**LOUD_ENOUGH):
+    with np.errstate(**IGNORE_FP_WARNINGS):
         for indices, outputs in executor.outputs(data, batch_size):
             labels = data.labels[indices]
             losses, _ = executor.loss.forward(outputs, labels)

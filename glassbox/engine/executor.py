@@ -11,14 +11,14 @@ import numpy as np
 from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.diagnosis import diverged
-from glassbox.engine.layer import Array, Layer, Pass
+from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
-from glassbox.engine.parallel import LOUD_ENOUGH, Workers, shard_slices, use_slices
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, inference_slices, shard_slices
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.schedules import Moment
+from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, ShardResult, Source, forward, to_batch_last, train_shard
-from glassbox.engine.synced import CoupledLayer, run_programs, train_program
+from glassbox.engine.synced import SyncLayer, run_programs, train_program
 from glassbox.errors import Diverged, require_count
 from glassbox.kernels.shapes import Shape
 
@@ -57,7 +57,7 @@ class Executor:
         self.sample_bytes = max(map(math.prod, shapes)) * self.dtype.itemsize
         self.multiply_adds = sum(layer.multiply_adds() for layer in layers)
         self._gradients: dict[int, Array] = {}
-        self._is_coupled = any(isinstance(layer, CoupledLayer) for layer in layers)
+        self._has_sync_layers = any(isinstance(layer, SyncLayer) for layer in layers)
         self.captured: CapturedNetwork | None = None
         self.why_eager = "as asked" if eager else shipped.edited_module("glassbox.engine.step")
         if not self.why_eager:
@@ -93,7 +93,7 @@ class Executor:
         self,
         data: Source,
         indices: Array,
-        moment: Moment,
+        progress: Progress,
         step: int,
         augment: Augment | None,
     ) -> tuple[float, int]:
@@ -101,18 +101,18 @@ class Executor:
 
         Raises Diverged where a number is no longer finite.
         """
-        cuts = shard_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
+        cuts = shard_slices(len(indices), self.sample_bytes, self.kernels.SHARD_POLICY)
         work = self.multiply_adds * len(indices) // len(cuts)
-        alone = work < self.kernels.SHARING.least_work  # too little to wake another thread for
+        alone = work < self.kernels.SHARD_POLICY.least_work  # too little to wake another thread for
         shards = [
-            (indices[cut], Pass(True, self.seed, step, shard, len(indices)))
+            (indices[cut], Context(True, self.seed, step, shard, len(indices)))
             for shard, cut in enumerate(cuts)
         ]
         captured = self.captured
         results: list[ShardResult]
-        if self._is_coupled:
+        if self._has_sync_layers:
             program = self._program if captured is None else captured.train_program
-            programs = [program(data, cut, run, augment) for cut, run in shards]
+            programs = [program(data, cut, context, augment) for cut, context in shards]
             results = run_programs(self.workers, programs, alone)
         else:
             train = self._train_eagerly if captured is None else captured.train
@@ -123,10 +123,10 @@ class Executor:
         if not math.isfinite(loss):
             raise self._diverged(data, indices, step, "the loss is not a finite number")
         gradients = [result.gradient for result in results]
-        self.parameters.update(gradients, moment, self.kernels, self.workers)
-        with np.errstate(**LOUD_ENOUGH):
-            for layer, memory in results[0].coupled:
-                layer.after_step(memory)
+        self.parameters.update(gradients, progress, self.kernels, self.workers)
+        with np.errstate(**IGNORE_FP_WARNINGS):
+            for layer, cache in results[0].synced:
+                layer.after_step(cache)
             if not self.parameters.finite():
                 raise self._diverged(data, indices, step, "it left numbers that are not finite")
         return loss, sum(result.correct for result in results)
@@ -138,25 +138,27 @@ class Executor:
         return self._gradients[shard]
 
     def _train_eagerly(
-        self, data: Source, indices: Array, run: Pass, augment: Augment | None
+        self, data: Source, indices: Array, context: Context, augment: Augment | None
     ) -> ShardResult:
-        flat = self._gradient(run.shard)
+        flat = self._gradient(context.shard)
         return train_shard(
-            self.layers, self.loss, self.parameters, data, indices, run, flat, augment
+            self.layers, self.loss, self.parameters, data, indices, context, flat, augment
         )
 
-    def _program(self, data: Source, indices: Array, run: Pass, augment: Augment | None) -> Any:
-        flat = self._gradient(run.shard)
+    def _program(
+        self, data: Source, indices: Array, context: Context, augment: Augment | None
+    ) -> Any:
+        flat = self._gradient(context.shard)
         return train_program(
-            self.layers, self.loss, self.parameters, data, indices, run, flat, augment
+            self.layers, self.loss, self.parameters, data, indices, context, flat, augment
         )
 
     def _diverged(
         self, data: Source, indices: Array, step: int, what: str, training: bool = True
     ) -> Diverged:
         images, _ = data.batch(indices, self.dtype)
-        run = Pass(training, self.seed, step, 0, len(indices))
-        return diverged(self.layers, images, run, self.optimizer, what)
+        context = Context(training, self.seed, step, 0, len(indices))
+        return diverged(self.layers, images, context, self.optimizer, what)
 
     def check_validation(self, data: Any, loss: float, step: int) -> None:
         """Raise Diverged unless the loss on validation data is finite."""
@@ -177,7 +179,7 @@ class Executor:
                 def use(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
                     self._use(data, indices[cut], outputs[..., cut])
 
-                cuts = use_slices(len(indices), self.sample_bytes, self.kernels.SHARING)
+                cuts = inference_slices(len(indices), self.sample_bytes, self.kernels.SHARD_POLICY)
                 self.workers.map(use, cuts)
                 if self.captured is not None:
                     self.captured.settle()
@@ -188,4 +190,4 @@ class Executor:
             self.captured.use(data, indices, outputs)
         else:
             x = to_batch_last(data.batch(indices, self.dtype)[0])
-            outputs[...] = forward(self.layers, x, Pass())[0]
+            outputs[...] = forward(self.layers, x, Context())[0]

@@ -11,7 +11,7 @@ def check_fit(
     epochs: Any,
     batch_size: Any,
     patience: Any,
-    average: Any,
+    ema_decay: Any,
     preview: Any,
     checkpoint_every: Any,
     *,
@@ -25,7 +25,7 @@ def check_fit(
         require_count("patience", patience)
         if not has_validation:
             raise ValueError("patience needs validation data to judge by; pass validation=...")
-    require_share("average", average)
+    require_share("ema_decay", ema_decay)
     if checkpoint_every is not None:
         require_count("checkpoint_every", checkpoint_every)
         if not has_file:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from glassbox.engine.layer import Array, Layer, Pass
+from glassbox.engine.layer import Array, Context, Layer
 
 TOLERANCE = 1e-5
 STEPS = (1e-4, 1e-6)
@@ -96,20 +96,20 @@ def _directions(
 
 
 def check_layer(
-    layer: Layer, x: Array, run: Pass, rng: np.random.Generator, entries: int = 4
+    layer: Layer, x: Array, context: Context, rng: np.random.Generator, entries: int = 4
 ) -> tuple[list[GradientError], Array]:
     """The errors of one float64 layer at input x (batch-last), and its output there."""
     # Real images have equal neighbours, and a maximum of equal numbers has no derivative.
     x = x + JITTER * rng.standard_normal(x.shape)
-    y, memory = layer.forward(x, run)
+    y, cache = layer.forward(x, context)
     weight = rng.standard_normal(y.shape)
-    dx, gradients = layer.backward(weight.copy(), memory)
+    dx, gradients = layer.backward(weight.copy(), cache)
     arrays = {"its input": x, **layer.parameters}
     claims = {"its input": dx, **gradients}
     scale = float(np.abs(y * weight).sum())
 
     def value() -> float:
-        return float((layer.forward(x, run)[0] * weight).sum())
+        return float((layer.forward(x, context)[0] * weight).sum())
 
     errors = []
     for name, array in arrays.items():
@@ -125,11 +125,11 @@ def check_layer(
     return errors, y
 
 
-def check_layers(layers: Sequence[Layer], x: Array, run: Pass, seed: int) -> GradientReport:
+def check_layers(layers: Sequence[Layer], x: Array, context: Context, seed: int) -> GradientReport:
     """Every layer in turn, each at the input that the ones before it make of x."""
     rng = np.random.default_rng(seed)
     report = GradientReport()
     for layer in layers:
-        errors, x = check_layer(layer, x, run, rng)
+        errors, x = check_layer(layer, x, context, rng)
         report.errors += errors
     return report

@@ -8,15 +8,15 @@ from typing import Any
 
 
 @dataclass
-class Running:
+class MovingMetrics:
     """Loss and accuracy of the images of late: means over a window of steps.
 
     `window` is in images; `add` takes what one step gave.
 
-    >>> running = Running(4)
+    >>> running = MovingMetrics(4)
     >>> for right in (0, 2, 1):
     ...     running.add(2, 1.0, right)
-    >>> running.accuracy, Running.from_json(running.to_json()) == running
+    >>> running.accuracy, MovingMetrics.from_json(running.to_json()) == running
     (0.75, True)
     """
 
@@ -47,7 +47,7 @@ class Running:
         }
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Running:
+    def from_json(cls, record: dict[str, Any]) -> MovingMetrics:
         """The one that `to_json` described."""
         steps = deque((int(n), float(loss), int(right)) for n, loss, right in record["steps"])
         images, right = sum(step[0] for step in steps), sum(step[2] for step in steps)
@@ -90,7 +90,7 @@ class History:
             [point["accuracy"] for point in points],
         )
 
-    def note(self, images: int, running: Running) -> None:
+    def note(self, images: int, running: MovingMetrics) -> None:
         """Add a point to the running curves: after so many images of the whole run."""
         self.running.append({"images": images, "loss": running.loss, "accuracy": running.accuracy})
 

@@ -8,25 +8,25 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
-class Interruption:
+class StopSignal:
     """While it is open, the first Ctrl-C only raises the flag `asked`.
 
-    >>> with Interruption() as interruption:
-    ...     interruption.asked
+    >>> with StopSignal() as stop_signal:
+    ...     stop_signal.requested
     False
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: Any = None
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._first)
         return self
 
     def _first(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __exit__(

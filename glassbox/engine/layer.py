@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.budget import Room
+from glassbox.engine.budget import AllocationBudget
 from glassbox.errors import unknown_name
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
@@ -28,7 +28,7 @@ Gradients = dict[str, Array]
 
 
 @dataclass(slots=True)
-class Pass:
+class Context:
     """What a layer may know of the pass it is in: training or not, and the key of its randomness.
 
     `batch` is the number of samples of the whole mini-batch (not of this shard).
@@ -59,7 +59,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class BuildContext:
     """What a layer needs to come to life: random numbers, the dtype, and the kernels to call.
 
     Where the weights come from a file there are no random numbers, and memory is claimed first.
@@ -68,16 +68,16 @@ class Setup:
     rng: np.random.Generator | None
     dtype: np.dtype
     kernels: ModuleType
-    room: Room | None = None
+    budget: AllocationBudget | None = None
 
-    def claim(self, who: str, shape: Shape) -> None:
+    def reserve(self, who: str, shape: Shape) -> None:
         """Raise ValueError where a file asks for more memory than it can need."""
-        if self.room is not None:
-            self.room.claim(who, shape)
+        if self.budget is not None:
+            self.budget.reserve(who, shape)
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReceptiveField:
     """The receptive field: pixels seen by one output, and pixels between two outputs.
 
     `whole`: one output sees everything, as behind a dense layer.
@@ -91,8 +91,8 @@ class Reach:
 class Layer(metaclass=Spelled):
     """One step of the network.
 
-    `build(input_shape, setup)` creates the parameters and returns the output shape.
-    `forward(x, run) -> (y, memory)` and `backward(dy, memory) -> (dx, gradients)` keep nothing on
+    `build(input_shape, context)` creates the parameters and returns the output shape.
+    `forward(x, context) -> (y, cache)` and `backward(dy, cache) -> (dx, gradients)` keep nothing on
     the layer, so any number of threads may be inside the same one.  Arrays are batch-last:
     (channels, height, width, samples) or (features, samples).  `gradients` has the names of
     `parameters`.
@@ -119,23 +119,23 @@ class Layer(metaclass=Spelled):
         self.output_shape: Shape = ()
         self.kernels: Any = choose("numpy")  # until it is built
 
-    def build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def build(self, input_shape: Shape, context: BuildContext) -> Shape:
         """Create parameters for `input_shape` and return the output shape."""
         self.input_shape = tuple(input_shape)
-        self.kernels = setup.kernels
-        self.output_shape = self._build(self.input_shape, setup)
+        self.kernels = context.kernels
+        self.output_shape = self._build(self.input_shape, context)
         return self.output_shape
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         return input_shape
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The layer's output and whatever its backward needs."""
-        raise TypeError(f"{type(self).__name__} must define forward(x, run) -> (y, memory)")
+        raise TypeError(f"{type(self).__name__} must define forward(x, context) -> (y, cache)")
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The gradient for the input (None where nobody needs it) and for each parameter."""
-        raise TypeError(f"{type(self).__name__} must define backward(dy, memory)")
+        raise TypeError(f"{type(self).__name__} must define backward(dy, cache)")
 
     def multiply_adds(self) -> int:
         """Multiply-adds of one sample going forward."""
@@ -145,7 +145,7 @@ class Layer(metaclass=Spelled):
         """The layer's settings in a few words, for the summary."""
         return ""
 
-    def reach(self, before: Reach) -> Reach:
+    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
         """The receptive field behind this layer, given the one before it."""
         return before
 
@@ -165,7 +165,7 @@ class Layer(metaclass=Spelled):
             twin.__dict__["activation"] = copy.copy(carried)
         return twin
 
-    def after_step(self, memory: Any) -> None:
+    def after_step(self, cache: Any) -> None:
         """Called once a training step with one shard's memory (running statistics live here)."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -219,8 +219,8 @@ class Activation(Layer):
     """
 
     stem = "activation"
-    gain = 1.0  # what an initialiser multiplies by, so that the variance survives (He et al. 2015)
-    scheme = "xavier"  # the initialiser that suits it
+    gain = 1.0  # what an initializer multiplies by, so that the variance survives (He et al. 2015)
+    scheme = "xavier"  # the initializer that suits it
     word = ""  # how a user names it
 
     def apply(self, z: Array) -> Array:
@@ -236,18 +236,18 @@ class Activation(Layer):
         self.kernels = kernels
         return self
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
-        self.use(setup.kernels)
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
+        self.use(context.kernels)
         return input_shape
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """y = f(x); keeps y."""
         y = self.apply(self.kernels.copy(x))
         return y, y
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """dx = dy f'(x)."""
-        return self.gradient(dy, memory), {}
+        return self.gradient(dy, cache), {}
 
     def describe(self) -> str:
         """Its name."""

@@ -1,6 +1,6 @@
 """Losses: how wrong the outputs are, and which way the outputs should move.
 
-`forward(outputs, labels) -> (loss of each sample, memory)`; `backward(memory, batch) -> gradient
+`forward(outputs, labels) -> (loss of each sample, cache)`; `backward(cache, batch) -> gradient
 of the mean over the whole batch`.  Outputs are (classes, samples), labels (samples,) integers.
 """
 
@@ -54,9 +54,9 @@ class Loss(metaclass=Spelled):
         """The loss of each sample, (samples,), and what backward needs."""
         raise TypeError(f"{type(self).__name__} must define forward(outputs, labels)")
 
-    def backward(self, memory: Any, batch: int) -> Array:
+    def backward(self, cache: Any, batch: int) -> Array:
         """The gradient of (sum of the losses) / batch: (classes, samples)."""
-        raise TypeError(f"{type(self).__name__} must define backward(memory, batch)")
+        raise TypeError(f"{type(self).__name__} must define backward(cache, batch)")
 
     def at_chance(self, outputs: Array) -> float:
         """The loss of a network that knows nothing yet and gives every class the same score."""
@@ -81,9 +81,9 @@ class MSE(Loss):
         error = outputs - self.targets(labels, outputs.shape[0], outputs.dtype)
         return np.einsum("kn,kn->n", error, error) / outputs.shape[0], error
 
-    def backward(self, memory: Any, batch: int) -> Array:
+    def backward(self, cache: Any, batch: int) -> Array:
         """2 (y - t) / (outputs x batch)."""
-        return memory * memory.dtype.type(2.0 / (memory.shape[0] * batch))
+        return cache * cache.dtype.type(2.0 / (cache.shape[0] * batch))
 
 
 class CrossEntropy(Loss):
@@ -106,9 +106,9 @@ class CrossEntropy(Loss):
         targets = self.targets(labels, outputs.shape[0], outputs.dtype)
         return -np.einsum("kn,kn->n", targets, log_p), (log_p, targets)
 
-    def backward(self, memory: Any, batch: int) -> Array:
+    def backward(self, cache: Any, batch: int) -> Array:
         """(softmax(z) - t) / batch."""
-        log_p, targets = memory
+        log_p, targets = cache
         dz = np.exp(log_p)
         dz -= targets
         dz *= dz.dtype.type(1.0 / batch)

@@ -15,7 +15,7 @@ class RMSprop(Optimizer):
 
     Tieleman and Hinton 2012; defaults as in PyTorch.
 
-    >>> RMSprop(1e-3).slots
+    >>> RMSprop(1e-3).state_names
     ('square',)
     """
 
@@ -32,7 +32,7 @@ class RMSprop(Optimizer):
         require_share("momentum", momentum)
         require_positive("epsilon", epsilon)
         self.rho, self.momentum, self.epsilon = float(rho), float(momentum), float(epsilon)
-        self.slots = ("square", "velocity") if momentum else ("square",)
+        self.state_names = ("square", "velocity") if momentum else ("square",)
 
     def _update(
         self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
@@ -48,11 +48,11 @@ class Adadelta(Optimizer):
 
     s and u are running means of g^2 and step^2; u before this step's own.  Defaults as in PyTorch.
 
-    >>> Adadelta().slots
+    >>> Adadelta().state_names
     ('square', 'step_square')
     """
 
-    slots = ("square", "step_square")
+    state_names = ("square", "step_square")
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Optimizers: how gradients move weights.
 
 An optimizer is a recipe and keeps no state: one object may serve many layers and networks.  The
-network keeps, for each group of parameters, the flat arrays that `slots` names, and hands them in.
+network keeps the flat arrays that `state_names` lists, for each group, and passes them in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.layer import Array
-from glassbox.engine.schedules import Constant, Moment, Schedule, as_schedule
+from glassbox.engine.schedules import Constant, Progress, Schedule, as_schedule
 from glassbox.errors import require_positive, require_share, unknown_name
 from glassbox.spelling import Spelled
 
@@ -26,7 +26,7 @@ class Optimizer(metaclass=Spelled):
     it off the weights instead).  L2 on weights alone is the network's or a layer's `l2`.
     """
 
-    slots: tuple[str, ...] = ()
+    state_names: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
         self.schedule = as_schedule(learning_rate)
@@ -36,13 +36,13 @@ class Optimizer(metaclass=Spelled):
 
     def new_state(self, weights: Array) -> State:
         """Zeros for every slot, and the number of steps so far."""
-        state = {slot: np.zeros_like(weights) for slot in self.slots}
+        state = {slot: np.zeros_like(weights) for slot in self.state_names}
         return {"steps": 0, **state}
 
-    def begin(self, state: State, moment: Moment) -> float:
+    def begin(self, state: State, progress: Progress) -> float:
         """Count the step; returns its learning rate."""
         state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
-        return self.schedule.at(moment)
+        return self.schedule.at(progress)
 
     def move(
         self, weights: Array, gradient: Array, state: State, rate: float, kernels: Any
@@ -64,7 +64,7 @@ class Optimizer(metaclass=Spelled):
     def __repr__(self) -> str:
         rate = self.schedule
         words = [f"{rate.rate:g}" if isinstance(rate, Constant) else repr(rate)]
-        hidden = ("schedule", "slots")
+        hidden = ("schedule", "state_names")
         words += [f"{k}={v!r}" for k, v in vars(self).items() if v and k not in hidden]
         return f"{type(self).__name__}({', '.join(words)})"
 
@@ -74,7 +74,7 @@ class SGD(Optimizer):
 
     Raises ValueError for a rate of 0 or less, a momentum outside 0..1, Nesterov without momentum.
 
-    >>> SGD(0.01, momentum=0.9).slots
+    >>> SGD(0.01, momentum=0.9).state_names
     ('velocity',)
     """
 
@@ -90,7 +90,7 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs momentum above 0, got 0; try momentum=0.9")
         self.momentum, self.nesterov = float(momentum), nesterov
-        self.slots = ("velocity",) if momentum else ()
+        self.state_names = ("velocity",) if momentum else ()
 
     def _update(
         self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
@@ -104,11 +104,11 @@ class Adam(Optimizer):
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t): epsilon comes after this correction, as in
     PyTorch.
 
-    >>> Adam(1e-3).slots
+    >>> Adam(1e-3).state_names
     ('mean', 'square')
     """
 
-    slots = ("mean", "square")
+    state_names = ("mean", "square")
 
     def __init__(
         self,

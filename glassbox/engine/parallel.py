@@ -21,29 +21,29 @@ from threadpoolctl import ThreadpoolController
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
 from glassbox.errors import require_count
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 
-MOST_IN_USE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
+MOST_AT_INFERENCE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
 LONG_VECTOR = 500_000  # numbers from which several threads go over them faster than one
 PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough for a cache
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
-LOUD_ENOUGH: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+IGNORE_FP_WARNINGS: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
 @lru_cache
-def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> Sequence[slice]:
+def shard_slices(batch: int, sample_bytes: int, policy: ShardPolicy) -> Sequence[slice]:
     """Cut `batch` samples into a power-of-two number of shards of about equal size.
 
-    `sample_bytes` is the size of the network's largest array for one sample, `sharing` what the
+    `sample_bytes` is the size of the network's largest array for one sample, `policy` what the
     kernels like.
 
-    >>> from glassbox.kernels.pure_numpy import SHARING
-    >>> shard_slices(100, 2**16, SHARING)
+    >>> from glassbox.kernels.pure_numpy import SHARD_POLICY
+    >>> shard_slices(100, 2**16, SHARD_POLICY)
     (slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None))
     """
-    wanted = sharing.cache_bytes // max(sample_bytes, 1)
-    size = min(max(wanted, sharing.smallest), sharing.largest)
+    wanted = policy.cache_bytes // max(sample_bytes, 1)
+    size = min(max(wanted, policy.smallest), policy.largest)
     count = 1
     while count * size < batch:
         count *= 2
@@ -51,16 +51,16 @@ def shard_slices(batch: int, sample_bytes: int, sharing: Sharing) -> Sequence[sl
     return tuple(slice(*edge) for edge in pairwise(edges))
 
 
-def use_slices(count: int, sample_bytes: int, sharing: Sharing) -> list[slice]:
+def inference_slices(count: int, sample_bytes: int, policy: ShardPolicy) -> list[slice]:
     """Cut `count` samples into pieces for use: about equal, and whole vectors but for the last.
 
     Nothing is summed over them, so there may be any number, and they may be larger than shards.
 
-    >>> from glassbox.kernels.pure_numpy import SHARING
-    >>> use_slices(100, 2**16, SHARING)
+    >>> from glassbox.kernels.pure_numpy import SHARD_POLICY
+    >>> inference_slices(100, 2**16, SHARD_POLICY)
     [slice(0, 32, None), slice(32, 64, None), slice(64, 96, None), slice(96, 100, None)]
     """
-    most = min(max(sharing.cache_bytes // max(sample_bytes, 1), sharing.smallest), MOST_IN_USE)
+    most = min(max(policy.cache_bytes // max(sample_bytes, 1), policy.smallest), MOST_AT_INFERENCE)
     pieces = -(-count // most)
     size = -(-count // max(pieces, 1) // VECTOR) * VECTOR or VECTOR
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
@@ -148,5 +148,5 @@ class Workers:
 
 
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    with np.errstate(**LOUD_ENOUGH):
+    with np.errstate(**IGNORE_FP_WARNINGS):
         return [task(item) for item in items]

@@ -15,8 +15,8 @@ import numpy as np
 
 from glassbox.engine.layer import Array, Gradients, Layer
 from glassbox.engine.optimizers import Optimizer, State
-from glassbox.engine.parallel import LOUD_ENOUGH, Workers, tree_sum
-from glassbox.engine.schedules import Moment
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, tree_sum
+from glassbox.engine.schedules import Progress
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Group:
         if piece == self.where:
             return self.state
         own = slice(piece.start - self.where.start, piece.stop - self.where.start)
-        arrays = {name: self.state[name][own] for name in self.optimizer.slots}
+        arrays = {name: self.state[name][own] for name in self.optimizer.state_names}
         return {"steps": self.state["steps"], **arrays}
 
 
@@ -129,7 +129,7 @@ class Parameters:
                 where = slice(start, start + array.size)
                 optimizer, own_l2 = layer.settings_of(name)
                 if name.endswith("weight") and array.ndim > 1:  # not those of a normalization
-                    with np.errstate(**LOUD_ENOUGH):
+                    with np.errstate(**IGNORE_FP_WARNINGS):
                         decay[where] = l2 if own_l2 is None else own_l2
                 self._place(optimizer or default, where)
                 start += array.size
@@ -194,18 +194,18 @@ class Parameters:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
         if self.l2 is None:
             return 0.0
-        with np.errstate(**LOUD_ENOUGH):
+        with np.errstate(**IGNORE_FP_WARNINGS):
             return 0.5 * float(np.dot(self.l2 * self.values, self.values))
 
     def update(
-        self, gradients: Sequence[Array], moment: Moment, kernels: Any, workers: Workers
+        self, gradients: Sequence[Array], progress: Progress, kernels: Any, workers: Workers
     ) -> None:
         """Add up the shards' gradients and move all weights in place; uses the gradients up.
 
         Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
         """
         for group in self.groups:
-            rate = group.optimizer.begin(group.state, moment)
+            rate = group.optimizer.begin(group.state, progress)
 
             def move(piece: slice, group: Group = group, rate: float = rate) -> None:
                 values = self.values[piece]
@@ -222,7 +222,7 @@ class Parameters:
         # A sum of squares is the quickest look; only large numbers call for a second one.
         return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Let every optimizer begin anew: no momentum, no means, no steps."""
         for group in self.groups:
             group.state = group.optimizer.new_state(self.values[group.where])

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from glassbox.engine.layer import Array
-from glassbox.engine.schedules import Moment
+from glassbox.engine.schedules import Progress
 from glassbox.engine.trainer import batches
 
 
@@ -103,7 +103,7 @@ def overfit(network: Any, few: Any, chance: float, epochs: int, quiet: bool) -> 
             order = batches(network.seed, epoch, len(few), batch, shuffle=True)
             for number, indices in enumerate(order):
                 step = epoch * per_epoch + number
-                network.train_step(few, indices, Moment(step, epochs * per_epoch, per_epoch))
+                network.train_step(few, indices, Progress(step, epochs * per_epoch, per_epoch))
             last = network.evaluate(few)
             bar.set_postfix(loss=f"{last.loss:.4f}", accuracy=f"{last.accuracy:.0%}")
             if last.accuracy == 1.0 and last.loss < 0.01 * chance:

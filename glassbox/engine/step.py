@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from glassbox.engine.layer import Array, Gradients, Layer, Pass
+from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 
@@ -34,7 +34,7 @@ class ShardResult:
     loss: float
     correct: int
     gradient: Array
-    coupled: list[tuple[Layer, Any]] = field(default_factory=list)  # see `synced`
+    synced: list[tuple[Layer, Any]] = field(default_factory=list)  # see `synced`
 
 
 def to_batch_last(x: Array) -> Array:
@@ -53,34 +53,34 @@ def count_right(outputs: Array, labels: Array) -> int:
 
 
 def augmented(
-    data: Source, indices: Array, run: Pass, augment: Augment | None, dtype: Any
+    data: Source, indices: Array, context: Context, augment: Augment | None, dtype: Any
 ) -> tuple[Array, Array]:
     """The scaled images at `indices`, samples first, and their labels."""
     x, labels = data.batch(indices, dtype)
     if augment is not None:
-        x = augment(x, run.generator(AUGMENTATION_STREAM))
+        x = augment(x, context.generator(AUGMENTATION_STREAM))
     return x, labels
 
 
-def forward(layers: Sequence[Any], x: Array, run: Pass) -> tuple[Array, list[Any]]:
+def forward(layers: Sequence[Any], x: Array, context: Context) -> tuple[Array, list[Any]]:
     """Forward through `layers`; returns the output and what each keeps for backward, in order."""
-    memories = []
+    caches = []
     for layer in layers:
-        x, memory = layer.forward(x, run)
-        memories.append(memory)
-    return x, memories
+        x, cache = layer.forward(x, context)
+        caches.append(cache)
+    return x, caches
 
 
 def backward(
-    layers: Sequence[Any], dy: Array, memories: Sequence[Any]
+    layers: Sequence[Any], dy: Array, caches: Sequence[Any]
 ) -> tuple[Array | None, list[Gradients]]:
     """Backward through `layers`; returns the gradient of the input, and of each layer, in order."""
     gradients: list[Gradients] = []
     dx: Array | None = dy
-    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+    for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
         own: Gradients = {}
         if dx is not None:  # else nothing before this layer learns
-            dx, own = layer.backward(dx, memory)
+            dx, own = layer.backward(dx, cache)
         gradients.append(own)
     return dx, gradients[::-1]
 
@@ -91,15 +91,15 @@ def train_shard(
     parameters: Parameters,
     data: Source,
     indices: Array,
-    run: Pass,
+    context: Context,
     gradient: Array,
     augment: Augment | None = None,
 ) -> ShardResult:
     """Train on the images at `indices`; their gradient is written to `gradient`."""
-    x, labels = augmented(data, indices, run, augment, gradient.dtype)
-    outputs, memories = forward(layers, to_batch_last(x), run)
-    losses, memory = loss.forward(outputs, labels)
-    dz = loss.backward(memory, run.batch)
-    _, gradients = backward(layers, dz, memories)
+    x, labels = augmented(data, indices, context, augment, gradient.dtype)
+    outputs, caches = forward(layers, to_batch_last(x), context)
+    losses, cache = loss.forward(outputs, labels)
+    dz = loss.backward(cache, context.batch)
+    _, gradients = backward(layers, dz, caches)
     parameters.gather(gradients, gradient)
     return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), gradient)

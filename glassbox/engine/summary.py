@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glassbox.engine.layer import Layer, Reach
+from glassbox.engine.layer import Layer, ReceptiveField
 
 
-def _cells(layer: Layer, reach: Reach, item_bytes: int) -> list[str]:
+def _cells(layer: Layer, receptive_field: ReceptiveField, item_bytes: int) -> list[str]:
     count = sum(array.size for array in layer.parameters.values())
-    field = "all" if reach.whole else "{} x {}".format(*reach.size)
+    field = "all" if receptive_field.whole else "{} x {}".format(*receptive_field.size)
     kind = type(layer).__name__
     detail = layer.describe()
     return [
@@ -32,10 +32,10 @@ def summary_table(layers: Sequence[Layer], item_bytes: int) -> str:
 
     "sees" is the receptive field in pixels; "KiB" what its output takes for one image.
     """
-    rows, reach = [], Reach()
+    rows, receptive_field = [], ReceptiveField()
     for layer in layers:
-        reach = layer.reach(reach)
-        rows.append(_cells(layer, reach, item_bytes))
+        receptive_field = layer.receptive_field(receptive_field)
+        rows.append(_cells(layer, receptive_field, item_bytes))
     parameters = sum(array.size for layer in layers for array in layer.parameters.values())
     adds = sum(layer.multiply_adds() for layer in layers)
     memory = sum(math.prod(layer.output_shape) for layer in layers) * item_bytes / 1024

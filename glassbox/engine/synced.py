@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.layer import Array, Gradients, Layer, Pass, Setup
+from glassbox.engine.layer import Array, BuildContext, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parallel import Workers, tree_sum
 from glassbox.engine.parameters import Parameters
@@ -24,28 +24,28 @@ from glassbox.kernels.shapes import Shape
 Program = Generator[Array, Array, Any]
 
 
-class CoupledLayer(Layer):
+class SyncLayer(Layer):
     """A layer whose samples see each other: its passes are programs that pause for a sum.
 
     `forward_program` and `backward_program` are generators: they `yield` an array of their own
     shard and are sent back its sum over all shards (the same fixed tree as the gradients).
     """
 
-    def forward_program(self, x: Array, run: Pass) -> Program:
+    def forward_program(self, x: Array, context: Context) -> Program:
         """Like `forward`, pausing at every `yield partial` for the sum over all shards."""
-        raise TypeError(f"{type(self).__name__} must define forward_program(x, run)")
+        raise TypeError(f"{type(self).__name__} must define forward_program(x, context)")
 
-    def backward_program(self, dy: Array, memory: Any) -> Program:
+    def backward_program(self, dy: Array, cache: Any) -> Program:
         """Like `backward`, pausing at every `yield partial` for the sum over all shards."""
-        raise TypeError(f"{type(self).__name__} must define backward_program(dy, memory)")
+        raise TypeError(f"{type(self).__name__} must define backward_program(dy, cache)")
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The pass of a batch that is one shard."""
-        return alone(self.forward_program(x, run))
+        return alone(self.forward_program(x, context))
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The pass of a batch that is one shard."""
-        return alone(self.backward_program(dy, memory))
+        return alone(self.backward_program(dy, cache))
 
 
 def alone(program: Program) -> Any:
@@ -58,30 +58,30 @@ def alone(program: Program) -> Any:
         return end.value
 
 
-def forward_program(layers: Sequence[Any], x: Array, run: Pass) -> Program:
+def forward_program(layers: Sequence[Any], x: Array, context: Context) -> Program:
     """Forward through `layers`; returns (output, the memories in order)."""
-    memories = []
+    caches = []
     for layer in layers:
-        if isinstance(layer, CoupledLayer):
-            x, memory = yield from layer.forward_program(x, run)
+        if isinstance(layer, SyncLayer):
+            x, cache = yield from layer.forward_program(x, context)
         else:
-            x, memory = layer.forward(x, run)
-        memories.append(memory)
-    return x, memories
+            x, cache = layer.forward(x, context)
+        caches.append(cache)
+    return x, caches
 
 
-def backward_program(layers: Sequence[Any], dy: Array, memories: Sequence[Any]) -> Program:
+def backward_program(layers: Sequence[Any], dy: Array, caches: Sequence[Any]) -> Program:
     """Backward through `layers`; returns (gradient of the input, the gradients in layer order)."""
     gradients: list[Gradients] = []
     dx: Array | None = dy
-    for layer, memory in zip(reversed(layers), reversed(memories), strict=True):
+    for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
         own: Gradients = {}
         if dx is None:  # nothing before this layer learns
             pass
-        elif isinstance(layer, CoupledLayer):
-            dx, own = yield from layer.backward_program(dx, memory)
+        elif isinstance(layer, SyncLayer):
+            dx, own = yield from layer.backward_program(dx, cache)
         else:
-            dx, own = layer.backward(dx, memory)
+            dx, own = layer.backward(dx, cache)
         gradients.append(own)
     return dx, gradients[::-1]
 
@@ -92,29 +92,29 @@ def train_program(
     parameters: Parameters,
     data: Source,
     indices: Array,
-    run: Pass,
+    context: Context,
     gradient: Array,
     augment: Augment | None = None,
 ) -> Program:
     """`step.train_shard` as a program, which pauses wherever a layer couples the shards."""
-    x, labels = augmented(data, indices, run, augment, gradient.dtype)
-    outputs, memories = yield from forward_program(layers, to_batch_last(x), run)
-    losses, memory = loss.forward(outputs, labels)
-    dz = loss.backward(memory, run.batch)
-    _, gradients = yield from backward_program(layers, dz, memories)
+    x, labels = augmented(data, indices, context, augment, gradient.dtype)
+    outputs, caches = yield from forward_program(layers, to_batch_last(x), context)
+    losses, cache = loss.forward(outputs, labels)
+    dz = loss.backward(cache, context.batch)
+    _, gradients = yield from backward_program(layers, dz, caches)
     parameters.gather(gradients, gradient)
-    correct, coupled = count_right(outputs, labels), coupled_of(layers, memories, run)
-    return ShardResult(math.fsum(losses.tolist()), correct, gradient, coupled)
+    correct, synced = count_right(outputs, labels), synced_of(layers, caches, context)
+    return ShardResult(math.fsum(losses.tolist()), correct, gradient, synced)
 
 
-def coupled_of(
-    layers: Sequence[Layer], memories: Sequence[Any], run: Pass
+def synced_of(
+    layers: Sequence[Layer], caches: Sequence[Any], context: Context
 ) -> list[tuple[Layer, Any]]:
     """The layers that do something after the step, with the first shard's memory of them."""
     return [
-        (layer, memory)
-        for layer, memory in zip(layers, memories, strict=True)
-        if isinstance(layer, CoupledLayer) and run.shard == 0
+        (layer, cache)
+        for layer, cache in zip(layers, caches, strict=True)
+        if isinstance(layer, SyncLayer) and context.shard == 0
     ]
 
 
@@ -147,7 +147,7 @@ def _resume(pair: tuple[Program, Array]) -> tuple[bool, Any]:
         return False, end.value
 
 
-class BatchNorm(CoupledLayer):
+class BatchNorm(SyncLayer):
     """Each channel (or feature) to mean 0 and variance 1 over the batch, then scaled and shifted.
 
     xhat = (x - mean) / sqrt(var + epsilon); y = weight xhat + bias
@@ -186,45 +186,45 @@ class BatchNorm(CoupledLayer):
         require_positive("BatchNorm: epsilon", epsilon)
         self.momentum, self.epsilon = float(momentum), float(epsilon)
 
-    def _build(self, input_shape: Shape, setup: Setup) -> Shape:
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         channels = input_shape[0]
-        setup.claim(self.label, (4, channels))
+        context.reserve(self.label, (4, channels))
         self.parameters = {
-            "weight": np.ones(channels, setup.dtype),
-            "bias": np.zeros(channels, setup.dtype),
+            "weight": np.ones(channels, context.dtype),
+            "bias": np.zeros(channels, context.dtype),
         }
         self.buffers = {
-            "running_mean": np.zeros(channels, setup.dtype),
-            "running_var": np.ones(channels, setup.dtype),
+            "running_mean": np.zeros(channels, context.dtype),
+            "running_var": np.ones(channels, context.dtype),
         }
         return input_shape
 
-    def forward_program(self, x: Array, run: Pass) -> Program:
+    def forward_program(self, x: Array, context: Context) -> Program:
         """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
-        if run.training:
-            count = (run.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
+        if context.training:
+            count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
                 raise ValueError(
-                    f"{self.label}: cannot normalise over one value per channel (a batch of 1, "
+                    f"{self.label}: cannot normalize over one value per channel (a batch of 1, "
                     "perhaps the last of the epoch, with no height and width); choose a "
                     "batch_size of at least 2 that leaves no single image over"
                 )
             mean = (yield self.kernels.bias_gradient(rows)) / count
-            centred = rows - mean[:, None]
-            variance = (yield self.kernels.row_products(centred, centred)) / count
+            centerd = rows - mean[:, None]
+            variance = (yield self.kernels.row_products(centerd, centerd)) / count
         else:
             count, mean = 0, self.buffers["running_mean"]
             variance = self.buffers["running_var"]
-            centred = rows - mean[:, None]
+            centerd = rows - mean[:, None]
         inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
         scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y = self.kernels.normalise_(centred, inverse, scale, shift)
-        return y.reshape(x.shape), (centred, inverse, mean, variance, count)
+        y = self.kernels.normalize_(centerd, inverse, scale, shift)
+        return y.reshape(x.shape), (centerd, inverse, mean, variance, count)
 
-    def backward_program(self, dy: Array, memory: Any) -> Program:
+    def backward_program(self, dy: Array, cache: Any) -> Program:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
-        xhat, inverse, _, _, count = memory
+        xhat, inverse, _, _, count = cache
         rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
         factor = self.parameters["weight"] * inverse
         shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
@@ -232,12 +232,12 @@ class BatchNorm(CoupledLayer):
         if not count:  # running statistics do not depend on x
             return (rows * factor[:, None]).reshape(dy.shape), gradients
         mean, product = (yield np.stack([shift, scale])) / count
-        dx = self.kernels.normalise_gradient(rows, xhat, mean, product, factor)
+        dx = self.kernels.normalize_gradient(rows, xhat, mean, product, factor)
         return dx.reshape(dy.shape), gradients
 
-    def after_step(self, memory: Any) -> None:
+    def after_step(self, cache: Any) -> None:
         """Move the running averages towards the batch's."""
-        _, _, mean, variance, count = memory
+        _, _, mean, variance, count = cache
         for name, value in (
             ("running_mean", mean),
             ("running_var", variance * (count / (count - 1))),

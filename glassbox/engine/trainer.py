@@ -17,13 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from glassbox.engine.averaging import Average
-from glassbox.engine.history import History, Running
-from glassbox.engine.interrupt import Interruption
+from glassbox.engine.history import History, MovingMetrics
+from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.progress import epoch_bar, epoch_line
-from glassbox.engine.schedules import Moment
+from glassbox.engine.progress_bar import epoch_bar, epoch_line
+from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment
 from glassbox.errors import Diverged
 
@@ -49,7 +49,7 @@ class Trainable(Protocol):
     optimizer: Optimizer
 
     def train_step(
-        self, data: Any, indices: Array, moment: Moment, augment: Augment | None
+        self, data: Any, indices: Array, progress: Progress, augment: Augment | None
     ) -> tuple[float, int]: ...
 
     def evaluate(self, data: Any) -> Any: ...
@@ -90,7 +90,7 @@ class Trainer:
         augment: Augment | None = None,
         shuffle: bool = True,
         patience: int | None = None,
-        average: float = 0.0,
+        ema_decay: float = 0.0,
         after_step: AfterStep | None = None,
         keep: Callable[[Trainer], None] | None = None,
         keep_every: int | None = None,
@@ -100,10 +100,10 @@ class Trainer:
         self.data, self.checks = data, checks
         self.epochs, self.batch_size = epochs, batch_size
         self.augment, self.shuffle, self.patience = augment, shuffle, patience
-        self.after_step, self.progress = after_step, progress
+        self.after_step, self.show_progress = after_step, progress
         self.keep, self.keep_every = keep, keep_every
         self.history = History()
-        self.average = Average(average, parameters.values) if average else None
+        self.average = Average(ema_decay, parameters.values) if ema_decay else None
         self.per_epoch = math.ceil(len(data) / batch_size)
         self.at = Position()
         self.running = self._new_running()
@@ -114,29 +114,29 @@ class Trainer:
         self.sound = parameters.snapshot()
         self._lowest = math.inf
 
-    def run(self, interruption: Interruption) -> History:
+    def run(self, stop_signal: StopSignal) -> History:
         """All epochs, or as many as there are reasons for; the best weights come back however."""
         self.history.ended = self._reason_to_stop()
         try:
             while not self.history.ended:
-                self._epoch(interruption)
-                self.history.ended = self._reason_to_stop(interruption)
+                self._epoch(stop_signal)
+                self.history.ended = self._reason_to_stop(stop_signal)
         except Diverged:
             self.history.ended = f"diverged in epoch {self.at.epoch + 1}"
             self.best = self.best or self.sound
-            self.parameters.forget()
+            self.parameters.reset_state()
             raise
         finally:
             if self.best:
                 self.parameters.restore(self.best)
             elif self.average is not None:
                 self.average.swap()
-        if self.progress and self.at.epoch < self.epochs:
+        if self.show_progress and self.at.epoch < self.epochs:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
         return self.history
 
-    def _reason_to_stop(self, interruption: Interruption | None = None) -> str:
-        if interruption is not None and interruption.asked:
+    def _reason_to_stop(self, stop_signal: StopSignal | None = None) -> str:
+        if stop_signal is not None and stop_signal.requested:
             return f"interrupted in epoch {self.history.records[-1]['epoch']}"
         if self.at.epoch >= self.epochs:
             return f"all {self.epochs} epochs done"
@@ -144,24 +144,24 @@ class Trainer:
             return f"no better epoch for {self.patience} epochs"
         return ""
 
-    def _new_running(self) -> Running:
-        return Running(max(1000, 10 * self.batch_size))
+    def _new_running(self) -> MovingMetrics:
+        return MovingMetrics(max(1000, 10 * self.batch_size))
 
-    def _epoch(self, interruption: Interruption) -> None:
+    def _epoch(self, stop_signal: StopSignal) -> None:
         """The batches of an epoch that are not done yet, then validation and a record."""
         at, count = self.at, len(self.data)
         begun = time.perf_counter() - at.seconds
         note_every = max(1, self.per_epoch // 100)
         order = batches(self.network.seed, at.epoch, count, self.batch_size, self.shuffle)
-        with epoch_bar(len(self.data), at.seen, at.epoch, self.epochs, self.progress) as bar:
+        with epoch_bar(len(self.data), at.seen, at.epoch, self.epochs, self.show_progress) as bar:
             for indices in islice(order, at.step, None):
-                moment = self._moment()
+                progress = self._progress()
                 step_loss, step_right = self.network.train_step(
-                    self.data, indices, moment, self.augment
+                    self.data, indices, progress, self.augment
                 )
                 if self.average is not None:
                     self.average.add()
-                if moment.step == 0:  # an epoch worse than the first weights is no progress
+                if progress.step == 0:  # an epoch worse than the first weights is no progress
                     self._lowest = step_loss / len(indices)
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
                 at.loss, at.right = at.loss + step_loss, at.right + step_right
@@ -175,28 +175,28 @@ class Trainer:
                     self.after_step(at.epoch, at.seen, count)
                 if at.seen < count:
                     at.seconds = time.perf_counter() - begun
-                    self._keep_within(interruption)
-                if interruption.asked:
+                    self._keep_within(stop_signal)
+                if stop_signal.requested:
                     break
-        self._record(begun, moment)
+        self._record(begun, progress)
         if at.seen == count:
             self.at, self.running = Position(at.epoch + 1), self._new_running()
             if self.keep is not None:
                 self.keep(self)
 
-    def _moment(self) -> Moment:
+    def _progress(self) -> Progress:
         """Of the step that comes next."""
         step = self.at.epoch * self.per_epoch + self.at.step
-        return Moment(step, self.epochs * self.per_epoch, self.per_epoch)
+        return Progress(step, self.epochs * self.per_epoch, self.per_epoch)
 
-    def _keep_within(self, interruption: Interruption) -> None:
+    def _keep_within(self, stop_signal: StopSignal) -> None:
         """A checkpoint within an epoch, where one is due."""
         done = self.at.epoch * self.per_epoch + self.at.step
         due = self.keep_every is not None and done % self.keep_every == 0
-        if self.keep is not None and (due or interruption.asked):
+        if self.keep is not None and (due or stop_signal.requested):
             self.keep(self)
 
-    def _record(self, begun: float, moment: Moment) -> None:
+    def _record(self, begun: float, progress: Progress) -> None:
         """Validate, and remember and print what the epoch gave."""
         at = self.at
         trained = time.perf_counter() - begun
@@ -205,7 +205,7 @@ class Trainer:
             "images": at.seen,
             "loss": at.loss / at.seen + self.parameters.penalty(),
             "accuracy": at.right / at.seen,
-            "learning_rate": self.network.optimizer.schedule.at(moment),
+            "learning_rate": self.network.optimizer.schedule.at(progress),
             "images_per_second": at.seen / trained,
         }
         if self.checks is not None:
@@ -214,7 +214,7 @@ class Trainer:
             self._lowest, self.sound = at.loss / at.seen, self.parameters.snapshot()
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
-        if self.progress:
+        if self.show_progress:
             print(epoch_line(record, self.epochs), flush=True)
 
     def _validate(self, epoch: int) -> dict[str, float]:

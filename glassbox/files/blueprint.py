@@ -25,11 +25,13 @@ NESTED: dict[str, type] = {
     "learning_rate": Schedule,
     "then": Schedule,
 }
+# Arguments that version 0.1 called otherwise.
+RENAMED = {
+    "initialiser": "initializer", "size": "kernel_size", "count_padding": "count_include_pad",
+    "every": "step_size", "factor": "gamma", "warm": "pct_start", "start_divisor": "div_factor",
+}  # fmt: skip
 # Arguments that an object keeps under another name.
 KEPT_AS = {
-    "kernel_size": "kernel",
-    "size": "kernel",
-    "bias": "has_bias",
     "learning_rate": "schedule",
 }
 
@@ -41,7 +43,7 @@ def describe(thing: Any) -> Record:
     Raises TypeError where there is none, or where its value is not plain.
 
     >>> from glassbox.engine.schedules import Exponential
-    >>> describe(Exponential(0.1, factor=0.5))
+    >>> describe(Exponential(0.1, gamma=0.5))
     {'kind': 'Exponential', 'rate': 0.1, 'factor': 0.5, 'unit': 'epoch'}
     """
     record: Record = {"kind": type(thing).__name__}
@@ -73,6 +75,9 @@ def make(record: Any, kinds: Kinds, base: type, what: str) -> Any:
     kind = known[record["kind"]]
     given = {name: value for name, value in record.items() if name != "kind"}
     allowed = _arguments(kind)
+    given = {name if name in allowed else RENAMED.get(name, name): given[name] for name in given}
+    if "end_divisor" in given and "final_div_factor" in allowed:  # it divided the highest rate
+        given["final_div_factor"] = given.pop("end_divisor") / given["div_factor"]
     if set(given) - set(allowed):
         odd = sorted(set(given) - set(allowed))
         raise ValueError(f"{what}: {record['kind']} takes {allowed}, got also {odd}")

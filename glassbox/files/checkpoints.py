@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.atomic import write_atomically
-from glassbox.engine.history import History, Running
+from glassbox.engine.history import History, MovingMetrics
 from glassbox.engine.layer import Array
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.trainer import Position, Trainer
@@ -29,7 +29,7 @@ SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
 # the seed, the images, the batch size) would make it another run.
 CHANGEABLE = (
-    "optimizer", "l2", "epochs", "patience", "average", "augment", "kernels", "execution",
+    "optimizer", "l2", "epochs", "patience", "ema_decay", "augment", "kernels", "execution",
 )  # fmt: skip
 
 OBJECTS = {int, float, str, bool, dict, list, None}
@@ -62,7 +62,7 @@ def optimizer_state(parameters: Parameters) -> tuple[dict[str, Array], list[list
     arrays: dict[str, Array] = {}
     steps = []
     for group in parameters.groups:
-        for slot in group.optimizer.slots:
+        for slot in group.optimizer.state_names:
             whole = arrays.setdefault(f"optimizer/{slot}", np.zeros_like(parameters.values))
             whole[group.where] = group.state[slot]
         steps.append([group.where.start, group.where.stop, group.state["steps"]])
@@ -77,7 +77,7 @@ def restore_optimizer(
     Raises ValueError where an optimizer wants an array that is not there.
     """
     for group in parameters.groups:
-        for slot in group.optimizer.slots:
+        for slot in group.optimizer.state_names:
             found = arrays.get(f"optimizer/{slot}")
             if found is None or found.shape != parameters.values.shape:
                 raise ValueError(
@@ -85,7 +85,7 @@ def restore_optimizer(
                     "optimizer it was written with"
                 )
     for group in parameters.groups:
-        for slot in group.optimizer.slots:
+        for slot in group.optimizer.state_names:
             group.state[slot][...] = arrays[f"optimizer/{slot}"][group.where]
         done = [n for start, stop, n in steps if start <= group.where.start < stop]
         group.state["steps"] = done[0] if done else 0
@@ -102,7 +102,7 @@ def fit_record(trainer: Trainer, kernels: str, execution: str) -> dict[str, Any]
         "batch_size": trainer.batch_size,
         "shuffle": trainer.shuffle,
         "patience": trainer.patience,
-        "average": trainer.average.decay if trainer.average else 0.0,
+        "ema_decay": trainer.average.decay if trainer.average else 0.0,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
         "kernels": kernels,
         "execution": execution,
@@ -216,7 +216,7 @@ def put_back(
     ):
         raise ValueError(f"{where}: is no whole checkpoint: it says that it stands at {at}")
     trainer.at, trainer.best, trainer.sound = at, best, now
-    trainer.running = Running.from_json(record["running"])
+    trainer.running = MovingMetrics.from_json(record["running"])
     trainer.waited = record["waited"]
     trainer.best_rank = tuple(record["best_rank"]) or None
     trainer.history = History.from_json(record["history"])

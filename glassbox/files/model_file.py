@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glassbox.data.scaling import Scaling
-from glassbox.engine.budget import Room
+from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Array, Layer, Softmax
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
@@ -171,7 +171,7 @@ def contents_of(network: Any) -> Contents:
 def _layers_as_written(network: Any) -> list[dict[str, Any]]:
     """The layers' records; a softmax that the loss has taken over stands where the user put it."""
     written = [blueprint.describe(layer) for layer in network.layers]
-    if network.handed_softmax:
+    if network.softmax_in_loss:
         last, softmax = written[-1], blueprint.describe(Softmax(name=network.layers[-1].name))
         if last["kind"] == "Identity":
             written[-1] = softmax
@@ -227,8 +227,8 @@ def network_of(saved: Contents, where: str, kinds: Kinds, make: Any) -> Any:
         network.scaling = Scaling.from_json(record["scaling"]) if record["scaling"] else None
         network.steps_done = record["steps_done"]
         if record["input_shape"]:
-            room = Room(sum(array.size for array in saved.arrays.values()))
-            network.build(tuple(record["input_shape"]), room)
+            budget = AllocationBudget(sum(array.size for array in saved.arrays.values()))
+            network.build(tuple(record["input_shape"]), budget)
             _check_classes(network)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from error

@@ -1,6 +1,6 @@
-"""Kernels: stateless functions of arrays and numbers; a dialect is one module of the same names.
+"""Kernels: stateless functions of arrays and numbers; a backend is one module of the same names.
 
-The dialect is chosen here and nowhere else; a layer calls the module that it was built with.
+The backend is chosen here and nowhere else; a layer calls the module that it was built with.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import ModuleType
 from glassbox.errors import unknown_name
 
 # name -> module; loaded when it is chosen, since Numba takes half a second to import
-DIALECTS = {"compiled": "glassbox.kernels.compiled", "numpy": "glassbox.kernels.pure_numpy"}
+BACKENDS = {"compiled": "glassbox.kernels.compiled", "numpy": "glassbox.kernels.pure_numpy"}
 DEFAULT = "compiled" if find_spec("numba") else "numpy"
 
 
@@ -27,11 +27,11 @@ def choose(name: str | None = None) -> ModuleType:
     'glassbox.kernels.pure_numpy'
     """
     name = DEFAULT if name is None else name
-    if name not in DIALECTS:
-        raise unknown_name("kernels", name, DIALECTS)
+    if name not in BACKENDS:
+        raise unknown_name("kernels", name, BACKENDS)
     if name == "compiled" and not find_spec("numba"):
         raise ModuleNotFoundError(
             'kernels "compiled" needs Numba, which is not installed; pip install numba, or use '
             'kernels="numpy"'
         )
-    return import_module(DIALECTS[name])
+    return import_module(BACKENDS[name])

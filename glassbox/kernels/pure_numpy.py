@@ -1,4 +1,4 @@
-"""The kernels in plain NumPy: complete, readable, the reference for every other dialect.
+"""The kernels in plain NumPy: complete, readable, the reference for every other backend.
 
 Arrays are batch-last and C-contiguous: x (channels, height, width, samples), rows (features,
 samples).  Weights are (out, in, kh, kw) and (out, in).  No kernel changes its input unless its
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from glassbox.kernels.pure_numpy_updates import *  # noqa: F403  (the updates are kernels, too)
-from glassbox.kernels.shapes import Shape, Sharing, Window
+from glassbox.kernels.shapes import Shape, ShardPolicy, Window
 
 Array = np.ndarray
 
@@ -20,7 +20,7 @@ Array = np.ndarray
 # fresh pages for it; very small shards only cost Python calls.  Measured: 32 samples are best for
 # wide networks, 64 for D's, 128 for the thinnest and for dense ones.  Python hands its lock from
 # thread to thread at every NumPy call: with less work in a shard one thread is faster than two.
-SHARING = Sharing(cache_bytes=2**21, smallest=32, largest=128, least_work=4_000_000)
+SHARD_POLICY = ShardPolicy(cache_bytes=2**21, smallest=32, largest=128, least_work=4_000_000)
 # A matrix product of at most this many multiply-adds runs in OpenBLAS without packing its operands:
 # measured 95 against 35 to 65 GFLOP/s for a 16 x 72 filter bank.  So an image's rows are cut
 # into products below that size, and NumPy's matmul runs the stack in one call.

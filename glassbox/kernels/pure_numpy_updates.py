@@ -10,8 +10,8 @@ import numpy as np
 __all__ = [
     "adadelta_",
     "adam_",
-    "normalise_",
-    "normalise_gradient",
+    "normalize_",
+    "normalize_gradient",
     "rmsprop_",
     "row_products",
     "sgd_",
@@ -20,7 +20,7 @@ __all__ = [
 Array = np.ndarray
 
 
-# --- normalisation: rows (channels, everything else) -------------------------------------------
+# --- normalization: rows (channels, everything else) -------------------------------------------
 
 
 def row_products(a: Array, b: Array) -> Array:
@@ -28,7 +28,7 @@ def row_products(a: Array, b: Array) -> Array:
     return np.einsum("ci,ci->c", a, b)
 
 
-def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
+def normalize_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
     """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
     rows *= inverse[:, None]
     y = rows * scale[:, None]
@@ -36,7 +36,7 @@ def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array
     return y
 
 
-def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
+def normalize_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
     """dx = factor (dy - mean - xhat product), channel by channel."""
     dx = dy - mean[:, None]
     dx -= xhat * product[:, None]

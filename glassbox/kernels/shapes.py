@@ -35,8 +35,8 @@ class Window(NamedTuple):
         return any(self.padding)
 
 
-class Sharing(NamedTuple):
-    """How a dialect of kernels likes a mini-batch cut into shards.
+class ShardPolicy(NamedTuple):
+    """How a backend of kernels likes a mini-batch cut into shards.
 
     cache_bytes: what a shard's largest array may take; smallest, largest: samples in a shard;
     least_work: multiply-adds of a shard from which a second thread helps.

@@ -14,12 +14,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report.style import (
-    COLOUR,
+    COLOR,
     ERRORS,
     SIZE,
     array_of,
     class_labels,
-    colour_bar,
+    color_bar,
     dress,
     font,
     new_figure,
@@ -72,7 +72,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         ncols=2,
         frameon=False,
         fontsize=SIZE["text"],
-        labelcolor=COLOUR["ink"],
+        labelcolor=COLOR["ink"],
     )
     return figure
 
@@ -105,19 +105,19 @@ def running_panels(
     for axes, key, values in zip(panels, ("loss", "accuracy"), (loss, accuracy), strict=True):
         _line(axes, seen, values, "training")
         now = f": now {_number(key, values[-1])}" if len(seen) else ": nothing yet"
-        dress(axes, f"Running {key}{now}", "images seen", grid="y")
+        dress(axes, f"MovingMetrics {key}{now}", "images seen", grid="y")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _scale(axes, key)
 
 
 def confusion(
-    matrix: ArrayLike, classes: Sequence[str], normalised: bool = False, axes: Axes | None = None
+    matrix: ArrayLike, classes: Sequence[str], normalized: bool = False, axes: Axes | None = None
 ) -> Axes:
-    """Draw a confusion matrix whose colour shows the errors; right answers stay pale blue.
+    """Draw a confusion matrix whose color shows the errors; right answers stay pale blue.
 
     matrix      (classes, classes) counts; rows are the truth, columns the prediction
-    normalised  write, and colour by, the share of each row in per cent instead of counts
+    normalized  write, and color by, the share of each row in per cent instead of counts
 
     Each row ends with its recall: the share of that class that was found.
 
@@ -136,22 +136,22 @@ def confusion(
         )
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    shown = 100 * shares if normalised else counts
+    shown = 100 * shares if normalized else counts
     errors = np.where(np.eye(n, dtype=bool), 0, shown)
     if axes is None:
         side = (0.56 if n <= 12 else 0.46 if n <= NUMBERED else 0.2) * max(n, 5)
         axes = new_figure(side + 2.9, side + 1.6).subplots()
     scale = ScalarMappable(Normalize(0, max(errors.max(), 1)), matplotlib.colormaps[ERRORS])
-    axes.imshow(_error_colours(errors, scale), aspect="equal", interpolation="nearest")
+    axes.imshow(_error_colors(errors, scale), aspect="equal", interpolation="nearest")
     if n <= NUMBERED:
-        _write_cells(axes, shown, errors, scale, normalised)
+        _write_cells(axes, shown, errors, scale, normalized)
     right, samples = int(np.trace(counts)), int(counts.sum())
     share = 100 * right / max(samples, 1)
     dress(axes, f"{right:,} of {samples:,} right ({share:.1f} %)", "predicted", "truth")
     _name_both_axes(axes, class_labels(classes))
     _write_recall(axes, np.diag(shares), totals[:, 0])
-    what = "errors, % of the row" if normalised else "wrong images"
-    colour_bar(
+    what = "errors, % of the row" if normalized else "wrong images"
+    color_bar(
         axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=MaxNLocator(5, integer=True)
     )
     return axes
@@ -164,7 +164,7 @@ def class_scores(
     axes: Axes | None = None,
     limit: int = 20,
 ) -> Axes:
-    """Draw one bar per class; the predicted and the true class are marked by colour and words.
+    """Draw one bar per class; the predicted and the true class are marked by color and words.
 
     scores      (classes,) what the network gives for one sample; the largest is its prediction
     truth       the sample's label, where it is known
@@ -190,8 +190,8 @@ def class_scores(
     if axes is None:
         axes = new_figure(6.4, 0.9 + 0.29 * max(len(keep), 4)).subplots()
     names, rows = class_labels(classes), range(len(keep))
-    colours, words = zip(*(_role(int(i), best, truth) for i in keep), strict=True)
-    axes.barh(rows, heights[keep], color=[COLOUR[c] for c in colours], height=0.72, linewidth=0)
+    colors, words = zip(*(_role(int(i), best, truth) for i in keep), strict=True)
+    axes.barh(rows, heights[keep], color=[COLOR[c] for c in colors], height=0.72, linewidth=0)
     dress(axes, _verdict(names, best, truth), "score", grid="x")
     axes.set_yticks(rows, [names[i] for i in keep])
     axes.invert_yaxis()
@@ -204,7 +204,7 @@ def class_scores(
     axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
     for row, i in enumerate(keep):
         text = f"{values[i]:.2f}  {words[row]}"
-        style = font("small", colours[row] if words[row] else "soft")
+        style = font("small", colors[row] if words[row] else "soft")
         weight = "bold" if words[row] else "normal"
         write(axes, max(heights[i], 0.0) + 0.02 * span, row, text, fontweight=weight, **style)
     if len(keep) < len(classes):
@@ -223,7 +223,7 @@ def _series(
 def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], source: str) -> Line2D:
     marker = "o" if len(x) <= 30 else ""  # a single point has no line to show it
     style: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-", "marker": marker, "markersize": 4}
-    return axes.plot(x, y, color=COLOUR[source], **style)[0]
+    return axes.plot(x, y, color=COLOR[source], **style)[0]
 
 
 def _draw_best(
@@ -242,7 +242,7 @@ def _draw_best(
     equal = np.flatnonzero(ranked == ranked.max())
     at = equal[losses[equal].argmin() if len(losses) == len(values) else 0]
     ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.6, "markersize": 11}
-    axes.plot(epochs[at], values[at], "o", markeredgecolor=COLOUR[source], clip_on=False, **ring)
+    axes.plot(epochs[at], values[at], "o", markeredgecolor=COLOR[source], clip_on=False, **ring)
     word = "lowest" if key == "loss" else "best"
     where = " on validation" if source == "validation" else ""
     return f"{name}: {word}{where} {_number(key, values[at])} in epoch {epochs[at]:.0f}"
@@ -269,19 +269,19 @@ def _scale(axes: Axes, key: str) -> None:
         axes.set_ylim(min(0.0, low), high + 0.08 * ((high - min(0.0, low)) or 1.0))
 
 
-def _error_colours(errors: NDArray[Any], scale: ScalarMappable) -> NDArray[np.float64]:
-    colours = np.asarray(scale.to_rgba(errors))[..., :3]
-    colours[errors == 0] = 1.0
+def _error_colors(errors: NDArray[Any], scale: ScalarMappable) -> NDArray[np.float64]:
+    colors = np.asarray(scale.to_rgba(errors))[..., :3]
+    colors[errors == 0] = 1.0
     diagonal = np.eye(len(errors), dtype=bool)
-    colours[diagonal] = matplotlib.colors.to_rgb(COLOUR["diagonal"])
-    return colours
+    colors[diagonal] = matplotlib.colors.to_rgb(COLOR["diagonal"])
+    return colors
 
 
 def _write_cells(
-    axes: Axes, shown: NDArray[Any], errors: NDArray[Any], scale: ScalarMappable, normalised: bool
+    axes: Axes, shown: NDArray[Any], errors: NDArray[Any], scale: ScalarMappable, normalized: bool
 ) -> None:
     n = len(shown)
-    longest = max(len(_cell(value, normalised)) for value in shown.flat)
+    longest = max(len(_cell(value, normalized)) for value in shown.flat)
     size = SIZE["text"] if longest <= 4 and n <= 12 else SIZE["small"] - (n > 16) - (longest > 5)
     # White ink where it has more contrast: where less than 22 % of the light comes back.
     light = np.asarray(scale.to_rgba(errors))[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
@@ -289,16 +289,16 @@ def _write_cells(
     for (row, column), value in np.ndenumerate(shown):
         right = row == column
         if not value:
-            colour = "soft" if right else "grid"
+            color = "soft" if right else "grid"
         else:
-            colour = "paper" if dark[row, column] else "ink"
-        text, weight = _cell(value, normalised), "bold" if right else "normal"
+            color = "paper" if dark[row, column] else "ink"
+        text, weight = _cell(value, normalized), "bold" if right else "normal"
         style: dict[str, Any] = {"ha": "center", "fontsize": size, "fontweight": weight}
-        write(axes, column, row, text, color=COLOUR[colour], **style)
+        write(axes, column, row, text, color=COLOR[color], **style)
 
 
-def _cell(value: float, normalised: bool) -> str:
-    return f"{value:.1f}" if normalised and value else f"{value:.0f}"
+def _cell(value: float, normalized: bool) -> str:
+    return f"{value:.1f}" if normalized and value else f"{value:.0f}"
 
 
 def _name_both_axes(axes: Axes, names: list[str]) -> None:
@@ -312,8 +312,8 @@ def _name_both_axes(axes: Axes, names: list[str]) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     edges = np.arange(1, len(names)) - 0.5
-    axes.hlines(edges, -0.5, len(names) - 0.5, color=COLOUR["grid"], linewidth=0.8)
-    axes.vlines(edges, -0.5, len(names) - 0.5, color=COLOUR["grid"], linewidth=0.8)
+    axes.hlines(edges, -0.5, len(names) - 0.5, color=COLOR["grid"], linewidth=0.8)
+    axes.vlines(edges, -0.5, len(names) - 0.5, color=COLOR["grid"], linewidth=0.8)
 
 
 def _write_recall(axes: Axes, recall: NDArray[np.float64], totals: NDArray[Any]) -> None:

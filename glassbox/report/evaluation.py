@@ -170,7 +170,7 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
             figures.confusion(matrix, classes)),
         "confusion_shares": (
             "Confusion matrix: shares", "Each row in per cent of the images of its class.",
-            figures.confusion(matrix, classes, normalised=True)),
+            figures.confusion(matrix, classes, normalized=True)),
         "roc": (
             "ROC curves", "How many of a class are found, against how many others are taken for "
             "it, as the threshold on its score falls.", figures.roc(scores.roc)),

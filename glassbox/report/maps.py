@@ -12,13 +12,13 @@ from glassbox.report.charts import class_scores, running_panels
 from glassbox.report.metrics import confused_pairs
 from glassbox.report.names import short_names
 from glassbox.report.style import (
-    COLOUR,
+    COLOR,
     SIZE,
     array_of,
     bare,
     by,
     class_labels,
-    colour_bar,
+    color_bar,
     diverging,
     font,
     mosaic,
@@ -32,7 +32,7 @@ COLUMNS = 8  # feature maps in one row
 TILE = 0.86  # inches, a feature map's side
 GAP = 0.17  # inches between rows
 MARGIN = 1.55  # inches at the left, for a layer's name and shape
-BARS = 128  # features up to which a vector is drawn as bars; beyond, as rows of coloured cells
+BARS = 128  # features up to which a vector is drawn as bars; beyond, as rows of colored cells
 
 Activations = Sequence[tuple[str, ArrayLike]]
 
@@ -47,7 +47,7 @@ def feature_maps(
     limit        the most maps drawn for a layer; a layer with more says "16 of 64 maps"
 
     The maps of a layer share one scale, red above zero and blue below, whose end is written at
-    the left. Vectors are bars on that scale or, beyond 128 features, rows of coloured cells.
+    the left. Vectors are bars on that scale or, beyond 128 features, rows of colored cells.
 
     Raises ValueError for an image or activations of other shapes.
     """
@@ -87,10 +87,10 @@ def filters(weights: ArrayLike, name: str, limit: int = 16) -> Figure:
     title = f"{name}: {_of(len(kept), out, 'filter')} of {shape}"
     if into > 1:
         title += f"\nrows: filters, columns: {_of(kept.shape[1], into, 'input channel')}"
-        axes.set_yticks(_centres(len(sheet), rows), map(str, range(rows)))
-        axes.set_xticks(_centres(sheet.shape[1], columns), map(str, range(columns)))
+        axes.set_yticks(_centers(len(sheet), rows), map(str, range(rows)))
+        axes.set_xticks(_centers(sheet.shape[1], columns), map(str, range(columns)))
     figure.suptitle(plain(title), x=0.02, ha="left", **font("title", "ink"))
-    colour_bar(axes, scale, "weight", shrink=0.8, aspect=24)
+    color_bar(axes, scale, "weight", shrink=0.8, aspect=24)
     return figure
 
 
@@ -124,7 +124,7 @@ def preview(
         y=1 - 0.1 / height,
         va="top",
         fontsize=SIZE["title"] + 2,
-        color=COLOUR["ink"],
+        color=COLOR["ink"],
         fontweight="bold",
     )
     halves = figure.add_gridspec(
@@ -180,7 +180,7 @@ def mistakes(
     title = f"No mistakes among {len(pictures):,} images"
     if len(wrong):
         title = f"{_of(len(worst), len(wrong), 'mistake')}, the most confident first\n"
-        title += "in colour: the prediction and its score"
+        title += "in color: the prediction and its score"
     figure.suptitle(title, x=0.01, ha="left", **font("title", "ink"))
     for cell, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         bare(axes)
@@ -239,7 +239,7 @@ def confused(
         sheet = mosaic(tiles.reshape(-1, height, width, 3), each, sharp=1)
         axes.imshow(sheet, interpolation="nearest")
         title = f"{_of(len(worst), there, 'confusion')}, the most frequent first"
-        axes.set_yticks(_centres(len(sheet), len(worst)), labels)
+        axes.set_yticks(_centers(len(sheet), len(worst)), labels)
         axes.tick_params(length=0)
     figure.suptitle(title, x=0.02, ha="left", **font("title", "ink"))
     return figure
@@ -273,7 +273,7 @@ def samples(
     axes.imshow(sheet, interpolation="nearest")
     title = f"{_of(rows, len(classes), 'class', 'es')}, the first examples of each"
     axes.set_title(title, loc="left", **font("title", "ink"))
-    axes.set_yticks(_centres(sheet.shape[0], rows), class_labels(classes)[:rows])
+    axes.set_yticks(_centers(sheet.shape[0], rows), class_labels(classes)[:rows])
     return figure
 
 
@@ -317,7 +317,7 @@ def _draw_maps(
         ha="left",
         va="top",
         fontsize=SIZE["title"],
-        color=COLOUR["ink"],
+        color=COLOR["ink"],
     )
 
     def place(left: float, top: float, width: float, height: float) -> Axes:
@@ -332,21 +332,21 @@ def _draw_maps(
     axes.set_anchor("NW")
     _caption(axes, "input", by(picture.shape))
     bar = place(MARGIN + COLUMNS * TILE - 2.6, tops[0] + 0.42, 2.4, 0.13)
-    _colour_key(bar)
+    _color_key(bar)
     for (name, array), top, height in zip(layers, tops[1:], heights[2:], strict=True):
         _draw_layer(place(MARGIN, top, COLUMNS * TILE, height - GAP), name, array, limit)
 
 
-def _colour_key(axes: Axes) -> None:
+def _color_key(axes: Axes) -> None:
     scale = diverging(np.ones(1))
-    bar = colour_bar(axes, scale, into=axes, orientation="horizontal", ticks=[-1, 0, 1])
+    bar = color_bar(axes, scale, into=axes, orientation="horizontal", ticks=[-1, 0, 1])
     bar.ax.set_xticklabels(["below 0", "0", "above 0"])
     bar.ax.tick_params(length=0)
     bar.ax.set_title(
         "activation; each layer has its own scale",
         loc="center",
         fontsize=SIZE["small"],
-        color=COLOUR["soft"],
+        color=COLOR["soft"],
         pad=5,
     )
 
@@ -374,9 +374,9 @@ def _draw_layer(axes: Axes, name: str, array: NDArray[Any], limit: int) -> None:
 
 def _draw_bars(axes: Axes, array: NDArray[Any]) -> None:
     heights = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    colours = [COLOUR["above" if height > 0 else "below"] for height in heights]
-    axes.bar(range(len(array)), heights, width=0.8, color=colours, linewidth=0)
-    axes.axhline(0, color=COLOUR["soft"], linewidth=0.6)
+    colors = [COLOR["above" if height > 0 else "below"] for height in heights]
+    axes.bar(range(len(array)), heights, width=0.8, color=colors, linewidth=0)
+    axes.axhline(0, color=COLOR["soft"], linewidth=0.6)
     axes.set_xlim(-0.6, len(array) - 0.4)
     axes.set_ylim(min(heights.min(), 0.0), max(heights.max(), 0.0) or 1.0)
 
@@ -391,7 +391,7 @@ def _caption(axes: Axes, name: str, *lines: str) -> None:
     """A layer's name and what is to be said of it, at the left of its row."""
     figure: Any = axes.figure
     top = axes.get_position(original=True).y1
-    for text, down, size, colour, weight in (
+    for text, down, size, color, weight in (
         (plain(short_names([name], 18)[0]), 0, "text", "ink", "bold"),
         ("\n".join(lines), -14, "small", "soft", "normal"),
     ):
@@ -404,7 +404,7 @@ def _caption(axes: Axes, name: str, *lines: str) -> None:
             va="top",
             fontsize=SIZE[size],
             fontweight=weight,
-            color=COLOUR[colour],
+            color=COLOR[color],
             annotation_clip=False,
         )
 
@@ -415,7 +415,7 @@ def _of(drawn: int, there: int, noun: str, plural: str = "s") -> str:
     return f"{count} {noun}{plural if there != 1 else ''}"
 
 
-def _centres(pixels: int, tiles: int) -> NDArray[np.float64]:
+def _centers(pixels: int, tiles: int) -> NDArray[np.float64]:
     return (np.arange(tiles) + 0.5) * pixels / tiles - 0.5
 
 

@@ -142,7 +142,7 @@ def save(figure: "Figure | SubFigure | Axes", path: str | os.PathLike[str], dpi:
 def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
     """Draw a figure, or the figure that given axes belong to, and give the bytes of a PNG.
 
-    A picture above 200 kB, such as one full of photographs, is kept in 256 colours; where that is
+    A picture above 200 kB, such as one full of photographs, is kept in 256 colors; where that is
     not enough, with fewer pixels, though not with less than 50 to the inch: it must stay readable.
     """
     root: Any = figure
@@ -153,13 +153,13 @@ def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
         root.savefig(buffer, format="png", dpi=dpi)
         data = buffer.getvalue()
         if len(data) > LARGEST:
-            data = _in_few_colours(data)
+            data = _in_few_colors(data)
         if len(data) <= LARGEST or dpi <= 50:
             return data
         dpi = max(50, int(0.85 * dpi))
 
 
-def _in_few_colours(png: bytes) -> bytes:
+def _in_few_colors(png: bytes) -> bytes:
     from PIL import Image  # matplotlib brings it along
 
     with Image.open(io.BytesIO(png)) as picture:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from glassbox.report.scores import Calibration, Roc
 from glassbox.report.style import (
     CLASS_HUES,
-    COLOUR,
+    COLOR,
     SIZE,
     array_of,
     class_labels,
@@ -53,12 +53,12 @@ def roc(curves: Roc, limit: int = NAMED) -> Figure:
     lines, names = [], class_labels(curves.classes, 20)
     for label in kept:
         false, true = curves.curves[label]
-        style: dict[str, Any] = {"color": class_colours(n)[label], "linewidth": 1.6}
+        style: dict[str, Any] = {"color": class_colors(n)[label], "linewidth": 1.6}
         style["linestyle"] = "--" if label % 2 and n > len(CLASS_HUES) else "-"  # hues are near
         lines += whole.plot(false, true, **style)
         # A logarithm knows no zero: what has no false positive stands at the left edge.
         corner.plot(np.maximum(false, least), true, **style)
-    whole.plot([0, 1], [0, 1], color=COLOUR["other"], linewidth=1, linestyle=":")
+    whole.plot([0, 1], [0, 1], color=COLOR["other"], linewidth=1, linestyle=":")
     write(whole, 0.62, 0.55, "a coin's throw", **font("small", "soft"))
     title = "no class has a curve" if np.isnan(curves.macro) else f"mean area {curves.macro:.4f}"
     dress(whole, f"ROC, each class against the rest: {title}", *_RATES, grid="y")
@@ -96,13 +96,13 @@ def reliability(calibration: Calibration) -> Figure:
     """
     figure = new_figure(6.6, 6.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.plot([0, 1], [0, 1], color=COLOUR["other"], linewidth=1, linestyle=":")
+    above.plot([0, 1], [0, 1], color=COLOR["other"], linewidth=1, linestyle=":")
     filled = calibration.images > 0
     sure, right = calibration.confidence[filled], calibration.accuracy[filled]
     # A gap is drawn as a bar from the diagonal, so that it can be seen how far off a bin is.
-    above.vlines(sure, sure, right, color=COLOUR["wrong"], linewidth=5, alpha=0.35)
+    above.vlines(sure, sure, right, color=COLOR["wrong"], linewidth=5, alpha=0.35)
     style: dict[str, Any] = {"marker": "o", "markersize": 5, "linewidth": 1.6}
-    above.plot(sure, right, color=COLOUR["truth"], clip_on=False, zorder=3, **style)
+    above.plot(sure, right, color=COLOR["truth"], clip_on=False, zorder=3, **style)
     title = f"Expected calibration error {100 * calibration.error:.2f} %"
     dress(above, title, y="of these, right", grid="y")
     above.set_ylim(0, 1.02)
@@ -114,7 +114,7 @@ def reliability(calibration: Calibration) -> Figure:
         (edges[:-1] + edges[1:]) / 2,
         calibration.images,
         width=0.92 / len(calibration.images),
-        color=COLOUR["other"],
+        color=COLOR["other"],
         linewidth=0,
     )
     dress(below, "", "confidence: the score of the prediction", "images")
@@ -138,11 +138,11 @@ def embedding(
     predicted: ArrayLike,
     classes: Sequence[str],
 ) -> Figure:
-    """Draw images as points in the plane, coloured by their class, the mistakes ringed.
+    """Draw images as points in the plane, colored by their class, the mistakes ringed.
 
     panels             (title, (samples, 2) places) pairs, drawn side by side
     truth, predicted   (samples,) labels
-    classes            the name of each label; more than 20 are coloured but not named
+    classes            the name of each label; more than 20 are colored but not named
 
     >>> figure = embedding([("pixels", [[0, 0], [1, 1]])], [0, 1], [0, 0], ["cat", "dog"])
     >>> [text.get_text() for text in figure.legends[0].get_texts()]
@@ -153,7 +153,7 @@ def embedding(
     right, said = (np.asarray(v) for v in (truth, predicted))
     figure = new_figure(max(5.3 * len(panels), 6.4), 6.1)
     wrong = np.flatnonzero(right != said)
-    colours = np.array(class_colours(len(classes)))
+    colors = np.array(class_colors(len(classes)))
     for axes, (title, given) in zip(
         figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True
     ):
@@ -164,20 +164,20 @@ def embedding(
                 f"{len(said)} predicted labels, expected ({len(right)}, 2); "
                 "pass one place, one label and one prediction per image"
             )
-        axes.scatter(*places.T, s=12, c=list(colours[right]), linewidths=0)
-        ring: dict[str, Any] = {"s": 34, "edgecolors": COLOUR["ink"], "linewidths": 1.3}
-        axes.scatter(*places[wrong].T, c=list(colours[right[wrong]]), **ring)
+        axes.scatter(*places.T, s=12, c=list(colors[right]), linewidths=0)
+        ring: dict[str, Any] = {"s": 34, "edgecolors": COLOR["ink"], "linewidths": 1.3}
+        axes.scatter(*places[wrong].T, c=list(colors[right[wrong]]), **ring)
         dress(axes, title)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(True)
-            spine.set_color(COLOUR["grid"])
+            spine.set_color(COLOR["grid"])
     lines, names = [], []
     if len(classes) <= NAMED:
-        lines = [_mark(colour) for colour in colours]
+        lines = [_mark(color) for color in colors]
         names = class_labels(classes)
-    lines.append(_mark(COLOUR["paper"], markeredgecolor=COLOUR["ink"], markersize=7))
+    lines.append(_mark(COLOR["paper"], markeredgecolor=COLOR["ink"], markersize=7))
     names.append(f"mistaken ({len(wrong):,})")
     room = 0.7 + 0.085 * max(map(len, names))  # inches for a name and its mark
     columns = max(1, min(len(names), 6, int(figure.get_figwidth() / room)))
@@ -185,8 +185,8 @@ def embedding(
     return figure
 
 
-def class_colours(count: int) -> list[str]:
-    """Give a colour to each of `count` classes; up to ten are told apart at a glance."""
+def class_colors(count: int) -> list[str]:
+    """Give a color to each of `count` classes; up to ten are told apart at a glance."""
     if count <= len(CLASS_HUES):
         return CLASS_HUES[:count]
     return [to_hex(c) for c in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, count))]
@@ -205,8 +205,8 @@ def _least_rate(curves: Roc) -> float:
     return float(rates[rates > 0].min()) / 2
 
 
-def _mark(colour: str, **look: Any) -> Line2D:
-    return Line2D([], [], **({"color": colour, "marker": "o", "linestyle": "none"} | look))
+def _mark(color: str, **look: Any) -> Line2D:
+    return Line2D([], [], **({"color": color, "marker": "o", "linestyle": "none"} | look))
 
 
 def _legend(
@@ -224,9 +224,9 @@ def _legend(
         title=title or None,
         frameon=False,
         fontsize=SIZE["small"] + 0.5,
-        labelcolor=COLOUR["ink"],
+        labelcolor=COLOR["ink"],
         title_fontsize=SIZE["text"],
         **more,
     )
-    legend.get_title().set_color(COLOUR["soft"])
+    legend.get_title().set_color(COLOR["soft"])
     return legend

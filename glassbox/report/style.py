@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from glassbox.report.names import short_names
 
-# The hues are Okabe and Ito's, which stay apart for the colour-blind.
-COLOUR = {
+# The hues are Okabe and Ito's, which stay apart for the color-blind.
+COLOR = {
     "ink": "#1F2933",
     "soft": "#667281",
     "grid": "#E4E7EB",
@@ -46,7 +46,7 @@ ERRORS = "Oranges"
 
 def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
     """Make a figure of `width` x `height` inches that no global state knows of."""
-    figure = Figure(figsize=(width, height), facecolor=COLOUR["paper"])
+    figure = Figure(figsize=(width, height), facecolor=COLOR["paper"])
     if constrained:
         figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     return figure
@@ -54,20 +54,20 @@ def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: Grid = "") -> Axes:
     """Give axes the house style: a title at the left, quiet spines, a grid along "x" or "y"."""
-    axes.set_facecolor(COLOUR["paper"])
+    axes.set_facecolor(COLOR["paper"])
     axes.set_title(title, loc="left", pad=8, **font("title", "ink"))
     axes.set_xlabel(x, **font("text", "soft"))
     axes.set_ylabel(y, **font("text", "soft"))
     axes.tick_params(
-        colors=COLOUR["soft"], labelcolor=COLOUR["ink"], labelsize=SIZE["small"], which="both"
+        colors=COLOR["soft"], labelcolor=COLOR["ink"], labelsize=SIZE["small"], which="both"
     )
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(COLOUR["soft"])
+        spine.set_color(COLOR["soft"])
         spine.set_linewidth(0.8)
     axes.grid(False, which="both")
     if grid:
-        axes.grid(True, axis=grid, color=COLOUR["grid"], linewidth=0.8, linestyle="-")
+        axes.grid(True, axis=grid, color=COLOR["grid"], linewidth=0.8, linestyle="-")
         axes.set_axisbelow(True)
     return axes
 
@@ -82,9 +82,9 @@ def bare(axes: Axes, title: str = "") -> Axes:
     return axes
 
 
-def font(size: str, colour: str) -> dict[str, Any]:
-    """Give the keywords that set a text's size and colour by their names in this house."""
-    return {"fontsize": SIZE[size], "color": COLOUR[colour]}
+def font(size: str, color: str) -> dict[str, Any]:
+    """Give the keywords that set a text's size and color by their names in this house."""
+    return {"fontsize": SIZE[size], "color": COLOR[color]}
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
@@ -113,27 +113,27 @@ def class_labels(classes: Sequence[str], width: int = 18) -> list[str]:
 
 
 def diverging(values: NDArray[Any]) -> ScalarMappable:
-    """Give a colour scale for `values` that is symmetric about zero, which is white.
+    """Give a color scale for `values` that is symmetric about zero, which is white.
 
     NaN and infinity do not widen the scale; they are drawn black, unlike any number.
     """
     finite = np.abs(values[np.isfinite(values)])
     end = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    colours = matplotlib.colormaps[DIVERGING].with_extremes(bad="black")
-    return ScalarMappable(Normalize(-end, end), colours)
+    colors = matplotlib.colormaps[DIVERGING].with_extremes(bad="black")
+    return ScalarMappable(Normalize(-end, end), colors)
 
 
 def paint(values: NDArray[Any], scale: ScalarMappable) -> NDArray[np.float64]:
-    """Colour `values` (any shape) on a scale of `diverging`: RGB (..., 3) from 0 to 1."""
+    """Color `values` (any shape) on a scale of `diverging`: RGB (..., 3) from 0 to 1."""
     tame = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    # Not to_rgba: it would take maps three pixels wide for colours already.
+    # Not to_rgba: it would take maps three pixels wide for colors already.
     return np.asarray(scale.get_cmap()(scale.norm(np.ma.masked_invalid(tame))))[..., :3]
 
 
-def colour_bar(
+def color_bar(
     axes: Axes, scale: ScalarMappable, label: str = "", into: Axes | None = None, **options: Any
 ) -> Colorbar:
-    """Add a colour bar beside `axes` (or fill the axes `into` with it) in the house's style."""
+    """Add a color bar beside `axes` (or fill the axes `into` with it) in the house's style."""
     bar = axes.figure.colorbar(scale, ax=None if into else axes, cax=into, **options)
     dress(bar.ax)
     for spine in bar.ax.spines.values():
@@ -145,7 +145,7 @@ def colour_bar(
 def photograph(image: NDArray[Any]) -> NDArray[np.float64]:
     """Turn an image (channels, height, width) of any range into RGB (height, width, 3), 0 to 1.
 
-    Three channels are taken as red, green, blue; any other number is shown as the mean in grey.
+    Three channels are taken as red, green, blue; any other number is shown as the mean in gray.
     Each image is stretched from its own minimum (black) to its own maximum (white).
     """
     values = np.asarray(image, np.float64)

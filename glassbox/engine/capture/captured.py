@@ -16,14 +16,14 @@ from glassbox.engine.capture.fused import Unit, fuse, name_of, why_as_written
 from glassbox.engine.capture.segment import (
     AsWritten,
     CheckedUnit,
-    CoupledAsWritten,
     Fault,
     Segment,
+    SyncAsWritten,
     close,
     on_a_copy,
 )
 from glassbox.engine.capture.watch import Watch
-from glassbox.engine.layer import Array, Gradients, Layer, Pass
+from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.step import (
@@ -36,11 +36,11 @@ from glassbox.engine.step import (
     to_batch_last,
 )
 from glassbox.engine.synced import (
-    CoupledLayer,
     Program,
+    SyncLayer,
     backward_program,
-    coupled_of,
     forward_program,
+    synced_of,
 )
 from glassbox.kernels.recorder import Call, recording, replay, root
 from glassbox.kernels.shapes import Shape
@@ -70,7 +70,7 @@ class InputBuffer:
         self._methods: tuple[Any, Any] = (None, None)
 
     def fill(
-        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+        self, data: Any, indices: Array, context: Context, augment: Augment | None
     ) -> tuple[Array, Array]:
         """The images and labels at `indices`, as `Dataset.batch` gives them, batch-last."""
         if augment is None and self._takes(data):
@@ -80,7 +80,7 @@ class InputBuffer:
             images = data.images.reshape(len(data.images), -1)
             self._take(images, indices, *self._constants, self._scratch, self.x.reshape(-1))
             return self.x, labels
-        x, labels = augmented(data, indices, run, augment, self.x.dtype)
+        x, labels = augmented(data, indices, context, augment, self.x.dtype)
         np.copyto(self.x, np.moveaxis(x, 0, -1))
         return self.x, labels
 
@@ -128,8 +128,8 @@ class RecordedLoss:
                 f"{len(outputs)} outputs"
             )
         if self.checking:
-            losses, memory = self._loss.forward(outputs.copy(), labels)
-            dz = self._loss.backward(memory, batch)
+            losses, cache = self._loss.forward(outputs.copy(), labels)
+            dz = self._loss.backward(cache, batch)
             if not (close(self._losses, losses) and close(self.dz, dz)):
                 self._faults.append((None, "loss"))
                 np.copyto(self._losses, losses)
@@ -145,8 +145,8 @@ class LossAsWritten:
 
     def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
         """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
-        losses, memory = on_a_copy(self._loss.forward, outputs, labels)
-        dz = self._loss.backward(memory, batch)
+        losses, cache = on_a_copy(self._loss.forward, outputs, labels)
+        dz = self._loss.backward(cache, batch)
         return math.fsum(losses.tolist()), count_right(outputs, labels), dz
 
 
@@ -201,10 +201,10 @@ class Capture:
                 parts.append(Segment(units, x, training, network.faults))
             elif type(units[0]) is not Unit:
                 parts.append(CheckedUnit(units[0], network.faults))
-            elif not network.records or (isinstance(layer, CoupledLayer) and _keeps_nothing(layer)):
+            elif not network.records or (isinstance(layer, SyncLayer) and _keeps_nothing(layer)):
                 parts.append(layer)
             else:
-                kind = CoupledAsWritten if isinstance(layer, CoupledLayer) else AsWritten
+                kind = SyncAsWritten if isinstance(layer, SyncLayer) else AsWritten
                 parts.append(kind(layer))
             x = None
         return parts
@@ -220,15 +220,15 @@ class Capture:
                     part.checking = checking
 
     def _images(
-        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+        self, data: Any, indices: Array, context: Context, augment: Augment | None
     ) -> tuple[Array, Array]:
         if self.input is not None:
-            return self.input.fill(data, indices, run, augment)
-        x, labels = augmented(data, indices, run, augment, self._dtype)
+            return self.input.fill(data, indices, context, augment)
+        x, labels = augmented(data, indices, context, augment, self._dtype)
         return to_batch_last(x), labels
 
     def train(
-        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+        self, data: Any, indices: Array, context: Context, gradient: Array, augment: Augment | None
     ) -> ShardResult:
         """What `engine.step.train_shard` returns, but for rounding.
 
@@ -236,24 +236,24 @@ class Capture:
         before the step is over.
         """
         self._begin()
-        x, labels = self._images(data, indices, run, augment)
-        outputs, memories = forward(self._parts, x, run)
-        loss, right, dz = self._loss.run(outputs, labels, run.batch)
-        _, gradients = backward(self._parts, dz, memories)
-        flat = self._gathered(gradients, gradient, len(indices) == run.batch)
+        x, labels = self._images(data, indices, context, augment)
+        outputs, caches = forward(self._parts, x, context)
+        loss, right, dz = self._loss.run(outputs, labels, context.batch)
+        _, gradients = backward(self._parts, dz, caches)
+        flat = self._gathered(gradients, gradient, len(indices) == context.batch)
         return ShardResult(loss, right, flat)
 
     def train_program(
-        self, data: Any, indices: Array, run: Pass, gradient: Array, augment: Augment | None
+        self, data: Any, indices: Array, context: Context, gradient: Array, augment: Augment | None
     ) -> Program:
         """The same as a program, which pauses wherever a layer couples the shards."""
         self._begin()
-        x, labels = self._images(data, indices, run, augment)
-        outputs, memories = yield from forward_program(self._parts, x, run)
-        loss, right, dz = self._loss.run(outputs, labels, run.batch)
-        _, gradients = yield from backward_program(self._parts, dz, memories)
-        flat = self._gathered(gradients, gradient, len(indices) == run.batch)
-        return ShardResult(loss, right, flat, coupled_of(self._originals, memories, run))
+        x, labels = self._images(data, indices, context, augment)
+        outputs, caches = yield from forward_program(self._parts, x, context)
+        loss, right, dz = self._loss.run(outputs, labels, context.batch)
+        _, gradients = yield from backward_program(self._parts, dz, caches)
+        flat = self._gathered(gradients, gradient, len(indices) == context.batch)
+        return ShardResult(loss, right, flat, synced_of(self._originals, caches, context))
 
     def _gathered(
         self, gradients: Sequence[Gradients], gradient: Array, is_whole_batch: bool
@@ -270,8 +270,8 @@ class Capture:
     def use(self, data: Any, indices: Array) -> Array:
         """The outputs of a pass that does not train, in memory that the next one overwrites."""
         self._begin()
-        x, _ = self._images(data, indices, Pass(), None)
-        outputs: Array = forward(self._parts, x, Pass())[0]
+        x, _ = self._images(data, indices, Context(), None)
+        outputs: Array = forward(self._parts, x, Context())[0]
         return outputs
 
     def bytes(self) -> int:
@@ -330,8 +330,8 @@ class CapturedNetwork:
         )
         self.parts = [
             part
-            for recorded, run in grouped
-            for part in ([list(run)] if recorded else [[unit] for unit in run])
+            for recorded, stretch in grouped
+            for part in ([list(stretch)] if recorded else [[unit] for unit in stretch])
         ]
         known = not (shipped.replaced(self.loss) or shipped.edited(type(self.loss)))
         known = known and name_of(self.loss) in LOSSES and not self._loss_is_distrusted
@@ -363,19 +363,21 @@ class CapturedNetwork:
                     self._distrusted[layer] = "its attributes change again and again"
         self._arrange()
 
-    def train(self, data: Any, indices: Array, run: Pass, augment: Augment | None) -> ShardResult:
-        """Train on one shard; for networks that are not coupled."""
-        gradient = self.training.gradient(run.shard, self.parameters)
-        with self.training.acquire(len(indices), run.batch, self._new) as capture:
-            return capture.train(data, indices, run, gradient, augment)
+    def train(
+        self, data: Any, indices: Array, context: Context, augment: Augment | None
+    ) -> ShardResult:
+        """Train on one shard; for networks that are not synced."""
+        gradient = self.training.gradient(context.shard, self.parameters)
+        with self.training.acquire(len(indices), context.batch, self._new) as capture:
+            return capture.train(data, indices, context, gradient, augment)
 
     def train_program(
-        self, data: Any, indices: Array, run: Pass, augment: Augment | None
+        self, data: Any, indices: Array, context: Context, augment: Augment | None
     ) -> Program:
         """The same as a program, for `run_programs`."""
-        gradient = self.training.gradient(run.shard, self.parameters)
-        with self.training.acquire(len(indices), run.batch, self._new) as capture:
-            result = yield from capture.train_program(data, indices, run, gradient, augment)
+        gradient = self.training.gradient(context.shard, self.parameters)
+        with self.training.acquire(len(indices), context.batch, self._new) as capture:
+            result = yield from capture.train_program(data, indices, context, gradient, augment)
         return result
 
     def _new(self, samples: int, batch: int) -> Capture:

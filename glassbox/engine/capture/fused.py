@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glassbox.engine.capture import shipped
-from glassbox.engine.layer import Array, Gradients, Layer, Pass
+from glassbox.engine.layer import Array, Context, Gradients, Layer
 
 CONV, DENSE, MAX_POOL = "Filters.Conv2D", "MLP.Dense", "Filters.MaxPool2D"
 ACTIVATIONS = {
@@ -47,19 +47,19 @@ class Unit:
     def __init__(self, *layers: Layer) -> None:
         self.layers = layers
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """As `Layer.forward`."""
-        return self.layers[0].forward(x, run)
+        return self.layers[0].forward(x, context)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """As `Layer.backward`; the gradients are those of the first layer."""
-        return self.layers[0].backward(dy, memory)
+        return self.layers[0].backward(dy, cache)
 
 
 class LeakyUnit(Unit):
     """A convolution or dense layer whose kernel applies the leaky ReLU while it writes."""
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """y = leaky(w * x + bias)."""
         layer: Any = self.layers[0]
         slope, kernels = layer.activation.slope, layer.kernels
@@ -88,29 +88,29 @@ class ConvPool(Unit):
         self._in_kernel = in_kernel
         self._first = (LeakyUnit if in_kernel else Unit)(conv)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """y = max of f(w * x + bias); keeps x, y and the winners' places."""
         conv: Any = self.layers[0]
         pool: Any = self.layers[1]
-        if not (run.training or self._in_kernel):
+        if not (context.training or self._in_kernel):
             weights, bias = conv.parameters["weight"], conv.parameters.get("bias")
             z, _ = conv.kernels.max_pool(
                 conv.kernels.conv2d(x, weights, bias, conv.window), pool.window
             )
             return conv.activation.apply(z), None
-        full, _ = self._first.forward(x, run)
+        full, _ = self._first.forward(x, context)
         y, winner = conv.kernels.max_pool(full, pool.window)
         return y, (x, y, winner, full.shape)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The gradient of each window times f' goes to its winner, and from there as in Conv2D."""
         conv: Any = self.layers[0]
         pool: Any = self.layers[1]
-        kernels, (x, y, winner, shape) = conv.kernels, memory
+        kernels, (x, y, winner, shape) = conv.kernels, cache
         pooled = conv.activation.gradient(dy, y)
         dz = kernels.max_pool_gradient(pooled, winner, pool.window, shape)
         gradients = {"weight": kernels.conv2d_weight_gradient(x, dz, conv.window)}
-        if conv.has_bias:
+        if conv.bias:
             gradients["bias"] = kernels.bias_gradient(pooled)
         if not conv.needs_input_gradient:
             return None, gradients

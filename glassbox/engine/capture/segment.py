@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.capture.fused import Unit
-from glassbox.engine.layer import Array, Gradients, Layer, Pass
+from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.step import backward, forward
-from glassbox.engine.synced import CoupledLayer, Program
+from glassbox.engine.synced import Program, SyncLayer
 from glassbox.kernels.recorder import Call, call, recording, redirect, replay, root
 from glassbox.kernels.shapes import Shape
 
@@ -22,7 +22,7 @@ TOLERANCE = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float64): (1e-11, 1
 Fault = tuple[Unit | None, str]  # what was wrong, and of which unit; None: of the loss
 
 
-class RecordedPass(Pass):
+class RecordedContext(Context):
     """A `Pass` whose random numbers are drawn again in every replay."""
 
     __slots__ = ()
@@ -34,7 +34,7 @@ class RecordedPass(Pass):
         return bits
 
     def _fill(self, stream: int, bits: Array) -> None:
-        np.copyto(bits, Pass.draw(self, stream, bits.shape))
+        np.copyto(bits, Context.draw(self, stream, bits.shape))
 
 
 class Comparison:
@@ -48,11 +48,11 @@ class Comparison:
         self.unit, self._faults = unit, faults
         self._layers = list(unit.layers)
 
-    def forward(self, x: Array, run: Pass) -> None:
+    def forward(self, x: Array, context: Context) -> None:
         """Run the layers forward on x, which is copied."""
         self._x = x.copy()
-        own = Pass(run.training, run.seed, run.step, run.shard, run.batch)
-        self._y, self._memories = forward(self._layers, self._x, own)
+        own = Context(context.training, context.seed, context.step, context.shard, context.batch)
+        self._y, self._caches = forward(self._layers, self._x, own)
 
     def judge_forward(self, y: Array) -> None:
         """Compare the unit's output with the layers'; correct it where it is wrong."""
@@ -63,7 +63,7 @@ class Comparison:
         np.copyto(self._x, x)
         np.copyto(self._y, y)
         self._added = float(np.abs(dy).sum())
-        self._dx, (self._gradients, *_) = backward(self._layers, dy.copy(), self._memories)
+        self._dx, (self._gradients, *_) = backward(self._layers, dy.copy(), self._caches)
 
     def judge_backward(self, dx: Array | None, gradients: Gradients) -> None:
         """Compare the gradients; correct them where they are wrong."""
@@ -76,7 +76,7 @@ class Comparison:
 
     def release(self) -> None:
         """Let go of the copies."""
-        del self._x, self._y, self._memories
+        del self._x, self._y, self._caches
 
     def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
         if not close(found, expected, added):
@@ -111,17 +111,17 @@ class Segment:
     ) -> None:
         self.units, self.x = units, x
         self.checking = False
-        self._run = RecordedPass(training)
+        self._context = RecordedContext(training)
         self._forward: list[tuple[list[Call], Array, Array]] = []
         self._backward: list[tuple[list[Call], Array, Array | None, Gradients]] = []
         self._comparisons = [Comparison(unit, faults) for unit in units]
-        self._memories = []
+        self._caches = []
         for unit in units:
             calls: list[Call] = []
             with recording(calls):
-                y, memory = unit.forward(x, self._run)
+                y, cache = unit.forward(x, self._context)
             self._forward.append((calls, x, y))
-            self._memories.append(memory)
+            self._caches.append(cache)
             x = y
         self.y = x
         self._all_forward = [one for calls, *_ in self._forward for one in calls]
@@ -130,15 +130,15 @@ class Segment:
         """Record the way back from dy; the gradients of each unit go to its place."""
         self.dy = dy
         dx: Array | None = dy
-        for unit, memory, place in zip(
-            reversed(self.units), reversed(self._memories), reversed(places), strict=True
+        for unit, cache, place in zip(
+            reversed(self.units), reversed(self._caches), reversed(places), strict=True
         ):
             if dx is None:  # nothing before this unit learns
                 break
             calls: list[Call] = []
             dy = dx
             with recording(calls):
-                dx, own = unit.backward(dy, memory)
+                dx, own = unit.backward(dy, cache)
                 moves = [(value, place[k]) for k, value in own.items() if _owns_all(value)]
                 for name, value in own.items():
                     if not _owns_all(value):
@@ -147,12 +147,17 @@ class Segment:
         self.dx = dx
         self._all_backward = [one for calls, *_ in self._backward for one in calls]
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """Replay the way forward."""
         if x is not self.x:
             np.copyto(self.x, x)
-        own = self._run
-        own.seed, own.step, own.shard, own.batch = run.seed, run.step, run.shard, run.batch
+        own = self._context
+        own.seed, own.step, own.shard, own.batch = (
+            context.seed,
+            context.step,
+            context.shard,
+            context.batch,
+        )
         if not self.checking:
             replay(self._all_forward)
             return self.y, None
@@ -164,7 +169,7 @@ class Segment:
                 comparison.release()
         return self.y, None
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """Replay the way back; the gradients are in their places, so none are returned."""
         if dy is not self.dy:
             np.copyto(self.dy, dy)
@@ -199,20 +204,20 @@ class CheckedUnit:
         self._unit, self.checking = unit, False
         self._comparison = Comparison(unit, faults)
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """As `Layer.forward`."""
         if self.checking:
-            self._comparison.forward(x, run)
-        y, memory = self._unit.forward(x, run)
+            self._comparison.forward(x, context)
+        y, cache = self._unit.forward(x, context)
         if self.checking:
             self._comparison.judge_forward(y)
-            if not run.training:
+            if not context.training:
                 self._comparison.release()
-        return y, (x, y, memory)
+        return y, (x, y, cache)
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """As `Layer.backward`."""
-        x, y, own = memory
+        x, y, own = cache
         if self.checking:
             self._comparison.backward(x, y, dy)
         dx, gradients = self._unit.backward(dy, own)
@@ -239,30 +244,30 @@ class AsWritten:
     def __init__(self, layer: Layer) -> None:
         self.layer: Any = layer
 
-    def forward(self, x: Array, run: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The layer's own."""
-        result: tuple[Array, Any] = on_a_copy(self.layer.forward, x, run)
+        result: tuple[Array, Any] = on_a_copy(self.layer.forward, x, context)
         return result
 
-    def backward(self, dy: Array, memory: Any) -> tuple[Array | None, Gradients]:
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The layer's own."""
-        result: tuple[Array | None, Gradients] = on_a_copy(self.layer.backward, dy, memory)
+        result: tuple[Array | None, Gradients] = on_a_copy(self.layer.backward, dy, cache)
         return result
 
 
-class CoupledAsWritten(AsWritten, CoupledLayer):
+class SyncAsWritten(AsWritten, SyncLayer):
     """The same for a layer whose passes pause for sums over all shards."""
 
-    def forward_program(self, x: Array, run: Pass) -> Program:
+    def forward_program(self, x: Array, context: Context) -> Program:
         """The layer's own."""
         own = x.copy()
-        result = yield from self.layer.forward_program(own, run)
+        result = yield from self.layer.forward_program(own, context)
         np.copyto(x, own)
         return result
 
-    def backward_program(self, dy: Array, memory: Any) -> Program:
+    def backward_program(self, dy: Array, cache: Any) -> Program:
         """The layer's own."""
         own = dy.copy()
-        result = yield from self.layer.backward_program(own, memory)
+        result = yield from self.layer.backward_program(own, cache)
         np.copyto(dy, own)
         return result

@@ -29,8 +29,8 @@ from glassbox.kernels.compiled.pointwise import (
     drop,
     leaky_relu_,
     leaky_relu_gradient,
-    normalise_,
-    normalise_gradient,
+    normalize_,
+    normalize_gradient,
     rmsprop_,
     sgd_,
     sigmoid_,
@@ -48,20 +48,20 @@ from glassbox.kernels.compiled.pooling import (
     max_pool,
     max_pool_gradient,
 )
-from glassbox.kernels.shapes import Sharing
+from glassbox.kernels.shapes import ShardPolicy
 
 # A shard's largest array should stay in a core's cache.  Measured: 32 samples are best for wide
 # networks and D's, 64 for the thinnest and for dense ones; with 128 a usual batch would be one
 # shard, and leave the other cores idle.  Waking a thread takes some 50 microseconds.
-SHARING = Sharing(cache_bytes=2**20, smallest=32, largest=64, least_work=1_000_000)
+SHARD_POLICY = ShardPolicy(cache_bytes=2**20, smallest=32, largest=64, least_work=1_000_000)
 
 __all__ = [
-    "SHARING",
+    "SHARD_POLICY",
     "adadelta_", "adam_", "algorithm", "average_pool", "average_pool_gradient", "bias_gradient",
     "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "copy", "dense",
     "dense_input_gradient", "dense_weight_gradient", "drop", "ends", "global_average_pool",
     "global_average_pool_gradient", "leaky_relu_", "leaky_relu_gradient", "max_pool",
-    "max_pool_gradient", "normalise_", "normalise_gradient", "rmsprop_", "row_products", "sgd_",
+    "max_pool_gradient", "normalize_", "normalize_gradient", "rmsprop_", "row_products", "sgd_",
     "sigmoid_", "sigmoid_gradient", "softmax_",
     "softmax_gradient", "tanh_", "tanh_gradient",
 ]  # fmt: skip

@@ -125,11 +125,11 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     return y
 
 
-# --- normalisation: rows (channels, everything else) -------------------------------------------
+# --- normalization: rows (channels, everything else) -------------------------------------------
 
 
 @compiled
-def _normalise(rows, inverse, scale, shift, y):
+def _normalize(rows, inverse, scale, shift, y):
     length = len(rows) // len(inverse)
     for c in range(len(inverse)):
         i, s, t = inverse[c], scale[c], shift[c]
@@ -140,15 +140,15 @@ def _normalise(rows, inverse, scale, shift, y):
             out[k] = h * s + t
 
 
-def normalise_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
+def normalize_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
     """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
     y = np.empty(rows.shape, rows.dtype)
-    call(_normalise, rows.reshape(-1), inverse, scale, shift, y.reshape(-1))
+    call(_normalize, rows.reshape(-1), inverse, scale, shift, y.reshape(-1))
     return y
 
 
 @compiled
-def _normalise_gradient(dy, xhat, mean, product, factor, dx):
+def _normalize_gradient(dy, xhat, mean, product, factor, dx):
     length = len(dy) // len(mean)
     for c in range(len(mean)):
         m, p, f = mean[c], product[c], factor[c]
@@ -158,10 +158,10 @@ def _normalise_gradient(dy, xhat, mean, product, factor, dx):
             out[k] = (given[k] - m - h[k] * p) * f
 
 
-def normalise_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
+def normalize_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
     """dx = factor (dy - mean - xhat product), channel by channel."""
     dx = np.empty(dy.shape, dy.dtype)
-    call(_normalise_gradient, flat(dy), flat(xhat), mean, product, factor, dx.reshape(-1))
+    call(_normalize_gradient, flat(dy), flat(xhat), mean, product, factor, dx.reshape(-1))
     return dx
 
 

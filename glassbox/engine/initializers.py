@@ -9,13 +9,13 @@ import numpy as np
 from glassbox.engine.layer import Activation
 from glassbox.errors import unknown_name
 
-INITIALISERS = ("auto", "he_normal", "he_uniform", "xavier_normal", "xavier_uniform")
+INITIALIZERS = ("auto", "he_normal", "he_uniform", "xavier_normal", "xavier_uniform")
 
 
-def check_initialiser(name: str) -> str:
+def check_initializer(name: str) -> str:
     """`name` itself, or ValueError where nobody knows it."""
-    if name not in INITIALISERS:
-        raise unknown_name("initialiser", name, INITIALISERS)
+    if name not in INITIALIZERS:
+        raise unknown_name("initializer", name, INITIALIZERS)
     return name
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from CNN import CNN
 from Filters import Conv2D
-from glassbox.engine.initialisers import check_initialiser, draw_weights
+from glassbox.engine.initializers import check_initializer, draw_weights
 from glassbox.engine.layer import activation_named
 from MLP import Dense, LeakyReLU
 
@@ -76,10 +76,10 @@ def test_dtype_and_seed(dtype):
     assert not np.array_equal(draw(0), draw(1))
 
 
-def test_layers_pass_their_initialiser_on():
+def test_layers_pass_their_initializer_on():
     """A uniform law has no weight beyond sqrt(3) deviations; biases start at 0."""
     network = CNN(
-        Conv2D(20, 5, initialiser="he_uniform"), Dense(50, initialiser="xavier_uniform"), Dense(3)
+        Conv2D(20, 5, initializer="he_uniform"), Dense(50, initializer="xavier_uniform"), Dense(3)
     ).build((3, 6, 6))
     conv, dense, plain = (layer.parameters for layer in network.layers)
     conv_bound = math.sqrt(3 * 2 / (1 + 0.01**2) / 75)
@@ -92,11 +92,11 @@ def test_layers_pass_their_initialiser_on():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda name: Conv2D(2, initialiser=name),
-        lambda name: Dense(2, initialiser=name),
-        check_initialiser,
+        lambda name: Conv2D(2, initializer=name),
+        lambda name: Dense(2, initializer=name),
+        check_initializer,
     ],
 )
-def test_unknown_initialiser(make):
-    with pytest.raises(ValueError, match="unknown initialiser 'he_norm': did you mean 'he_normal'"):
+def test_unknown_initializer(make):
+    with pytest.raises(ValueError, match="unknown initializer 'he_norm': did you mean 'he_normal'"):
         make("he_norm")
