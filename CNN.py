@@ -1,7 +1,7 @@
-"""CNN: a chain of layers that learns to name images.
+"""CNN: a chain of layers that learns to classify images.
 
-Images come in as (samples, channels, height, width), as everywhere else; inside the samples are
-last.  A data set is anything from `Datasets`, or a pair (images, labels).
+Images come in as (samples, channels, height, width); inside the network the samples are last.  A
+data set is anything from `Datasets`, or a pair (images, labels).
 """
 
 from __future__ import annotations
@@ -20,41 +20,36 @@ import Filters
 import MLP
 from Datasets import Dataset, Scaling
 from glassbox.atomic import write_atomically
-from glassbox.data.given import as_dataset, as_images, check_finite, check_labels, places
+from glassbox.data.given import as_dataset, as_images, check_trainable, places
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.evaluation import Evaluation, evaluate
-from glassbox.engine.executor import Executor
-from glassbox.engine.fit_checks import check_fit
-from glassbox.engine.gradient_check import GradientReport, check_layers
+from glassbox.engine.edits import EditableType
+from glassbox.engine.evaluation import Evaluation, class_scores, evaluate, probabilities
+from glassbox.engine.fit_settings import FitSettings
+from glassbox.engine.gradient_check import GradientReport, gradient_check
 from glassbox.engine.history import History
 from glassbox.engine.interrupt import StopSignal
-from glassbox.engine.layer import Array, Context, Layer, Sigmoid, Softmax
-from glassbox.engine.losses import LOSSES, Loss, loss_named
+from glassbox.engine.layer import Array, Context, Layer
+from glassbox.engine.losses import Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.previews import Previews
-from glassbox.engine.sanity import SanityReport, overfit, spread
+from glassbox.engine.previews import Previews, write_preview
+from glassbox.engine.sanity import SanityReport, sanity_check
 from glassbox.engine.schedules import Progress
-from glassbox.engine.step import Augment, backward, forward, to_batch_first, to_batch_last
+from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
 from glassbox.engine.summary import summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count
 from glassbox.files import arrays_file, checkpoints, model_file
-from glassbox.kernels import BACKENDS, choose
+from glassbox.kernels import backend_name, choose
 from glassbox.kernels.shapes import Shape
-from glassbox.report.results import save
 from glassbox.spelling import Spelled, missing_method, spelled
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
-# What a model file may name: all that there is to build with, but the base class of activations.
-KINDS = [
-    *(getattr(module, name) for module in (Filters, MLP) for name in module.__all__),
-    *LOSSES.values(),
-]
-KINDS.remove(MLP.Activation)
+# The classes that a model file may name: all that there is to build with.
+KINDS = model_file.kinds_of(Filters, MLP)
 
 
 class CNN(metaclass=Spelled):
@@ -64,16 +59,16 @@ class CNN(metaclass=Spelled):
     ----------
     layers : the layers in order; `add` appends more.
     loss : "mse", "cross_entropy" (on a last layer with softmax, or with no activation) or a Loss.
-    optimizer : a name or an Optimizer, for every layer that brings none of its own.
+    optimizer : a name or an Optimizer, for every layer without its own.
     l2 : factor of the L2 penalty l2 / 2 sum of w^2 on all weights (not biases).
-    label_smoothing : share of each target spread evenly over all classes.
-    seed : decides first weights, shuffling, dropout and augmentation: the same seed, the same bits.
-    threads : how many compute shards; None takes one per core.  Never changes a result.
-    kernels : the kernel backend; None takes the default.
+    label_smoothing : fraction of each target spread evenly over all classes.
+    seed : determines initial weights, shuffling, dropout and augmentation, bit for bit.
+    threads : how many compute shards, one per core by default.  Never changes a result.
+    kernels : the backend, "compiled" or "numpy"; by default the fastest that is installed.
     dtype : float32 to train, float64 to check.
-    eager : every layer runs as written, in every step.  Otherwise the kernel calls of shipped
-        layers are recorded and replayed, which is compared with the layers again and again; what
-        was edited, and what is your own, runs as written between them.  `summary` says which.
+    eager : run every layer as written, in every step.  By default the kernel calls of shipped
+        layers are recorded, replayed, and compared with the layers again and again; edited layers
+        and your own run as written between them.  `summary` tells which.
 
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
@@ -112,6 +107,7 @@ class CNN(metaclass=Spelled):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype}")
         self.eager = bool(eager)
         self._assembly: Assembly | None = None
+        self._seen: tuple[Any, ...] = ()
         self.classes: tuple[str, ...] = ()
         self.scaling: Scaling | None = None
         self.history = History()
@@ -159,11 +155,11 @@ class CNN(metaclass=Spelled):
             raise ValueError("the network has no layers; add some, the last being Dense(classes)")
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
-        settings = Settings(self.loss, self.optimizer, self.l2, self.seed, self.eager)
         self.input_shape = tuple(int(n) for n in shape)
         self._assembly = Assembly(
-            self.layers, settings, self.input_shape, self.dtype, self.kernels, self.workers, budget
-        )
+            self.layers, Settings(*self._settings()), self.input_shape, self.dtype, self.kernels,
+            self.workers, budget,
+        )  # fmt: skip
         return self
 
     def _built(self) -> Assembly:
@@ -171,12 +167,15 @@ class CNN(metaclass=Spelled):
             raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
         return self._assembly
 
+    def _settings(self) -> tuple[Any, ...]:
+        return self.loss, self.optimizer, self.l2, self.seed, self.eager
+
     def _refresh(self) -> Executor:
-        """Make what was changed by hand take effect, and return what runs the layers."""
-        assembly = self._built()
-        self.loss, self.optimizer = assembly.refresh(
-            self.loss, self.optimizer, self.l2, self.seed, self.eager
-        )
+        """Make what was changed by hand take effect; returns what runs the layers."""
+        assembly, now = self._built(), (EditableType.edits, *self._settings(), *self.layers)
+        if now != self._seen:  # something was edited, perhaps in this network
+            self.loss, self.optimizer = assembly.refresh(Settings(*self._settings()))
+            self._seen = (EditableType.edits, *self._settings(), *self.layers)
         return assembly.executor
 
     @property
@@ -267,60 +266,47 @@ class CNN(metaclass=Spelled):
 
         Parameters
         ----------
-        train, validation : a Dataset, or a pair (images, labels).  With validation, the epoch
-            with the highest validation accuracy (then the lowest loss) is the best one, and its
-            weights come back however the run ends.
+        train, validation : a Dataset, or a pair (images, labels).  The best epoch is the one with
+            the highest validation accuracy, then the lowest validation loss.
         epochs, batch_size : whole numbers; a batch of 1 is classic stochastic descent.
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
-        patience : stop after so many epochs without a better one; None never stops early.
-        ema_decay : above 0, validation and the weights that come back are those of a running mean
-            that keeps this share of itself in every step (0.999: about the last 1,000 steps).  The
-            running statistics of a BatchNorm stay the last ones, so that validation wavers while
-            the learning rate is high.
-        preview : every such share of an epoch (0.25: four times) a picture of the feature maps
-            and class scores is written to `preview_folder`.
-        checkpoint : a file for all that it takes to go on: written after every epoch, after every
-            `checkpoint_every` steps, and at Ctrl-C; always whole, whatever happens meanwhile.
+        patience : stop after so many epochs without a better one.
+        ema_decay : above 0, validate and end with a running mean of the weights that keeps this
+            fraction of itself in every step (0.999: about the last 1,000 steps).
+        preview : write a picture of feature maps and class scores to `preview_folder` whenever
+            this fraction of an epoch is done (0.25: four times an epoch).
+        checkpoint : a file with all that it takes to resume: written after every epoch, after every
+            `checkpoint_every` steps, and at Ctrl-C; always complete.
         resume : such a file, to go on from: the end is the same, bit for bit, as without a stop.
-            `checkpoint` is the same file unless told otherwise.
-        allow_changes : go on with another optimizer setting, number of epochs or the like than the
-            run was begun with; what changed is recorded in `history.changes`.
-        progress : whether a bar and a line for each epoch are printed.
+            It is also `checkpoint` by default.
+        allow_changes : resume with other settings than the run began with; `history.changes`
+            records them.
+        progress : whether to print a bar, and a line for each epoch.
 
         Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with the step
-        and the layer, where the loss, a weight or a running statistic is no longer finite; the best
-        weights come back first (without validation those behind the epoch of the lowest loss, or
-        the first ones), and the optimizers begin anew.  Raises ValueError or TypeError for
+        and the layer, where the loss, a weight or a running statistic is no longer finite, after
+        restoring the best weights so far and resetting the optimizers; ValueError or TypeError for
         arguments that do not fit.
         """
         data = self._as_data(train)
         checks = None if validation is None else self._as_data(validation)
         checks = checks if checks is not None and len(checks) else None
-        check_fit(
-            epochs, batch_size, patience, ema_decay, preview, checkpoint_every,
-            has_validation=checks is not None, has_file=bool(checkpoint or resume),
-        )  # fmt: skip
-        self.build(data.shape)
-        check_labels(data, self.output_shape)
-        if checks is not None:  # said now, not after an epoch of work
-            self.build(checks.shape)
-            check_labels(checks, self.output_shape)
-        for part in (data, checks):
-            if part is not None and part.images.dtype != np.uint8:
-                check_finite(part.images)
+        settings = FitSettings(
+            epochs, batch_size, augment, shuffle, patience, ema_decay, preview, checkpoint_every,
+            progress,
+        ).check(has_validation=checks is not None, has_file=bool(checkpoint or resume))  # fmt: skip
+        for part in (data, checks):  # all of it now, not after an epoch of work
+            if part is not None:
+                check_trainable(part, self.build(part.shape).output_shape)
         self.classes, self.scaling = data.classes, data.scaling
-        trainer = Trainer(
-            self, self._built().parameters, data, checks, epochs, batch_size, augment=augment,
-            shuffle=shuffle, patience=patience, ema_decay=ema_decay, keep_every=checkpoint_every,
-            progress=progress,
-        )  # fmt: skip
+        trainer = Trainer(self, data, checks, settings)
         if checkpoint is not None or resume is not None:
             target = Path(checkpoint if checkpoint is not None else resume or "")
             contents = partial(model_file.contents_of, self)
             steps = checkpoints.attach(
-                trainer, contents, self._dialect(), lambda: self.executor.execution, target, resume,
-                allow_changes,
+                trainer, contents, backend_name(self.kernels), lambda: self.executor.execution,
+                target, resume, allow_changes,
             )  # fmt: skip
             self.steps_done = self.steps_done if steps is None else steps
         if preview:
@@ -358,17 +344,12 @@ class CNN(metaclass=Spelled):
         self.steps_done += 1
         return loss, right
 
-    def check_validation(self, data: Dataset, loss: float) -> None:
-        """Raise Diverged unless the loss on validation data is finite."""
-        self.executor.check_validation(data, loss, self.steps_done)
-
     # --- using it ----------------------------------------------------------------------------
 
     def evaluate(self, data: AnyData, batch_size: int = 1024) -> Evaluation:
         """Mean loss and share of right answers on a data set."""
         source = self._as_data(data)
         self.build(source.shape)
-        check_labels(source, self.output_shape)
         return evaluate(self.executor, source, batch_size)
 
     def predict(self, images: AnyData, batch_size: int = 1024) -> Array:
@@ -382,24 +363,14 @@ class CNN(metaclass=Spelled):
         are trained one by one and need not sum to 1); other outputs go through softmax.
         """
         scores = self.scores(images, batch_size)
-        if self.output_activation is None and isinstance(self._last_activation(), Sigmoid):
-            least = np.finfo(scores.dtype).tiny
-            return scores / np.maximum(scores.sum(axis=1, keepdims=True), least)
-        if self.output_activation is None and not isinstance(self._last_activation(), Softmax):
-            return np.ascontiguousarray(self.kernels.softmax_(scores.T.copy()).T)
-        return scores
+        last = self.layers[-1]
+        return probabilities(scores, self.output_activation or getattr(last, "activation", last))
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
-        """What the last layer says, (samples, classes): sigmoid or softmax outputs as they are."""
+        """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
         source = as_images(images, self.scaling)
         self.build(source.shape)
-        batches = self.executor.outputs(source, batch_size)
-        parts = [to_batch_first(self._headed(y)) for _, y in batches]
-        return np.concatenate(parts) if parts else np.empty((0, *self.output_shape), self.dtype)
-
-    def _headed(self, outputs: Array) -> Array:
-        head = self.output_activation
-        return outputs if head is None else head.apply(outputs)
+        return class_scores(self.executor, source, batch_size, self.output_activation)
 
     @property
     def softmax_in_loss(self) -> bool:
@@ -410,9 +381,6 @@ class CNN(metaclass=Spelled):
     def output_activation(self) -> Any:
         """What turns outputs into class scores where the loss takes logits; else None."""
         return self._built().output_activation
-
-    def _last_activation(self) -> Any:
-        return getattr(self.layers[-1], "activation", self.layers[-1])
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:
         """What every layer makes of some images: (name, (samples, channels, height, width)).
@@ -441,19 +409,7 @@ class CNN(metaclass=Spelled):
         compared with what chance gives.  This network is not changed.  Prints and returns
         the report.
         """
-        require_count("epochs", epochs)
-        require_count("images", images)
-        if not 20 <= images <= 50:
-            raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
-        source = self._as_data(data)
-        few = source.subset(spread(source.labels, images))
-        twin = self._clone_unbuilt(self.dtype).build(source.shape)
-        check_labels(source, twin.output_shape)
-        _, outputs = next(twin.executor.outputs(few, len(few)))
-        report = overfit(twin, few, self.loss.at_chance(outputs), epochs, quiet)
-        if not quiet:
-            print(report)
-        return report
+        return sanity_check(self, self._as_data(data), images, epochs, quiet)
 
     def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
         """Compare every layer's gradients with central differences, in float64.
@@ -462,18 +418,7 @@ class CNN(metaclass=Spelled):
         layer and the parameter that is off.  `data`: a Dataset, a pair, or images alone.
         """
         source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
-        self.build(source.shape)
-        twin = self._clone_unbuilt(np.float64)
-        x = source.batch(np.arange(min(images, len(source))), np.float64)[0]
-        twin.build(source.shape)
-        twin._built().parameters.restore(self._built().parameters.snapshot())
-        for layer in twin.layers:
-            layer.needs_input_gradient = True
-        context = Context(True, self.seed, 0, 0, len(x))
-        report = check_layers(twin.layers, to_batch_last(x), context, self.seed)
-        if not quiet:
-            print(report)
-        return report
+        return gradient_check(self.build(source.shape), source, images, quiet)
 
     def preview(
         self,
@@ -486,30 +431,17 @@ class CNN(metaclass=Spelled):
 
         `image`: (channels, height, width), or a Dataset of one.
         """
-        # Only who asks for a picture waits for matplotlib to load.
-        from glassbox.report.figures import preview as preview_figure
-
         one = image if isinstance(image, Dataset) else np.asarray(image)[None]
-        source = as_images(one, self.scaling)
-        figure = preview_figure(
-            source.batch([0])[0][0],
-            [(name, maps[0]) for name, maps in self.activations(source)],
-            self.scores(source)[0],
-            self.classes or [str(k) for k in range(self.output_shape[0])],
-            truth,
-            self.history.curves(),
-            title,
-        )
-        save(figure, path)
+        write_preview(self, as_images(one, self.scaling), path, truth, title)
 
-    def _clone_unbuilt(self, dtype: Any) -> CNN:
+    def clone_unbuilt(self, dtype: Any) -> CNN:
         """An unbuilt network of the same layers and settings."""
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
-        twin.dtype, twin._assembly, twin.history = np.dtype(dtype), None, History()
-        twin.steps_done = 0
-        twin.layers = [layer.fresh() for layer in self.layers]
-        return twin
+        clone = object.__new__(type(self))
+        vars(clone).update(vars(self))
+        clone.dtype, clone._assembly, clone.history = np.dtype(dtype), None, History()
+        clone.steps_done = 0
+        clone.layers = [layer.clone_unbuilt() for layer in self.layers]
+        return clone
 
     # --- files -------------------------------------------------------------------------------
 
@@ -566,36 +498,25 @@ class CNN(metaclass=Spelled):
         model_file.load_weights(self.layers, path, names)
         return self
 
-    def _dialect(self) -> str:
-        """The name that `kernels` was chosen by."""
-        return next(name for name, module in BACKENDS.items() if module == self.kernels.__name__)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """For `copy.deepcopy` and for those who keep a network in an object of theirs.
 
         Copied as a file would hold it, with the optimizers' state.
         """
-        settings: dict[str, Any] = {
-            "threads": self.workers.threads, "kernels": self._dialect(), "eager": self.eager,
-        }  # fmt: skip
-        own = [kind for kind in map(type, [*self.layers, self.loss]) if kind not in KINDS]
-        data = checkpoints.packed(model_file.contents_of(self), self.parameters)
-        return checkpoints.unpacked, (
-            data, partial(type(self), **settings), [*KINDS, *own], self.history,
+        make = partial(
+            type(self), threads=self.workers.threads, kernels=backend_name(self.kernels),
+            eager=self.eager,
         )  # fmt: skip
+        return checkpoints.reduced(self, make, KINDS)
 
     # --- data --------------------------------------------------------------------------------
 
     def _as_data(self, data: AnyData) -> Dataset:
         if isinstance(data, Dataset):  # every step asks
             return data
-        return as_dataset(data, self._class_names(), self.scaling)
-
-    def _class_names(self) -> tuple[str, ...]:
-        """The classes' names if known, else the numbers of the last layer's units, else none."""
-        last = self.layers[-1] if self.layers else None
-        units = int(getattr(last, "units", 0))
-        return self.classes or tuple(str(k) for k in range(units))
+        units = getattr(self.layers[-1], "units", 0) if self.layers else 0
+        classes = self.classes or tuple(str(k) for k in range(units))  # names, if there are any
+        return as_dataset(data, classes, self.scaling)
 
     def _checked_images(self, images: Any) -> Array:
         """Scaled images of the network's own dtype and shape."""

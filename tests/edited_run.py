@@ -85,8 +85,8 @@ TARGETS = {
         "Tanh": FUNCTION, "Softmax": FUNCTION,
     },
     "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
-    "glassbox.engine.optimizers": {name: ("_update",) for name in ("SGD", "Adam")},
-    "glassbox.engine.more_optimizers": {name: ("_update",) for name in ("RMSprop", "Adadelta")},
+    "glassbox.engine.optimizers": {name: ("update",) for name in ("SGD", "Adam")},
+    "glassbox.engine.more_optimizers": {name: ("update",) for name in ("RMSprop", "Adadelta")},
 }  # fmt: skip
 # Modules that hold compiled code, and those that it holds on to: they stay as they are.
 OURS = ("CNN", "Datasets", "Filters", "MLP", "glassbox")
@@ -116,7 +116,7 @@ class Edit(ast.NodeTransformer):
         self.done += 1
         first = 1 if ast.get_docstring(function) else 0
         given = function.args.args[1].arg
-        if function.name == "_update":
+        if function.name == "update":
             function.body[first:first] = ast.parse(UPDATES[self.kind]).body
         elif self.kind == "in_place":
             function.body[first:first] = ast.parse(f"{given} *= {given}.dtype.type(0.9)").body

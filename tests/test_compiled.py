@@ -11,6 +11,7 @@ import runpy
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import naive
@@ -24,6 +25,7 @@ from CNN import CNN
 from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.capture.captured import LOSSES
+from glassbox.engine.capture.executor import fused_kernel
 from glassbox.engine.layer import Context
 from glassbox.engine.losses import MSE, CrossEntropy
 from glassbox.engine.step import backward, forward, to_batch_last
@@ -39,7 +41,7 @@ from glassbox.kernels.compiled import (
     winograd,
 )
 from glassbox.kernels.shapes import Window
-from MLP import Dense, LeakyReLU
+from MLP import SGD, Adadelta, Adam, Dense, LeakyReLU, RMSprop
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = choose("compiled")
@@ -541,36 +543,32 @@ def test_right_answers_are_counted_as_numpy_does(classes):
 
 # --- updates ---------------------------------------------------------------------------------
 
-# kernel, how many states, the arguments behind them (of step k)
 UPDATES = [
-    ("sgd_", 0, lambda k: (None, 0.1, 0.0, False)),
-    ("sgd_", 1, lambda k: (0.1, 0.9, False)),
-    ("sgd_", 1, lambda k: (0.1, 0.9, True)),
-    ("adam_", 2, lambda k: (0.01, (0.9, 0.999), 1e-8, k)),
-    ("rmsprop_", 1, lambda k: (None, 0.01, 0.99, 0.0, 1e-8)),
-    ("rmsprop_", 2, lambda k: (0.01, 0.99, 0.9, 1e-8)),
-    ("adadelta_", 2, lambda k: (1.0, 0.9, 1e-6)),
-]
+    SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, nesterov=True), Adam(0.01), RMSprop(0.01),
+    RMSprop(0.01, momentum=0.9), Adadelta(),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "states", "settings"), UPDATES)
-def test_updates_of_both_dialects_agree(name, states, settings):
+@pytest.mark.parametrize("optimizer", UPDATES, ids=repr)
+def test_fused_updates_agree_with_the_optimizers(optimizer):
     """Weights and states after five steps, to the rounding of float32."""
 
-    def run(backend):
-        arrays = [draw(1, 1003), *(np.zeros(1003, np.float32) for _ in range(states))]
+    def run(move):
+        weights = draw(1, 1003)
+        state = optimizer.new_state(weights)
         for step in range(1, 6):
-            gradient = draw(10 + step, 1003)
-            getattr(choose(backend), name)(arrays[0], gradient, *arrays[1:], *settings(step))
-        return arrays
+            state["steps"] = step
+            move(weights, draw(10 + step, 1003), state, 0.1)
+        return [weights, *(state[name] for name in optimizer.state_names)]
 
-    for found, expected in zip(run("compiled"), run("numpy"), strict=True):
+    fused = partial(fused_kernel(optimizer, KERNELS), optimizer)
+    for found, expected in zip(run(fused), run(optimizer.move), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("name", "states", "settings"), UPDATES)
-def test_updates_are_given_float32_alone(name, states, settings, monkeypatch):
+@pytest.mark.parametrize("optimizer", UPDATES, ids=repr)
+def test_updates_are_given_float32_alone(optimizer, monkeypatch):
     """A rate that stays Python's own number would turn the whole update into float64, unseen."""
     seen = []
 
@@ -584,8 +582,9 @@ def test_updates_are_given_float32_alone(name, states, settings, monkeypatch):
     for word, function in list(vars(pointwise).items()):
         if hasattr(function, "py_func"):
             monkeypatch.setattr(pointwise, word, watched(function))
-    arrays = [np.ones(9, np.float32) for _ in range(2 + states)]
-    getattr(KERNELS, name)(*arrays, *settings(1))
+    weights = np.ones(9, np.float32)
+    state = optimizer.new_state(weights) | {"steps": 1}
+    fused_kernel(optimizer, KERNELS)(optimizer, weights, np.ones(9, np.float32), state, 0.1)
     assert len(seen) >= 3
     assert set(seen) <= {np.dtype(np.float32), np.dtype(bool)}
 

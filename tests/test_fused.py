@@ -1,17 +1,22 @@
 """Layers that are computed in one go: the same numbers as one after the other."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-import glassbox.engine.parallel
+import glassbox.engine.optimizers
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.capture.executor import FusedUpdate, fused_kernel
 from glassbox.engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
 from glassbox.engine.layer import BuildContext, Context
+from glassbox.engine.losses import MSE
+from glassbox.engine.optimizers import ParameterGroup
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Progress
-from glassbox.engine.step import backward, forward
+from glassbox.engine.step import Executor, backward, forward
 from glassbox.kernels import choose
 from MLP import SGD, Adadelta, Adam, AdamW, Dense, Dropout, LeakyReLU, RMSprop
 
@@ -121,7 +126,7 @@ def test_a_network_trains_its_joined_layers(backend):
     ).build((1, 6, 6))
     before = network.layers[0].parameters["weight"].copy()
     group = network.parameters.groups[0]
-    assert group.optimizer.schedule.rate == 0.5
+    assert group.optimizer.learning_rate == 0.5
     assert network.parameters.l2[: before.size] == pytest.approx(0.1)
     images = np.random.default_rng(0).random((8, 1, 6, 6), np.float32)
     network.train_step((images, np.arange(8) % 2))
@@ -134,13 +139,22 @@ def test_a_network_trains_its_joined_layers(backend):
 def test_a_gradient_that_is_not_given_is_zero(backend):
     layers = built([Dense(2), Dense(3)], (5,), backend)
     parameters = Parameters(layers, SGD(0.1), 0.0, np.float32)
-    flat = np.full(len(parameters), 9, np.float32)
+    executor = Executor(layers, MSE(), parameters, (5,), Workers(1), seed=0)
     given = {"bias": np.array([1, 2, 3], np.float32), "weight": np.full((3, 2), 7, np.float32)}
-    parameters.gather([{}, given], flat)
+    executor.gather([{}, given], 0)[...] = 9
+    flat = executor.gather([{}, given], 0)
     assert flat.tolist() == [0] * 12 + [7] * 6 + [1, 2, 3]
 
 
 # --- sum and update, piece by piece ----------------------------------------------------------
+
+
+def update(parameters, gradients, progress, kernels, workers):
+    """One step of every group, with fused kernels where there are any."""
+    for group in parameters.groups:
+        kernel = fused_kernel(group.optimizer, kernels)
+        move = None if kernel is None else FusedUpdate(group.optimizer, kernel)
+        group.update(parameters, gradients, progress, workers, move)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -161,36 +175,37 @@ def test_pieces_and_threads_change_no_bit_of_an_update(kind, threads, backend, m
         gradients = [random.standard_normal(len(whole)).astype(np.float32) for _ in range(4)]
         progress = Progress(step, 3)
         copies = [vector.copy() for vector in gradients]
-        whole.update(copies, progress, choose(backend), Workers(1))
+        update(whole, copies, progress, choose(backend), Workers(1))
         with monkeypatch.context() as patch:
-            patch.setattr(glassbox.engine.parallel, "PIECE", 20)
-            patch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
-            pieces.update(gradients, progress, choose(backend), workers)
+            patch.setattr(glassbox.engine.optimizers, "PIECE", 20)
+            patch.setattr(glassbox.engine.optimizers, "LONG", 50)
+            update(pieces, gradients, progress, choose(backend), workers)
         assert whole.values.tobytes() == pieces.values.tobytes()
 
 
-@pytest.mark.parametrize("length", [1, 49, 50, 51, 1000])
+@pytest.mark.parametrize("length", [1, 19, 20, 21, 49, 50, 51, 1000])
 def test_pieces_cover_a_stretch_once(length, monkeypatch):
-    monkeypatch.setattr(glassbox.engine.parallel, "PIECE", 20)
-    monkeypatch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
-    seen = np.zeros(length + 10, int)
+    monkeypatch.setattr(glassbox.engine.optimizers, "PIECE", 20)
+    monkeypatch.setattr(glassbox.engine.optimizers, "LONG", 50)
+    values = SimpleNamespace(values=np.zeros(length + 10), l2=None)
 
-    def count(piece):
-        assert piece.stop - piece.start <= 20
-        seen[piece] += 1
+    def move(w, g, state, rate):
+        assert len(w) <= 20
+        w += g
 
-    Workers(3).over(slice(5, 5 + length), count)
-    assert seen.tolist() == [0] * 5 + [1] * length + [0] * 5
+    group = ParameterGroup(SGD(0.1), slice(5, 5 + length), {"steps": 0})
+    group.update(values, [np.ones(length + 10)], Progress(), Workers(3), move)
+    assert values.values.tolist() == [0] * 5 + [1] * length + [0] * 5
 
 
 def test_an_overflow_in_a_thread_says_nothing_either(monkeypatch, recwarn):
     """Numbers that overflow are told of by the loss; NumPy's warnings would only come before."""
-    monkeypatch.setattr(glassbox.engine.parallel, "PIECE", 20)
-    monkeypatch.setattr(glassbox.engine.parallel, "LONG_VECTOR", 50)
+    monkeypatch.setattr(glassbox.engine.optimizers, "PIECE", 20)
+    monkeypatch.setattr(glassbox.engine.optimizers, "LONG", 50)
     layers = built([Dense(20)], (20,), "numpy")
     parameters = Parameters(layers, SGD(1e30), 0.0, np.float32)
     huge = np.full_like(parameters.values, 1e30)
-    parameters.update([huge], Progress(0, 1), choose("numpy"), Workers(2))
+    update(parameters, [huge], Progress(0, 1), choose("numpy"), Workers(2))
     assert np.isinf(parameters.values).any()
     assert not recwarn.list
 

@@ -401,54 +401,6 @@ def test_leaky_relu_at_zero_has_the_slope_of_the_left(kernels):
     assert kernels.leaky_relu_gradient(dy, zero, 0.0).item() == 0.0
 
 
-# --- updates ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_updates_work_in_place(kernels, dtype):
-    """Their values are compared with PyTorch's in test_optimizers.py; this is their contract.
-
-    The gradient is scratch for them, so it is not looked at afterwards.
-    """
-    random = np.random.default_rng(2)
-
-    def some():
-        return random.standard_normal(6).astype(dtype) ** 2
-
-    updates = {
-        "sgd_": [(None, 0.1, 0.0, False), (some(), 0.1, 0.9, False), (some(), 0.1, 0.9, True)],
-        "adam_": [(some(), some(), 0.1, (0.9, 0.99), 1e-8, 3)],
-        "rmsprop_": [(some(), None, 0.1, 0.9, 0.0, 1e-8), (some(), some(), 0.1, 0.9, 0.9, 1e-8)],
-        "adadelta_": [(some(), some(), 0.1, 0.9, 1e-6)],
-    }
-    for name, settings in updates.items():
-        for arguments in settings:
-            w, before = some(), [np.copy(a) for a in arguments if isinstance(a, np.ndarray)]
-            start = w.copy()
-            assert getattr(kernels, name)(w, some(), *arguments) is None
-            assert not np.array_equal(w, start), name
-            states = [array for array in arguments if isinstance(array, np.ndarray)]
-            for state, old in zip(states, before, strict=True):
-                assert not np.array_equal(state, old), f"{name} forgets"
-                assert state.dtype == dtype
-            assert w.dtype == dtype
-
-
-@pytest.mark.parametrize("name", ["sgd_", "adam_", "rmsprop_", "adadelta_"])
-def test_updates_of_a_view_reach_the_whole(kernels, name):
-    """Groups of parameters are stretches of one flat vector."""
-    whole, zeros = np.ones(6), np.zeros(3)
-    arguments = {
-        "sgd_": (None, 0.1, 0.0, False),
-        "adam_": (zeros.copy(), zeros.copy(), 0.1, (0.9, 0.999), 1e-8, 1),
-        "rmsprop_": (zeros.copy(), None, 0.1, 0.9, 0.0, 1e-8),
-        "adadelta_": (zeros.copy(), zeros.copy(), 0.1, 0.9, 1e-6),
-    }[name]
-    getattr(kernels, name)(whole[2:5], np.ones(3), *arguments)
-    assert (whole[2:5] < 1).all()
-    assert whole[[0, 1, 5]].tolist() == [1, 1, 1]
-
-
 def test_drop_compares_and_scales(kernels, dtype=np.float32):
     """Below, at and above the limit; the highest 16-bit number is never dropped."""
     x = np.array([1.0, -2.0, 3.0, -4.0, 5.0], dtype)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from CNN import CNN
+from glassbox.engine.capture.executor import FusedUpdate, fused_kernel
 from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, optimizer_named
 from glassbox.engine.schedules import Progress, StepDecay
 from glassbox.kernels import choose
@@ -15,8 +16,11 @@ OUR_WORDS = {"lr": "learning_rate", "eps": "epsilon", "alpha": "rho"}  # PyTorch
 
 def moved(optimizer, weights, gradient, state, progress, kernels):
     """One step of an optimizer on a vector; returns the learning rate used."""
-    rate = optimizer.begin(state, progress)
-    optimizer.move(weights, gradient, state, rate, kernels)
+    state["steps"] += 1
+    rate = optimizer.rate_at(progress)
+    kernel = fused_kernel(optimizer, kernels)
+    move = optimizer.move if kernel is None else FusedUpdate(optimizer, kernel)
+    move(weights, gradient, state, rate)
     return rate
 
 
@@ -107,6 +111,55 @@ def test_schedule_gives_the_rate():
     assert weights.item() == pytest.approx(1 - 2 * 0.22)
 
 
+# --- the same of a fused kernel ---------------------------------------------------------------
+
+EACH = [
+    SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, nesterov=True), Adam(), AdamW(), RMSprop(),
+    RMSprop(momentum=0.9), Adadelta(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("optimizer", EACH, ids=repr)
+def test_updates_work_in_place_on_a_view(kernels, optimizer, dtype):
+    """Groups of parameters are stretches of one flat vector; states keep type and memory."""
+    whole, gradient = np.ones(6, dtype), np.ones(3, dtype)
+    state = optimizer.new_state(whole[2:5])
+    arrays = {name: state[name] for name in optimizer.state_names}
+    moved(optimizer, whole[2:5], gradient, state, Progress(), kernels)
+    assert (whole[2:5] < 1).all()
+    assert whole[[0, 1, 5]].tolist() == [1, 1, 1]
+    for name, array in arrays.items():
+        assert state[name] is array
+        assert array.dtype == dtype
+        assert array.any(), f"{name} forgets"
+
+
+def test_a_fused_kernel_belongs_to_the_optimizer_as_shipped(kernels):
+    """An optimizer of one's own, and one with a method replaced, run as written."""
+
+    class Mine(Adam):
+        def update(self, w, g, state, rate):
+            w -= 1
+
+    replaced = Adam()
+    replaced.update = lambda w, g, state, rate: None
+    assert fused_kernel(Mine(), kernels) is None
+    assert fused_kernel(replaced, kernels) is None
+    assert fused_kernel(AdamW(), kernels) is getattr(kernels, "adam_", None)
+
+
+def test_a_wrong_fused_kernel_is_found_and_corrected():
+    def wrong(optimizer, w, g, state, rate):
+        w -= 2 * rate * g
+
+    move, w = FusedUpdate(SGD(0.1), wrong), np.ones(3)
+    move.checking = True
+    move(w, np.ones(3), {"steps": 1}, 0.1)
+    assert move.wrong
+    assert w.tolist() == [0.9] * 3
+
+
 # --- contract --------------------------------------------------------------------------------
 
 
@@ -193,7 +246,7 @@ def test_names():
                 None,
             ),
             TypeError,
-            "Optimizer must define its update",
+            r"Optimizer must define update\(w, g, state, rate\)",
         ),
     ],
 )

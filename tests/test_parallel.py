@@ -107,7 +107,7 @@ def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
         seen.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr("glassbox.engine.executor.shard_slices", spy)
+    monkeypatch.setattr("glassbox.engine.step.shard_slices", spy)
     for threads in (1, 2, 3):
         network = CNN(Dense(2), threads=threads)
         network.train_step((np.zeros((70, 1, 4, 4), np.float32), np.arange(70) % 2))
@@ -278,7 +278,8 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
 
     def results(edges):
         parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-        found = run_programs(Workers(threads), [program(part, k) for k, part in enumerate(parts)])
+        programs = [program(part, k) for k, part in enumerate(parts)]
+        found = run_programs(Workers(threads).map, programs)
         outputs = [np.concatenate([each[k] for each in found], axis=-1) for k in (0, 1)]
         for k in range(2):
             for name in ("weight", "bias"):

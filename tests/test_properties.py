@@ -298,7 +298,7 @@ def test_both_dialects_mean_the_same(trust_in, family):
         layer, x = case.layer, case.images()
         results = []
         for name in BACKENDS:
-            twin = layer.fresh()
+            twin = layer.clone_unbuilt()
             twin.build(case.shape, BuildContext(np.random.default_rng(0), case.dtype, choose(name)))
             for theirs, ours in (
                 (twin.parameters, layer.parameters),

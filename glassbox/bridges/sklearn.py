@@ -161,7 +161,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _layers(self) -> list[Layer]:
         """Fresh layers: those of the user stay as they are, so that every fit is a new start."""
         if self.layers is not None:
-            return [layer.fresh() for layer in self.layers]
+            return [layer.clone_unbuilt() for layer in self.layers]
         dense: list[Layer] = [Dense(64, "leaky_relu")]
         if min(self.image_shape_[1:]) < SMALLEST:
             return dense

@@ -71,6 +71,13 @@ def check_labels(data: Dataset, outputs: tuple[int, ...]) -> None:
         )
 
 
+def check_trainable(data: Dataset, outputs: tuple[int, ...]) -> None:
+    """Raise ValueError unless labels fit a network with these outputs, and images are finite."""
+    check_labels(data, outputs)
+    if data.images.dtype != np.uint8:
+        check_finite(data.images)
+
+
 def check_finite(images: NDArray[Any]) -> None:
     """Raise ValueError where an image holds NaN or infinity."""
     if images.size and np.isfinite(images.max()) and np.isfinite(images.min()):

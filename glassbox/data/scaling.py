@@ -86,13 +86,13 @@ class Scaling:
             return cls(name, low, high)
         mean = _channel_means(images, lambda block: block)
         scale = high - low
-        centerd = tuple(((mean - low) / scale).tolist())
+        centered = tuple(((mean - low) / scale).tolist())
         if name == "center":
-            return cls(name, low, high, centerd)
+            return cls(name, low, high, centered)
         column = mean[:, None, None]
         std = np.sqrt(_channel_means(images, lambda block: (block - column) ** 2)) / scale
         std[std < FAINT] = 1.0  # a channel without contrast stays zero instead of becoming NaN
-        return cls(name, low, high, centerd, tuple(std.tolist()))
+        return cls(name, low, high, centered, tuple(std.tolist()))
 
     def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Scale images (n, channels, height, width) into a new array of that shape.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.capture.executor import CapturedExecutor, executor_for
 from glassbox.engine.capture.watch import Watch
-from glassbox.engine.executor import Executor
 from glassbox.engine.layer import (
     BuildContext,
     Identity,
@@ -26,6 +26,7 @@ from glassbox.engine.losses import Loss, loss_named
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
+from glassbox.engine.step import Executor
 from glassbox.kernels.shapes import Shape
 
 # What a user may replace on a built layer, besides its methods and numbers.
@@ -127,9 +128,9 @@ class Assembly:
 
     def _make_executor(self) -> None:
         settings = self.settings
-        self.executor = Executor(
-            self.layers, settings.loss, self.parameters, settings.optimizer, self.input_shape,
-            self.workers, settings.seed, settings.eager,
+        self.executor: Executor = executor_for(
+            settings.eager, self.layers, settings.loss, self.parameters, self.input_shape,
+            self.workers, settings.seed,
         )  # fmt: skip
         self._known, self._parts = list(self.layers), self._replaceable()
         self._watch_again()
@@ -146,30 +147,22 @@ class Assembly:
     def _watch_again(self) -> None:
         carried = [getattr(layer, "activation", None) for layer in self._every()]
         held = [activation for activation in carried if activation is not None]
-        self._watch = Watch([*self._every(), *held, self.settings.loss])
+        movers = [group.optimizer for group in self.parameters.groups]
+        self._watch = Watch([*self._every(), *held, *movers, self.settings.loss])
 
-    def refresh(
-        self, loss: Any, optimizer: Any, l2: float, seed: int, eager: bool
-    ) -> tuple[Loss, Optimizer]:
-        """Make what was changed by hand since the last call take effect; every step asks.
+    def refresh(self, given: Settings) -> tuple[Loss, Optimizer]:
+        """Make what was changed by hand since the last call take effect.
 
         Returns the loss and the optimizer, which may be given by name.  A layer that was swapped is
         built for its place, and the optimizers begin anew; else they keep their state.
         """
         now = self.settings
-        same = (
-            loss is now.loss
-            and optimizer is now.optimizer
-            and l2 == now.l2
-            and seed == now.seed
-            and eager == now.eager
-        )
+        same = given == now
         if same and self.layers == self._known and not self._watch.changed():
             return now.loss, now.optimizer
         self.settings = replace(
-            now, loss=loss_named(loss), optimizer=optimizer_named(optimizer), l2=l2, seed=seed,
-            eager=eager,
-        )  # fmt: skip
+            given, loss=loss_named(given.loss), optimizer=optimizer_named(given.optimizer)
+        )
         try:
             self._take_over(same)
         except BaseException:
@@ -192,5 +185,6 @@ class Assembly:
             self.parameters.configure(self.settings.optimizer, self.settings.l2)
             self._make_executor()
         else:
-            self.executor.refresh()
+            if isinstance(self.executor, CapturedExecutor):
+                self.executor.refresh()
             self._watch_again()

@@ -104,10 +104,10 @@ class Block(SyncLayer):
             if isinstance(layer, SyncLayer):
                 layer.after_step(own)
 
-    def fresh(self) -> Layer:
+    def clone_unbuilt(self) -> Layer:
         """A copy with copies of its layers."""
-        twin: Any = super().fresh()
-        twin.layers = [layer.fresh() for layer in self.layers]
+        twin: Any = super().clone_unbuilt()
+        twin.layers = [layer.clone_unbuilt() for layer in self.layers]
         return twin
 
     def __copy__(self) -> Block:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from glassbox.engine.layer import Array, Context, Layer
-from glassbox.engine.optimizers import Optimizer
-from glassbox.engine.step import to_batch_last
+from glassbox.engine.layer import Array, Context
 from glassbox.errors import Diverged
 
 
 def diverged(
-    layers: Sequence[Layer], images: Array, context: Context, optimizer: Optimizer, what: str
+    executor: Any, data: Any, indices: Array, step: int, what: str, training: bool = True
 ) -> Diverged:
     """The error for numbers that are not finite: which layer they first show in, and advice.
 
     Parameters
     ----------
-    images : the scaled images of the step, samples first.
+    executor : of the network.
+    data, indices : the images of the step.
     what : what happened, such as "the loss is not a finite number".
     """
+    images = data.batch(indices, executor.dtype)[0]
+    context = Context(training, executor.seed, step, 0, len(indices))
     where = "the images" if not np.isfinite(images).all() else "the loss"
-    y = to_batch_last(images)
+    y = np.ascontiguousarray(np.moveaxis(images, 0, -1))
     with np.errstate(all="ignore"):
-        for layer in layers if where == "the loss" else []:
+        for layer in executor.layers if where == "the loss" else []:
             arrays = {**layer.parameters, **layer.buffers}
             wrong = [k for k, array in arrays.items() if not np.isfinite(array).all()]
             y, _ = layer.forward(y, context)
@@ -34,7 +35,7 @@ def diverged(
                 where = f"{part} of {layer.label}"
                 break
     return Diverged(
-        f"step {context.step + 1}: {what}; it first shows in {where}. "
-        f"Try a learning rate ten times smaller (now {optimizer!r}), images scaled to "
-        "about -1..1, and gradient_check()"
+        f"step {step + 1}: {what}; it first shows in {where}. "
+        f"Try a learning rate ten times smaller (now {executor.parameters.optimizer!r}), images "
+        "scaled to about -1..1, and gradient_check()"
     )

@@ -1,16 +1,21 @@
-"""How a network does on a data set."""
+"""Inference: the outputs of a data set, and how good they are."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from glassbox.engine.executor import Executor
-from glassbox.engine.parallel import IGNORE_FP_WARNINGS
-from glassbox.engine.step import count_right
+from glassbox.data.given import check_labels
+from glassbox.engine.diagnosis import diverged
+from glassbox.engine.layer import Array, Sigmoid, Softmax
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS, inference_slices
+from glassbox.engine.step import Executor, count_right, to_batch_first
+from glassbox.errors import require_count
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,10 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
     """Mean loss, with the L2 penalty, and share of right answers on a Dataset."""
     if not len(data):
         raise ValueError("evaluate: the data set is empty")
+    check_labels(data, executor.output_shape)
     start, loss, correct = time.perf_counter(), 0.0, 0
     with np.errstate(**IGNORE_FP_WARNINGS):
-        for indices, outputs in executor.outputs(data, batch_size):
+        for indices, outputs in infer(executor, data, batch_size):
             labels = data.labels[indices]
             losses, _ = executor.loss.forward(outputs, labels)
             loss += float(losses.sum(dtype=np.float64))
@@ -40,3 +46,52 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
         penalty = executor.parameters.penalty()
     seconds, count = time.perf_counter() - start, len(data)
     return Evaluation(loss / count + penalty, correct / count, count, seconds)
+
+
+def infer(executor: Executor, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:
+    """(indices, outputs batch-last) of every batch of a data set, its shards side by side."""
+    require_count("batch_size", batch_size)
+    with executor.workers.ready():
+        for start in range(0, len(data), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(data)))
+            outputs = np.empty((*executor.output_shape, len(indices)), executor.dtype)
+
+            def task(cut: slice, indices: Array = indices, outputs: Array = outputs) -> None:
+                executor.infer_shard(data, indices[cut], outputs[..., cut])
+
+            policy = executor.kernels.SHARD_POLICY
+            cuts = inference_slices(len(indices), executor.sample_bytes, policy)
+            executor.map(task, cuts, serial=False)
+            yield indices, outputs
+
+
+def check_validation(network: Any, data: Any, loss: float) -> None:
+    """Raise Diverged unless the loss on validation data is finite."""
+    if not math.isfinite(loss):
+        parts = infer(network.executor, data, 1024)
+        first = next((k for k, y in parts if not np.isfinite(y).all()), np.arange(1))
+        what = "the validation loss is not a finite number"
+        raise diverged(network.executor, data, first, network.steps_done, what, training=False)
+
+
+def class_scores(
+    executor: Executor, data: Any, batch_size: int, output_activation: Any = None
+) -> Array:
+    """The outputs of a data set, samples first, through the activation that the loss left out."""
+    parts = []
+    for _, outputs in infer(executor, data, batch_size):
+        y = outputs if output_activation is None else output_activation.apply(outputs)
+        parts.append(to_batch_first(y))
+    empty = np.empty((0, *executor.output_shape), executor.dtype)
+    return np.concatenate(parts) if parts else empty
+
+
+def probabilities(scores: Array, activation: Any) -> Array:
+    """Scores behind some activation as rows that sum to 1; see `CNN.predict_proba`."""
+    if isinstance(activation, Softmax):
+        return scores
+    if isinstance(activation, Sigmoid):
+        least = np.finfo(scores.dtype).tiny
+        return scores / np.maximum(scores.sum(axis=1, keepdims=True), least)
+    softmax = Softmax().use(activation.kernels)
+    return np.ascontiguousarray(softmax.apply(scores.T.copy()).T)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from glassbox.engine.layer import Array, Context, Layer
+from glassbox.engine.step import to_batch_last
 
 TOLERANCE = 1e-5
 STEPS = (1e-4, 1e-6)
@@ -132,4 +134,18 @@ def check_layers(layers: Sequence[Layer], x: Array, context: Context, seed: int)
     for layer in layers:
         errors, x = check_layer(layer, x, context, rng)
         report.errors += errors
+    return report
+
+
+def gradient_check(network: Any, data: Any, images: int, quiet: bool) -> GradientReport:
+    """Check a float64 copy of a built network on some images; see `CNN.gradient_check`."""
+    clone = network.clone_unbuilt(np.float64).build(data.shape)
+    clone.parameters.restore(network.parameters.snapshot())
+    for layer in clone.layers:
+        layer.needs_input_gradient = True
+    x = data.batch(np.arange(min(images, len(data))), np.float64)[0]
+    context = Context(True, network.seed, 0, 0, len(x))
+    report = check_layers(clone.layers, to_batch_last(x), context, network.seed)
+    if not quiet:
+        print(report)
     return report

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.edits import Editable
 from glassbox.errors import unknown_name
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
-from glassbox.spelling import Spelled
 
 Array = np.ndarray
 Gradients = dict[str, Array]
@@ -88,7 +88,7 @@ class ReceptiveField:
     whole: bool = False
 
 
-class Layer(metaclass=Spelled):
+class Layer(Editable):
     """One step of the network.
 
     `build(input_shape, context)` creates the parameters and returns the output shape.
@@ -157,7 +157,7 @@ class Layer(metaclass=Spelled):
         """The optimizer and L2 factor of one of its parameters; None: the network's."""
         return self.optimizer, self.l2
 
-    def fresh(self) -> Layer:
+    def clone_unbuilt(self) -> Layer:
         """A copy to build anew, which shares nothing that a build or a pass changes."""
         twin = copy.copy(self)
         carried = getattr(self, "activation", None)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
 from glassbox.errors import require_share, unknown_name
 from glassbox.spelling import LOSSES as SPELLINGS
-from glassbox.spelling import Spelled
 
 
 def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
@@ -28,7 +28,7 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     return targets
 
 
-class Loss(metaclass=Spelled):
+class Loss(Editable):
     """What all losses share: targets with label smoothing.
 
     Smoothing e moves a share e of each target evenly to all classes: t = (1 - e) onehot + e / K

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, State
@@ -34,13 +34,21 @@ class RMSprop(Optimizer):
         self.rho, self.momentum, self.epsilon = float(rho), float(momentum), float(epsilon)
         self.state_names = ("square", "velocity") if momentum else ("square",)
 
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.rmsprop_(
-            w, g, state["square"], state.get("velocity"), rate, self.rho, self.momentum,
-            self.epsilon,
-        )  # fmt: skip
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """s = rho s + (1 - rho) g^2; w -= rate g / (sqrt(s) + epsilon), or through momentum."""
+        s, number = state["square"], w.dtype.type
+        s *= number(self.rho)
+        s += number(1 - self.rho) * g * g
+        root = np.sqrt(s)
+        root += number(self.epsilon)
+        g /= root
+        if self.momentum:
+            v = state["velocity"]
+            v *= number(self.momentum)
+            v += g
+            np.copyto(g, v)
+        g *= number(rate)
+        w -= g
 
 
 class Adadelta(Optimizer):
@@ -66,10 +74,17 @@ class Adadelta(Optimizer):
         require_positive("epsilon", epsilon)
         self.rho, self.epsilon = float(rho), float(epsilon)
 
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.adadelta_(w, g, state["square"], state["step_square"], rate, self.rho, self.epsilon)
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """step = g sqrt(u + epsilon) / sqrt(s + epsilon); w -= rate step."""
+        s, u = state["square"], state["step_square"]
+        number, epsilon = w.dtype.type, w.dtype.type(self.epsilon)
+        s *= number(self.rho)
+        s += number(1 - self.rho) * g * g
+        g *= np.sqrt((u + epsilon) / (s + epsilon))
+        u *= number(self.rho)
+        u += number(1 - self.rho) * g * g
+        g *= number(rate)
+        w -= g
 
 
 OPTIMIZERS |= {"rmsprop": RMSprop, "adadelta": Adadelta}

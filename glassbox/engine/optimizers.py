@@ -1,4 +1,4 @@
-"""Optimizers: how gradients move weights.
+"""Optimizers: how gradients move weights, in plain NumPy.
 
 An optimizer is a recipe and keeps no state: one object may serve many layers and networks.  The
 network keeps the flat arrays that `state_names` lists, for each group, and passes them in.
@@ -6,20 +6,24 @@ network keeps the flat arrays that `state_names` lists, for each group, and pass
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
-from glassbox.engine.schedules import Constant, Progress, Schedule, as_schedule
+from glassbox.engine.parallel import Workers, tree_sum
+from glassbox.engine.schedules import Progress, Schedule
 from glassbox.errors import require_positive, require_share, unknown_name
-from glassbox.spelling import Spelled
 
 State = dict[str, Any]  # arrays like the weights, and "steps"
+PIECE = 2**17  # numbers moved at once: enough to be worth the calls, few enough for a cache
+LONG = 500_000  # numbers from which several threads move them faster than one
 
 
-class Optimizer(metaclass=Spelled):
+class Optimizer(Editable):
     """What all optimizers share: the learning rate (a number or a Schedule) and weight decay.
 
     `weight_decay` adds decay * w to the gradient of every parameter, as PyTorch does (AdamW takes
@@ -29,44 +33,79 @@ class Optimizer(metaclass=Spelled):
     state_names: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
-        self.schedule = as_schedule(learning_rate)
+        if not isinstance(learning_rate, Schedule):
+            require_positive("learning_rate", learning_rate)
         if not 0 <= weight_decay < float("inf"):
             raise ValueError(f"weight_decay: expected a number of 0 or more, got {weight_decay!r}")
-        self.weight_decay = float(weight_decay)
+        self.learning_rate, self.weight_decay = learning_rate, float(weight_decay)
 
     def new_state(self, weights: Array) -> State:
-        """Zeros for every slot, and the number of steps so far."""
-        state = {slot: np.zeros_like(weights) for slot in self.state_names}
-        return {"steps": 0, **state}
+        """Zeros for every name in `state_names`, and the number of steps so far."""
+        return {"steps": 0, **{name: np.zeros_like(weights) for name in self.state_names}}
 
-    def begin(self, state: State, progress: Progress) -> float:
-        """Count the step; returns its learning rate."""
-        state["steps"] += 1  # not the moment's: a second `fit` goes on with this state
-        return self.schedule.at(progress)
+    def rate_at(self, progress: Progress) -> float:
+        """The learning rate at this point of the training run."""
+        rate = self.learning_rate
+        return rate.at(progress) if isinstance(rate, Schedule) else float(rate)
 
-    def move(
-        self, weights: Array, gradient: Array, state: State, rate: float, kernels: Any
-    ) -> None:
-        """Move a stretch of the weights in place; the gradient's memory serves as scratch."""
+    def move(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """Move a stretch of the weights w in place by the gradient g, which serves as scratch."""
         if self.weight_decay:
-            gradient = self._decay(weights, gradient, rate)
-        self._update(weights, gradient, state, rate, state["steps"], kernels)
+            self.decay(w, g, rate)
+        self.update(w, g, state, rate)
 
-    def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
-        gradient += weights.dtype.type(self.weight_decay) * weights
-        return gradient
+    def decay(self, w: Array, g: Array, rate: float) -> None:
+        """g += weight_decay w."""
+        g += w.dtype.type(self.weight_decay) * w
 
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        raise TypeError(f"{type(self).__name__} must define its update")
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """The optimizer's own formula; `state` has its arrays, and "steps" from 1."""
+        raise TypeError(f"{type(self).__name__} must define update(w, g, state, rate)")
 
     def __repr__(self) -> str:
-        rate = self.schedule
-        words = [f"{rate.rate:g}" if isinstance(rate, Constant) else repr(rate)]
-        hidden = ("schedule", "state_names")
+        rate = self.learning_rate
+        words = [repr(rate) if isinstance(rate, Schedule) else f"{rate:g}"]
+        hidden = ("learning_rate", "state_names")
         words += [f"{k}={v!r}" for k, v in vars(self).items() if v and k not in hidden]
         return f"{type(self).__name__}({', '.join(words)})"
+
+
+@dataclass
+class ParameterGroup:
+    """A stretch of the flat vector of parameters that one optimizer moves, and its state."""
+
+    optimizer: Optimizer
+    where: slice
+    state: State
+
+    def update(
+        self, parameters: Any, gradients: Sequence[Array], progress: Progress, workers: Workers,
+        move: Callable[[Array, Array, State, float], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Sum the shards' gradients and move the weights in place; uses the gradients up.
+
+        Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
+        `move`: the optimizer's own unless given.
+        """
+        self.state["steps"] += 1  # not progress.step: a second `fit` goes on with this state
+        rate, move = self.optimizer.rate_at(progress), move or self.optimizer.move
+        start, stop = self.where.start, self.where.stop
+
+        def move_piece(piece: slice) -> None:
+            values = parameters.values[piece]
+            gradient = tree_sum([vector[piece] for vector in gradients])
+            if parameters.l2 is not None:
+                gradient += parameters.l2[piece] * values
+            own = slice(piece.start - start, piece.stop - start)
+            state = {name: self.state[name][own] for name in self.optimizer.state_names}
+            move(values, gradient, {"steps": self.state["steps"], **state}, rate)
+
+        pieces = [slice(k, min(k + PIECE, stop)) for k in range(start, stop, PIECE)]
+        if stop - start >= LONG:
+            workers.map(move_piece, pieces)
+        else:
+            for piece in pieces:
+                move_piece(piece)
 
 
 class SGD(Optimizer):
@@ -92,10 +131,18 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = float(momentum), nesterov
         self.state_names = ("velocity",) if momentum else ()
 
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.sgd_(w, g, state.get("velocity"), rate, self.momentum, self.nesterov)
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """v = momentum v + g; w -= rate v, or rate (g + momentum v) with Nesterov."""
+        if self.momentum:
+            v, momentum = state["velocity"], w.dtype.type(self.momentum)
+            v *= momentum
+            v += g
+            if self.nesterov:
+                g += momentum * v
+            else:
+                np.copyto(g, v)
+        g *= w.dtype.type(rate)
+        w -= g
 
 
 class Adam(Optimizer):
@@ -125,10 +172,21 @@ class Adam(Optimizer):
         require_positive("epsilon", epsilon)
         self.betas, self.epsilon = (float(betas[0]), float(betas[1])), float(epsilon)
 
-    def _update(
-        self, w: Array, g: Array, state: State, rate: float, step: int, kernels: Any
-    ) -> None:
-        kernels.adam_(w, g, state["mean"], state["square"], rate, self.betas, self.epsilon, step)
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2; w by their quotient."""
+        m, v, t = state["mean"], state["square"], state["steps"]
+        (beta1, beta2), number = self.betas, w.dtype.type
+        v *= number(beta2)
+        v += g * g * number(1 - beta2)
+        g *= number(1 - beta1)
+        m *= number(beta1)
+        m += g
+        root = np.sqrt(v)
+        root *= number((1 - beta2**t) ** -0.5)
+        root += number(self.epsilon)
+        np.divide(m, root, out=g)
+        g *= number(rate / (1 - beta1**t))
+        w -= g
 
 
 class AdamW(Adam):
@@ -147,9 +205,9 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(learning_rate, betas, epsilon, weight_decay)
 
-    def _decay(self, weights: Array, gradient: Array, rate: float) -> Array:
-        weights *= weights.dtype.type(1 - rate * self.weight_decay)
-        return gradient
+    def decay(self, w: Array, g: Array, rate: float) -> None:
+        """w -= rate weight_decay w."""
+        w *= w.dtype.type(1 - rate * self.weight_decay)
 
 
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
@@ -158,7 +216,7 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "ada
 def optimizer_named(given: str | Optimizer) -> Optimizer:
     """The optimizer of a name ("adam", "sgd", ...) with its default rate, or the one given.
 
-    >>> optimizer_named("adam").schedule.rate
+    >>> optimizer_named("adam").learning_rate
     0.001
     """
     if isinstance(given, Optimizer):

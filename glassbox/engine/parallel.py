@@ -24,8 +24,6 @@ from glassbox.errors import require_count
 from glassbox.kernels.shapes import ShardPolicy
 
 MOST_AT_INFERENCE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
-LONG_VECTOR = 500_000  # numbers from which several threads go over them faster than one
-PIECE = 2**17  # numbers of one piece: enough to be worth its call, few enough for a cache
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
 IGNORE_FP_WARNINGS: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
@@ -117,14 +115,9 @@ class Workers:
             finally:
                 self._is_ready = False
 
-    def map(
-        self, task: Callable[[Any], Any], items: Sequence[Any], alone: bool = False
-    ) -> list[Any]:
-        """task(item) of every item, in order; on the calling thread where one is enough.
-
-        `alone`: for tasks too small to be worth waking another thread.
-        """
-        if alone or self.threads == 1 or len(items) == 1:
+    def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """task(item) of every item, in order; on the calling thread where one is enough."""
+        if self.threads == 1 or len(items) == 1:
             return _map_here(task, items)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
@@ -137,14 +130,6 @@ class Workers:
         finally:
             wait(waiting)  # no thread is left at work behind an error
         return [result for part in waiting for result in part.result()] + last
-
-    def over(self, where: slice, task: Callable[[slice], None]) -> None:
-        """task(piece) for each piece of a stretch of a vector; threads share a long one."""
-        pieces = [
-            slice(start, min(start + PIECE, where.stop))
-            for start in range(where.start, where.stop, PIECE)
-        ]
-        self.map(task, pieces, alone=where.stop - where.start < LONG_VECTOR)
 
 
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

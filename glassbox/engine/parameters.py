@@ -6,34 +6,14 @@ for the gradients: what makes batches of one image fast.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassbox.engine.layer import Array, Gradients, Layer
-from glassbox.engine.optimizers import Optimizer, State
-from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, tree_sum
-from glassbox.engine.schedules import Progress
-
-
-@dataclass
-class Group:
-    """A stretch of the flat vector that one optimizer moves, and that optimizer's state."""
-
-    optimizer: Optimizer
-    where: slice
-    state: State
-
-    def state_of(self, piece: slice) -> State:
-        """The state of a piece of the flat vector: views, and the number of steps."""
-        if piece == self.where:
-            return self.state
-        own = slice(piece.start - self.where.start, piece.stop - self.where.start)
-        arrays = {name: self.state[name][own] for name in self.optimizer.state_names}
-        return {"steps": self.state["steps"], **arrays}
+from glassbox.engine.optimizers import Optimizer, ParameterGroup
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS
 
 
 class BoundArrays(dict[str, Array]):
@@ -112,7 +92,7 @@ class Parameters:
         ]
         # what training fills but no gradient moves (running statistics)
         self.buffers = [array for leaf in self._leaves for array in leaf.buffers.values()]
-        self.groups: list[Group] = []
+        self.groups: list[ParameterGroup] = []
         self.configure(default, l2)
 
     def configure(self, default: Optimizer, l2: float) -> None:
@@ -120,6 +100,7 @@ class Parameters:
 
         An optimizer that moves the same stretch as before keeps its state.
         """
+        self.optimizer = default
         self.l2: Array | None = None
         decay = np.zeros(len(self.values), self.values.dtype)
         before, self.groups = self.groups, []
@@ -168,7 +149,9 @@ class Parameters:
             last = self.groups[-1]
             where = slice(last.where.start, where.stop)
             self.groups.pop()
-        self.groups.append(Group(optimizer, where, optimizer.new_state(self.values[where])))
+        self.groups.append(
+            ParameterGroup(optimizer, where, optimizer.new_state(self.values[where]))
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -184,43 +167,12 @@ class Parameters:
             found.append(own)
         return found
 
-    def gather(self, gradients: Sequence[Gradients], flat: Array) -> None:
-        """Put the gradients of all layers into one vector like `values` (one not given is 0)."""
-        for own, places in zip(gradients, self.split(flat), strict=True):
-            for name, place in places.items():
-                place[...] = own.get(name, 0)
-
     def penalty(self) -> float:
         """The L2 term of the loss: sum of l2 w^2 / 2."""
         if self.l2 is None:
             return 0.0
         with np.errstate(**IGNORE_FP_WARNINGS):
             return 0.5 * float(np.dot(self.l2 * self.values, self.values))
-
-    def update(
-        self, gradients: Sequence[Array], progress: Progress, kernels: Any, workers: Workers
-    ) -> None:
-        """Add up the shards' gradients and move all weights in place; uses the gradients up.
-
-        Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
-        """
-        for group in self.groups:
-            rate = group.optimizer.begin(group.state, progress)
-
-            def move(piece: slice, group: Group = group, rate: float = rate) -> None:
-                values = self.values[piece]
-                gradient = tree_sum([vector[piece] for vector in gradients])
-                if self.l2 is not None:
-                    gradient += self.l2[piece] * values
-                group.optimizer.move(values, gradient, group.state_of(piece), rate, kernels)
-
-            workers.over(group.where, move)
-
-    def finite(self) -> bool:
-        """Whether no number of what makes the network's answers is NaN or infinite."""
-        arrays = [self.values, *self.buffers]
-        # A sum of squares is the quickest look; only large numbers call for a second one.
-        return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)
 
     def reset_state(self) -> None:
         """Let every optimizer begin anew: no momentum, no means, no steps."""

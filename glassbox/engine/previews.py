@@ -1,16 +1,37 @@
-"""Pictures of one image's feature maps, every so often during training."""
+"""Pictures of one image's feature maps, now or every so often during training."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from glassbox.report.results import save
+
+
+def write_preview(
+    network: Any, one: Any, path: str | os.PathLike[str], truth: int | None, title: str
+) -> None:
+    """Write the picture of a Dataset of one image; see `CNN.preview`."""
+    # Only who asks for a picture waits for matplotlib to load.
+    from glassbox.report.figures import preview
+
+    figure = preview(
+        one.batch([0])[0][0],
+        [(name, maps[0]) for name, maps in network.activations(one)],
+        network.scores(one)[0],
+        network.classes or [str(k) for k in range(network.output_shape[0])],
+        truth,
+        network.history.curves(),
+        title,
+    )
+    save(figure, path)
+
 
 class Previews:
-    """Called after every step; has the network draw where another share of the data is through.
+    """Called after every step; writes a picture whenever another share of an epoch is done.
 
-    share : of an epoch, between two pictures
-    done : epochs that lie behind a run that is resumed
+    share : of an epoch, between two pictures.
+    done : epochs before a run that is resumed.
     """
 
     def __init__(

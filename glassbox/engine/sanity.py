@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from glassbox.data.given import check_labels
+from glassbox.engine.evaluation import infer
 from glassbox.engine.layer import Array
 from glassbox.engine.schedules import Progress
 from glassbox.engine.trainer import batches
+from glassbox.errors import require_count
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,22 @@ def spread(labels: Array, count: int) -> Array:
         where = np.flatnonzero(labels == label)
         place_in_class[where] = np.arange(len(where))
     return np.sort(np.argsort(place_in_class, kind="stable")[:count])
+
+
+def sanity_check(network: Any, data: Any, images: int, epochs: int, quiet: bool) -> SanityReport:
+    """Overfit a few images with an unbuilt copy of a network; see `CNN.sanity_check`."""
+    require_count("epochs", epochs)
+    require_count("images", images)
+    if not 20 <= images <= 50:
+        raise ValueError(f"images: a sanity check takes 20 to 50, got {images}")
+    few = data.subset(spread(data.labels, images))
+    clone = network.clone_unbuilt(network.dtype).build(data.shape)
+    check_labels(data, clone.output_shape)
+    _, outputs = next(infer(clone.executor, few, len(few)))
+    report = overfit(clone, few, clone.loss.at_chance(outputs), epochs, quiet)
+    if not quiet:
+        print(report)
+    return report
 
 
 def overfit(network: Any, few: Any, chance: float, epochs: int, quiet: bool) -> SanityReport:

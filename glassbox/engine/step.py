@@ -1,20 +1,26 @@
-"""The eager training step of one shard: images in, forward, loss, backward, gradient out.
+"""One training step, layer by layer as written: this is what a step means.
 
-This is what a step means; `capture` beside it does the same faster, and compares itself with it.
+A mini-batch is cut into shards.  Each goes forward, through the loss and backward by itself; their
+gradients are summed in a fixed tree and the optimizers move the weights.  `capture` runs the same
+step faster and compares itself with this one; `synced` runs layers that need all shards at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from glassbox.engine.diagnosis import diverged
 from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
+from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, shard_slices
 from glassbox.engine.parameters import Parameters
+from glassbox.engine.schedules import Progress
+from glassbox.kernels.shapes import Shape
 
 AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
 
@@ -27,43 +33,49 @@ class Source(Protocol):
     def batch(self, indices: Any, dtype: Any = np.float32) -> tuple[Array, Array]: ...
 
 
+class Shard(NamedTuple):
+    """A part of a mini-batch: which images, and what its layers may know."""
+
+    data: Source
+    indices: Array
+    context: Context
+    augment: Augment | None
+
+
 @dataclass(slots=True)
 class ShardResult:
-    """What one shard gives: sum of its losses, right answers, its share of the flat gradient."""
+    """What a shard gives: the sum of its losses, right answers, its part of the flat gradient."""
 
     loss: float
     correct: int
     gradient: Array
-    synced: list[tuple[Layer, Any]] = field(default_factory=list)  # see `synced`
 
 
 def to_batch_last(x: Array) -> Array:
-    """(n, channels, height, width) or (n, features), the samples moved last, C-contiguous."""
+    """(n, channels, height, width) or (n, features) with the samples moved last, C-contiguous."""
     return np.ascontiguousarray(np.moveaxis(x, 0, -1))
 
 
 def to_batch_first(x: Array) -> Array:
-    """The way back: samples first, C-contiguous, memory of its own."""
+    """The way back: a new array, samples first."""
     return np.moveaxis(x, -1, 0).copy(order="C")  # never a view: the caller may change it
 
 
 def count_right(outputs: Array, labels: Array) -> int:
-    """How many columns have their largest entry at the label."""
+    """Count the columns whose largest entry is at the label."""
     return int(np.count_nonzero(outputs.argmax(axis=0) == labels))
 
 
-def augmented(
-    data: Source, indices: Array, context: Context, augment: Augment | None, dtype: Any
-) -> tuple[Array, Array]:
-    """The scaled images at `indices`, samples first, and their labels."""
-    x, labels = data.batch(indices, dtype)
-    if augment is not None:
-        x = augment(x, context.generator(AUGMENTATION_STREAM))
+def load_images(shard: Shard, dtype: Any) -> tuple[Array, Array]:
+    """The scaled and augmented images of a shard, samples first, and their labels."""
+    x, labels = shard.data.batch(shard.indices, dtype)
+    if shard.augment is not None:
+        x = shard.augment(x, shard.context.generator(AUGMENTATION_STREAM))
     return x, labels
 
 
 def forward(layers: Sequence[Any], x: Array, context: Context) -> tuple[Array, list[Any]]:
-    """Forward through `layers`; returns the output and what each keeps for backward, in order."""
+    """Run x forward through `layers`; returns the output and each layer's cache, in order."""
     caches = []
     for layer in layers:
         x, cache = layer.forward(x, context)
@@ -74,7 +86,7 @@ def forward(layers: Sequence[Any], x: Array, context: Context) -> tuple[Array, l
 def backward(
     layers: Sequence[Any], dy: Array, caches: Sequence[Any]
 ) -> tuple[Array | None, list[Gradients]]:
-    """Backward through `layers`; returns the gradient of the input, and of each layer, in order."""
+    """Run dy backward through `layers`; returns dx and each layer's gradients, in order."""
     gradients: list[Gradients] = []
     dx: Array | None = dy
     for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
@@ -85,21 +97,110 @@ def backward(
     return dx, gradients[::-1]
 
 
-def train_shard(
-    layers: Sequence[Layer],
-    loss: Loss,
-    parameters: Parameters,
-    data: Source,
-    indices: Array,
-    context: Context,
-    gradient: Array,
-    augment: Augment | None = None,
-) -> ShardResult:
-    """Train on the images at `indices`; their gradient is written to `gradient`."""
-    x, labels = augmented(data, indices, context, augment, gradient.dtype)
-    outputs, caches = forward(layers, to_batch_last(x), context)
-    losses, cache = loss.forward(outputs, labels)
-    dz = loss.backward(cache, context.batch)
-    _, gradients = backward(layers, dz, caches)
-    parameters.gather(gradients, gradient)
-    return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), gradient)
+class Executor:
+    """Runs the built layers of a network, in training and at inference.
+
+    Parameters
+    ----------
+    layers, loss, parameters : built.
+    input_shape : of one image.
+    workers : the threads that compute shards.
+    seed : of the network's random numbers.
+    reason : why nothing is captured, for `describe`.
+    """
+
+    mode = "eager"
+
+    def __init__(
+        self, layers: list[Layer], loss: Loss, parameters: Parameters, input_shape: Shape,
+        workers: Workers, seed: int, reason: str = "as asked",
+    ) -> None:  # fmt: skip
+        self.layers, self.loss, self.parameters = layers, loss, parameters
+        self.workers, self.seed, self.reason = workers, seed, reason
+        self.kernels, self.dtype = layers[0].kernels, parameters.values.dtype
+        self.output_shape = layers[-1].output_shape
+        shapes = [input_shape, *(layer.output_shape for layer in layers)]
+        # of the largest array for one sample: shards are cut by it
+        self.sample_bytes = max(map(math.prod, shapes)) * self.dtype.itemsize
+        self.multiply_adds = sum(layer.multiply_adds() for layer in layers)
+        self._gradients: dict[int, tuple[Array, list[Gradients]]] = {}
+
+    def train_step(
+        self, data: Source, indices: Array, progress: Progress, step: int, augment: Augment | None
+    ) -> tuple[float, int]:
+        """Train on the images at `indices`; returns the sum of their losses and the right answers.
+
+        Raises Diverged where a number is no longer finite.
+        """
+        policy = self.kernels.SHARD_POLICY
+        cuts = shard_slices(len(indices), self.sample_bytes, policy)
+        work = self.multiply_adds * len(indices) // len(cuts)
+        serial = work < policy.least_work  # too little to wake another thread for
+        shards = [
+            Shard(data, indices[cut], Context(True, self.seed, step, k, len(indices)), augment)
+            for k, cut in enumerate(cuts)
+        ]
+        with np.errstate(**IGNORE_FP_WARNINGS):
+            results = self.train_shards(shards, serial)
+            loss = sum(result.loss for result in results)
+            if not math.isfinite(loss):
+                raise diverged(self, data, indices, step, "the loss is not a finite number")
+            self.update(results, progress)
+            if not all_finite([self.parameters.values, *self.parameters.buffers]):
+                raise diverged(self, data, indices, step, "it left numbers that are not finite")
+        return loss, sum(result.correct for result in results)
+
+    def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
+        """Train on every shard; returns their results in order."""
+        return self.map(self.train_shard, shards, serial)
+
+    def map(self, task: Callable[[Any], Any], shards: Sequence[Any], serial: bool) -> list[Any]:
+        """task(shard) of every shard: side by side on the threads, or here one by one."""
+        return list(map(task, shards)) if serial else self.workers.map(task, shards)
+
+    def train_shard(self, shard: Shard) -> ShardResult:
+        """One shard: images in, forward, loss, backward, gradient out."""
+        x, labels = load_images(shard, self.dtype)
+        outputs, caches = forward(self.layers, to_batch_last(x), shard.context)
+        losses, cache = self.loss.forward(outputs, labels)
+        dy = self.loss.backward(cache, shard.context.batch)
+        _, gradients = backward(self.layers, dy, caches)
+        flat = self.gather(gradients, shard.context.shard)
+        return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), flat)
+
+    def gather(self, gradients: Sequence[Gradients], shard: int) -> Array:
+        """Copy the layers' gradients into the flat vector of a shard (one not given is 0)."""
+        if shard not in self._gradients:
+            flat = np.zeros_like(self.parameters.values)
+            self._gradients[shard] = flat, self.parameters.split(flat)
+        flat, views = self._gradients[shard]
+        for own, places in zip(gradients, views, strict=True):
+            for name, place in places.items():
+                place[...] = own.get(name, 0)
+        return flat
+
+    def update(self, results: Sequence[ShardResult], progress: Progress) -> None:
+        """Move the weights by the sum of the shards' gradients."""
+        gradients = [result.gradient for result in results]
+        for group in self.parameters.groups:
+            group.update(self.parameters, gradients, progress, self.workers)
+
+    def infer_shard(self, data: Any, indices: Array, outputs: Array) -> None:
+        """Write the outputs of some images, in inference mode."""
+        x = to_batch_last(data.batch(indices, self.dtype)[0])
+        outputs[...] = forward(self.layers, x, Context())[0]
+
+    def describe(self) -> str:
+        """How steps run, in one line."""
+        return f"eager: layer by layer ({self.reason})"
+
+    @property
+    def execution(self) -> str:
+        """What decides the last bits of a step, for checkpoints."""
+        return self.mode
+
+
+def all_finite(arrays: Iterable[Array]) -> bool:
+    """Whether no number is NaN or infinite."""
+    # A sum of squares is the quickest look; only large numbers call for a second one.
+    return all(math.isfinite(np.vdot(a, a)) or np.isfinite(a).all() for a in arrays)

@@ -8,16 +8,24 @@ a layer come here.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from glassbox.engine.layer import Array, BuildContext, Context, Gradients, Layer
-from glassbox.engine.losses import Loss
-from glassbox.engine.parallel import Workers, tree_sum
-from glassbox.engine.parameters import Parameters
-from glassbox.engine.step import Augment, ShardResult, Source, augmented, count_right, to_batch_last
+from glassbox.engine.parallel import tree_sum
+from glassbox.engine.schedules import Progress
+from glassbox.engine.step import (
+    Executor,
+    Shard,
+    ShardResult,
+    count_right,
+    load_images,
+    to_batch_last,
+)
 from glassbox.errors import require_positive, require_share
 from glassbox.kernels.shapes import Shape
 
@@ -86,25 +94,43 @@ def backward_program(layers: Sequence[Any], dy: Array, caches: Sequence[Any]) ->
     return dx, gradients[::-1]
 
 
-def train_program(
-    layers: Sequence[Layer],
-    loss: Loss,
-    parameters: Parameters,
-    data: Source,
-    indices: Array,
-    context: Context,
-    gradient: Array,
-    augment: Augment | None = None,
-) -> Program:
-    """`step.train_shard` as a program, which pauses wherever a layer couples the shards."""
-    x, labels = augmented(data, indices, context, augment, gradient.dtype)
-    outputs, caches = yield from forward_program(layers, to_batch_last(x), context)
-    losses, cache = loss.forward(outputs, labels)
-    dz = loss.backward(cache, context.batch)
-    _, gradients = yield from backward_program(layers, dz, caches)
-    parameters.gather(gradients, gradient)
-    correct, synced = count_right(outputs, labels), synced_of(layers, caches, context)
-    return ShardResult(math.fsum(losses.tolist()), correct, gradient, synced)
+@dataclass(slots=True)
+class SyncResult(ShardResult):
+    """What a shard gives, and the layers that do something after the step with their caches."""
+
+    synced: list[tuple[Layer, Any]]
+
+
+class SyncExecutor(Executor):
+    """Runs layers as written whose samples see each other: the shards wait for each other's sums.
+
+    The shards are programs, which pause wherever a layer needs a sum over all of them.
+    """
+
+    def train_program(self, shard: Shard) -> Program:
+        """`Executor.train_shard` as a program."""
+        x, labels = load_images(shard, self.dtype)
+        outputs, caches = yield from forward_program(self.layers, to_batch_last(x), shard.context)
+        losses, cache = self.loss.forward(outputs, labels)
+        dy = self.loss.backward(cache, shard.context.batch)
+        _, gradients = yield from backward_program(self.layers, dy, caches)
+        flat = self.gather(gradients, shard.context.shard)
+        correct, synced = (
+            count_right(outputs, labels),
+            synced_of(self.layers, caches, shard.context),
+        )
+        return SyncResult(math.fsum(losses.tolist()), correct, flat, synced)
+
+    def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
+        """Train on every shard, all of them pausing together."""
+        run = partial(Executor.map, self, serial=serial)
+        return run_programs(run, [self.train_program(shard) for shard in shards])
+
+    def update(self, results: Sequence[Any], progress: Progress) -> None:
+        """Move the weights, then the running statistics of the layers."""
+        super().update(results, progress)
+        for layer, cache in results[0].synced:
+            layer.after_step(cache)
 
 
 def synced_of(
@@ -118,16 +144,16 @@ def synced_of(
     ]
 
 
-def run_programs(workers: Workers, programs: Sequence[Program], alone: bool = False) -> list[Any]:
+def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[Any]:
     """Run the programs of all shards side by side; returns what each returned.
 
     Where they pause with a partial array, all wait, and each gets the tree's sum.
-    `alone`: as for `Workers.map`.
+    `run`: `map`, or `Workers.map` for threads.
     """
-    answers = workers.map(_start, programs, alone)
+    answers = list(run(_start, programs))
     while any(paused for paused, _ in answers):
         total = tree_sum([np.array(partial) for _, partial in answers])
-        answers = workers.map(_resume, [(program, total) for program in programs], alone)
+        answers = list(run(_resume, [(program, total) for program in programs]))
     return [result for _, result in answers]
 
 
@@ -211,16 +237,16 @@ class BatchNorm(SyncLayer):
                     "batch_size of at least 2 that leaves no single image over"
                 )
             mean = (yield self.kernels.bias_gradient(rows)) / count
-            centerd = rows - mean[:, None]
-            variance = (yield self.kernels.row_products(centerd, centerd)) / count
+            centered = rows - mean[:, None]
+            variance = (yield self.kernels.row_products(centered, centered)) / count
         else:
             count, mean = 0, self.buffers["running_mean"]
             variance = self.buffers["running_var"]
-            centerd = rows - mean[:, None]
+            centered = rows - mean[:, None]
         inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
         scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y = self.kernels.normalize_(centerd, inverse, scale, shift)
-        return y.reshape(x.shape), (centerd, inverse, mean, variance, count)
+        y = self.kernels.normalize_(centered, inverse, scale, shift)
+        return y.reshape(x.shape), (centered, inverse, mean, variance, count)
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""

@@ -1,8 +1,4 @@
-"""The trainer of one training run: order of the images, the steps, and what is the best so far.
-
-`CNN.fit` checks what it is given and hands it to a `Trainer`, which calls back the network's
-`train_step` and `evaluate`.
-"""
+"""The trainer: epochs of shuffled mini-batches, validation, and the best weights so far."""
 
 from __future__ import annotations
 
@@ -12,22 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from glassbox.engine.averaging import Average
+from glassbox.engine.evaluation import check_validation
+from glassbox.engine.fit_settings import FitSettings
 from glassbox.engine.history import History, MovingMetrics
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import Optimizer
-from glassbox.engine.parameters import Parameters
 from glassbox.engine.progress_bar import epoch_bar, epoch_line
 from glassbox.engine.schedules import Progress
-from glassbox.engine.step import Augment
 from glassbox.errors import Diverged
-
-AfterStep = Callable[[int, int, int], None]
 
 
 @dataclass
@@ -40,21 +33,6 @@ class Position:
     loss: float = 0.0
     right: int = 0
     seconds: float = 0.0
-
-
-class Trainable(Protocol):
-    """What a trainer needs of a network."""
-
-    seed: int
-    optimizer: Optimizer
-
-    def train_step(
-        self, data: Any, indices: Array, progress: Progress, augment: Augment | None
-    ) -> tuple[float, int]: ...
-
-    def evaluate(self, data: Any) -> Any: ...
-
-    def check_validation(self, data: Any, loss: float) -> None: ...
 
 
 def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iterator[Array]:
@@ -71,51 +49,32 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
 
 
 class Trainer:
-    """Trains `network` on `data`, validates on `checks` after each epoch, remembers the best.
+    """Trains a built network on `data`; validates on `validation`, if any, after each epoch.
 
-    `after_step(epoch, images seen, images in all)` is called after every step, if given.
-    `keep(trainer)` is called with the trainer in a state to go on from: after every epoch, after
-    every `keep_every` steps, and when the run is interrupted.
+    `after_step(epoch, images seen, images in all)`, if set, is called after every step.
+    `on_checkpoint(trainer)`, if set, is called whenever the run can be resumed from here: after
+    every epoch, after every `checkpoint_every` steps, and when the run is interrupted.
     """
 
-    def __init__(
-        self,
-        network: Trainable,
-        parameters: Parameters,
-        data: Any,
-        checks: Any,
-        epochs: int,
-        batch_size: int,
-        *,
-        augment: Augment | None = None,
-        shuffle: bool = True,
-        patience: int | None = None,
-        ema_decay: float = 0.0,
-        after_step: AfterStep | None = None,
-        keep: Callable[[Trainer], None] | None = None,
-        keep_every: int | None = None,
-        progress: bool = True,
-    ) -> None:
-        self.network, self.parameters = network, parameters
-        self.data, self.checks = data, checks
-        self.epochs, self.batch_size = epochs, batch_size
-        self.augment, self.shuffle, self.patience = augment, shuffle, patience
-        self.after_step, self.show_progress = after_step, progress
-        self.keep, self.keep_every = keep, keep_every
-        self.history = History()
-        self.average = Average(ema_decay, parameters.values) if ema_decay else None
-        self.per_epoch = math.ceil(len(data) / batch_size)
-        self.at = Position()
+    def __init__(self, network: Any, data: Any, validation: Any, settings: FitSettings) -> None:
+        self.network, self.parameters = network, network.parameters
+        self.data, self.validation, self.settings = data, validation, settings
+        self.after_step: Callable[[int, int, int], None] | None = None
+        self.on_checkpoint: Callable[[Trainer], None] | None = None
+        self.history, self.at = History(), Position()
+        decay = settings.ema_decay
+        self.average = Average(decay, self.parameters.values) if decay else None
+        self.per_epoch = math.ceil(len(data) / settings.batch_size)
         self.running = self._new_running()
         self.waited = 0
         self.best_rank: tuple[float, float] | None = None
         self.best: list[Array] = []
         # without validation, what to go back to: the end of the epoch with the lowest loss
-        self.sound = parameters.snapshot()
+        self.sound = self.parameters.snapshot()
         self._lowest = math.inf
 
     def run(self, stop_signal: StopSignal) -> History:
-        """All epochs, or as many as there are reasons for; the best weights come back however."""
+        """Train until done, stopped early or interrupted; always restores the best weights."""
         self.history.ended = self._reason_to_stop()
         try:
             while not self.history.ended:
@@ -131,41 +90,42 @@ class Trainer:
                 self.parameters.restore(self.best)
             elif self.average is not None:
                 self.average.swap()
-        if self.show_progress and self.at.epoch < self.epochs:
+        if self.settings.progress and self.at.epoch < self.settings.epochs:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
         return self.history
 
     def _reason_to_stop(self, stop_signal: StopSignal | None = None) -> str:
+        epochs, patience = self.settings.epochs, self.settings.patience
         if stop_signal is not None and stop_signal.requested:
             return f"interrupted in epoch {self.history.records[-1]['epoch']}"
-        if self.at.epoch >= self.epochs:
-            return f"all {self.epochs} epochs done"
-        if self.patience is not None and self.waited >= self.patience:
-            return f"no better epoch for {self.patience} epochs"
+        if self.at.epoch >= epochs:
+            return f"all {epochs} epochs done"
+        if patience is not None and self.waited >= patience:
+            return f"no better epoch for {patience} epochs"
         return ""
 
     def _new_running(self) -> MovingMetrics:
-        return MovingMetrics(max(1000, 10 * self.batch_size))
+        return MovingMetrics(max(1000, 10 * self.settings.batch_size))
 
     def _epoch(self, stop_signal: StopSignal) -> None:
-        """The batches of an epoch that are not done yet, then validation and a record."""
-        at, count = self.at, len(self.data)
+        """Train on the batches of an epoch that are not done yet, then validate and record."""
+        at, count, settings = self.at, len(self.data), self.settings
         begun = time.perf_counter() - at.seconds
         note_every = max(1, self.per_epoch // 100)
-        order = batches(self.network.seed, at.epoch, count, self.batch_size, self.shuffle)
-        with epoch_bar(len(self.data), at.seen, at.epoch, self.epochs, self.show_progress) as bar:
+        order = batches(self.network.seed, at.epoch, count, settings.batch_size, settings.shuffle)
+        with epoch_bar(count, at.seen, at.epoch, settings.epochs, settings.progress) as bar:
             for indices in islice(order, at.step, None):
                 progress = self._progress()
-                step_loss, step_right = self.network.train_step(
-                    self.data, indices, progress, self.augment
+                loss, right = self.network.train_step(
+                    self.data, indices, progress, settings.augment
                 )
                 if self.average is not None:
                     self.average.add()
                 if progress.step == 0:  # an epoch worse than the first weights is no progress
-                    self._lowest = step_loss / len(indices)
+                    self._lowest = loss / len(indices)
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
-                at.loss, at.right = at.loss + step_loss, at.right + step_right
-                self.running.add(len(indices), step_loss, step_right)
+                at.loss, at.right = at.loss + loss, at.right + right
+                self.running.add(len(indices), loss, right)
                 if bar.update(len(indices)):
                     words = f"loss {self.running.loss:.4f}, {self.running.accuracy:.1%} right"
                     bar.set_postfix_str(words)
@@ -175,54 +135,51 @@ class Trainer:
                     self.after_step(at.epoch, at.seen, count)
                 if at.seen < count:
                     at.seconds = time.perf_counter() - begun
-                    self._keep_within(stop_signal)
+                    every = settings.checkpoint_every
+                    if stop_signal.requested or (every and (progress.step + 1) % every == 0):
+                        self._checkpoint()
                 if stop_signal.requested:
                     break
         self._record(begun, progress)
         if at.seen == count:
             self.at, self.running = Position(at.epoch + 1), self._new_running()
-            if self.keep is not None:
-                self.keep(self)
+            self._checkpoint()
 
     def _progress(self) -> Progress:
-        """Of the step that comes next."""
+        """That of the step that comes next."""
         step = self.at.epoch * self.per_epoch + self.at.step
-        return Progress(step, self.epochs * self.per_epoch, self.per_epoch)
+        return Progress(step, self.settings.epochs * self.per_epoch, self.per_epoch)
 
-    def _keep_within(self, stop_signal: StopSignal) -> None:
-        """A checkpoint within an epoch, where one is due."""
-        done = self.at.epoch * self.per_epoch + self.at.step
-        due = self.keep_every is not None and done % self.keep_every == 0
-        if self.keep is not None and (due or stop_signal.requested):
-            self.keep(self)
+    def _checkpoint(self) -> None:
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(self)
 
     def _record(self, begun: float, progress: Progress) -> None:
-        """Validate, and remember and print what the epoch gave."""
-        at = self.at
-        trained = time.perf_counter() - begun
+        """Validate; remember and print what the epoch gave."""
+        at, trained = self.at, time.perf_counter() - begun
         record = {
             "epoch": at.epoch + 1,
             "images": at.seen,
             "loss": at.loss / at.seen + self.parameters.penalty(),
             "accuracy": at.right / at.seen,
-            "learning_rate": self.network.optimizer.schedule.at(progress),
+            "learning_rate": self.network.optimizer.rate_at(progress),
             "images_per_second": at.seen / trained,
         }
-        if self.checks is not None:
+        if self.validation is not None:
             record |= self._validate(at.epoch)
         elif at.loss / at.seen < self._lowest:
             self._lowest, self.sound = at.loss / at.seen, self.parameters.snapshot()
         record["seconds"] = time.perf_counter() - begun
         self.history.records.append(record)
-        if self.show_progress:
-            print(epoch_line(record, self.epochs), flush=True)
+        if self.settings.progress:
+            print(epoch_line(record, self.settings.epochs), flush=True)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Validation loss and accuracy; keeps the weights if no epoch was better."""
         if self.average is not None:
             self.average.swap()
-        result = self.network.evaluate(self.checks)
-        self.network.check_validation(self.checks, result.loss)
+        result = self.network.evaluate(self.validation)
+        check_validation(self.network, self.validation, result.loss)
         rank = (result.accuracy, -result.loss)
         if self.best_rank is None or rank > self.best_rank:
             self.best_rank, self.best = rank, self.parameters.snapshot()

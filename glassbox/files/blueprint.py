@@ -30,10 +30,6 @@ RENAMED = {
     "initialiser": "initializer", "size": "kernel_size", "count_padding": "count_include_pad",
     "every": "step_size", "factor": "gamma", "warm": "pct_start", "start_divisor": "div_factor",
 }  # fmt: skip
-# Arguments that an object keeps under another name.
-KEPT_AS = {
-    "learning_rate": "schedule",
-}
 
 
 def describe(thing: Any) -> Record:
@@ -48,13 +44,12 @@ def describe(thing: Any) -> Record:
     """
     record: Record = {"kind": type(thing).__name__}
     for name in _arguments(type(thing)):
-        attribute = name if hasattr(thing, name) else KEPT_AS.get(name, name)
-        if not hasattr(thing, attribute):
+        if not hasattr(thing, name):
             raise TypeError(
                 f"{type(thing).__name__} cannot be saved: its argument {name!r} is not kept; "
                 f"store it as self.{name} in __init__"
             )
-        record[name] = _plain(getattr(thing, attribute), f"{type(thing).__name__}: {name}")
+        record[name] = _plain(getattr(thing, name), f"{type(thing).__name__}: {name}")
     return record
 
 
@@ -122,7 +117,9 @@ def _plain(value: Any, where: str) -> Any:
 def _value(value: Any, name: str, kinds: Kinds, what: str) -> Any:
     """An argument's value: a nested object made, a list as the tuple it was."""
     if name in NESTED:
-        return None if value is None else make(value, kinds, NESTED[name], f"{what}: {name}")
+        if value is None or (name in ("learning_rate", "then") and not isinstance(value, dict)):
+            return value  # a plain number, which the class itself checks
+        return make(value, kinds, NESTED[name], f"{what}: {name}")
     if isinstance(value, dict):
         raise ValueError(f"{what}: {name} must be a number or a word, got {short(value)}")
     return tuple(value) if isinstance(value, list) else value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from glassbox.engine.parameters import Parameters
 from glassbox.engine.trainer import Position, Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
-from glassbox.files.model_file import checked, fill, network_of, own_arrays
+from glassbox.files.model_file import checked, contents_of, fill, network_of, own_arrays
 
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
@@ -93,16 +93,18 @@ def restore_optimizer(
 
 def fit_record(trainer: Trainer, kernels: str, execution: str) -> dict[str, Any]:
     """What `fit` was told, and on which images, as plain JSON."""
-    augment = trainer.augment
+    augment = trainer.settings.augment
     plain = augment is None or dataclasses.is_dataclass(augment)
     return {
         "images": fingerprint(trainer.data),
-        "validation images": None if trainer.checks is None else fingerprint(trainer.checks),
-        "epochs": trainer.epochs,
-        "batch_size": trainer.batch_size,
-        "shuffle": trainer.shuffle,
-        "patience": trainer.patience,
-        "ema_decay": trainer.average.decay if trainer.average else 0.0,
+        "validation images": None
+        if trainer.validation is None
+        else fingerprint(trainer.validation),
+        "epochs": trainer.settings.epochs,
+        "batch_size": trainer.settings.batch_size,
+        "shuffle": trainer.settings.shuffle,
+        "patience": trainer.settings.patience,
+        "ema_decay": trainer.settings.ema_decay,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
         "kernels": kernels,
         "execution": execution,
@@ -209,7 +211,7 @@ def put_back(
     now = trainer.parameters.snapshot()
     if (
         at.step >= trainer.per_epoch
-        or at.seen != at.step * trainer.batch_size
+        or at.seen != at.step * trainer.settings.batch_size
         or len(record["best_rank"]) != (2 if best else 0)
         or (best and [array.shape for array in best] != [array.shape for array in now])
         or mean.shape != trainer.parameters.values.shape
@@ -236,7 +238,7 @@ def contents(trainer: Trainer, network: Contents, fit: Mapping[str, Any]) -> Con
 
 def attach(
     trainer: Trainer,
-    contents_of: Callable[[], Contents],
+    contents_now: Callable[[], Contents],
     kernels: str,
     execution: Callable[[], str],
     target: Path,
@@ -247,7 +249,7 @@ def attach(
 
     Parameters
     ----------
-    contents_of : what a model file of the network would hold now.
+    contents_now : what a model file of the network would hold now.
     execution : how steps run now (see `Executor.execution`).
 
     Returns the number of steps that the network had done there; None without `resume`.
@@ -256,15 +258,15 @@ def attach(
     steps = None
     if resume is not None:
         saved = arrays_file.read(resume)
-        now = decisions(contents_of().records["network"], fit)
+        now = decisions(contents_now().records["network"], fit)
         go_on(trainer, saved, now, allowed, str(resume))
         steps = int(saved.records["network"]["steps_done"])
 
     def keep(trainer: Trainer) -> None:
-        whole = contents(trainer, contents_of(), fit | {"execution": execution()})
+        whole = contents(trainer, contents_now(), fit | {"execution": execution()})
         write_atomically(target, arrays_file.encode(whole))
 
-    trainer.keep = keep
+    trainer.on_checkpoint = keep
     return steps
 
 
@@ -287,6 +289,13 @@ def unpacked(data: bytes, make: Any, kinds: Iterable[type], history: Any) -> Any
         restore_optimizer(network.parameters, saved.arrays, steps, where)
     network.history = history
     return network
+
+
+def reduced(network: Any, make: Any, kinds: Sequence[type]) -> tuple[Any, ...]:
+    """What `__reduce__` of a network returns: a copy is made as a file would hold it."""
+    own = [kind for kind in map(type, [*network.layers, network.loss]) if kind not in kinds]
+    data = packed(contents_of(network), network.parameters)
+    return unpacked, (data, make, [*kinds, *own], network.history)
 
 
 def go_on(

@@ -11,8 +11,8 @@ import numpy as np
 
 from glassbox.data.scaling import Scaling
 from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.layer import Array, Layer, Softmax
-from glassbox.engine.losses import Loss
+from glassbox.engine.layer import Activation, Array, Layer, Softmax
+from glassbox.engine.losses import LOSSES, Loss
 from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, blueprint, records
 from glassbox.files.arrays_file import Contents
@@ -148,6 +148,12 @@ FORM: dict[str, Any] = {
 }
 SCALING_FORM = {"name": str, "low": float, "high": float, "mean": [float], "std": [float]}
 MOST_STEPS = 2**62  # steps are counted in 64 bits
+
+
+def kinds_of(*modules: Any) -> list[type]:
+    """The classes that files may name: what the modules list in `__all__`, and the losses."""
+    named = [getattr(module, name) for module in modules for name in module.__all__]
+    return [*(kind for kind in named if kind is not Activation), *LOSSES.values()]
 
 
 def contents_of(network: Any) -> Contents:

@@ -17,6 +17,15 @@ BACKENDS = {"compiled": "glassbox.kernels.compiled", "numpy": "glassbox.kernels.
 DEFAULT = "compiled" if find_spec("numba") else "numpy"
 
 
+def backend_name(kernels: ModuleType) -> str:
+    """The name that a kernel module was chosen by.
+
+    >>> backend_name(choose("numpy"))
+    'numpy'
+    """
+    return next(name for name, module in BACKENDS.items() if module == kernels.__name__)
+
+
 @cache
 def choose(name: str | None = None) -> ModuleType:
     """The kernel module called `name`; None means the default: compiled where Numba is installed.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from glassbox.kernels.pure_numpy_updates import *  # noqa: F403  (the updates are kernels, too)
+from glassbox.kernels.pure_numpy_norm import *  # noqa: F403  (kernels, too)
 from glassbox.kernels.shapes import Shape, ShardPolicy, Window
 
 Array = np.ndarray

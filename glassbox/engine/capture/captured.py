@@ -27,17 +27,18 @@ from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.step import (
-    Augment,
+    Shard,
     ShardResult,
-    augmented,
     backward,
     count_right,
     forward,
+    load_images,
     to_batch_last,
 )
 from glassbox.engine.synced import (
     Program,
     SyncLayer,
+    SyncResult,
     backward_program,
     forward_program,
     synced_of,
@@ -69,18 +70,18 @@ class InputBuffer:
         self._constants: Any = None
         self._methods: tuple[Any, Any] = (None, None)
 
-    def fill(
-        self, data: Any, indices: Array, context: Context, augment: Augment | None
-    ) -> tuple[Array, Array]:
-        """The images and labels at `indices`, as `Dataset.batch` gives them, batch-last."""
-        if augment is None and self._takes(data):
+    def fill(self, shard: Shard) -> tuple[Array, Array]:
+        """The images and labels of a shard, as `Dataset.batch` gives them, batch-last."""
+        data: Any = shard.data
+        indices = shard.indices
+        if shard.augment is None and self._takes(data):
             labels = data.labels[indices]  # raises for an index outside
             if self._scratch.dtype != data.images.dtype or not self._scratch.size:
                 self._scratch = np.empty(self.x.size, data.images.dtype)
             images = data.images.reshape(len(data.images), -1)
             self._take(images, indices, *self._constants, self._scratch, self.x.reshape(-1))
             return self.x, labels
-        x, labels = augmented(data, indices, context, augment, self.x.dtype)
+        x, labels = load_images(shard, self.x.dtype)
         np.copyto(self.x, np.moveaxis(x, 0, -1))
         return self.x, labels
 
@@ -219,59 +220,50 @@ class Capture:
                 if isinstance(part, Segment | CheckedUnit | RecordedLoss):
                     part.checking = checking
 
-    def _images(
-        self, data: Any, indices: Array, context: Context, augment: Augment | None
-    ) -> tuple[Array, Array]:
+    def _images(self, shard: Shard) -> tuple[Array, Array]:
         if self.input is not None:
-            return self.input.fill(data, indices, context, augment)
-        x, labels = augmented(data, indices, context, augment, self._dtype)
+            return self.input.fill(shard)
+        x, labels = load_images(shard, self._dtype)
         return to_batch_last(x), labels
 
-    def train(
-        self, data: Any, indices: Array, context: Context, gradient: Array, augment: Augment | None
-    ) -> ShardResult:
-        """What `engine.step.train_shard` returns, but for rounding.
+    def train(self, shard: Shard, gradient: Array) -> ShardResult:
+        """What `Executor.train_shard` returns, but for rounding.
 
         The only shard of a batch gives this capture's own gradient: nobody else will write in it
         before the step is over.
         """
         self._begin()
-        x, labels = self._images(data, indices, context, augment)
-        outputs, caches = forward(self._parts, x, context)
-        loss, right, dz = self._loss.run(outputs, labels, context.batch)
+        x, labels = self._images(shard)
+        outputs, caches = forward(self._parts, x, shard.context)
+        loss, right, dz = self._loss.run(outputs, labels, shard.context.batch)
         _, gradients = backward(self._parts, dz, caches)
-        flat = self._gathered(gradients, gradient, len(indices) == context.batch)
-        return ShardResult(loss, right, flat)
+        return ShardResult(loss, right, self._gathered(gradients, gradient, shard))
 
-    def train_program(
-        self, data: Any, indices: Array, context: Context, gradient: Array, augment: Augment | None
-    ) -> Program:
-        """The same as a program, which pauses wherever a layer couples the shards."""
+    def train_program(self, shard: Shard, gradient: Array) -> Program:
+        """The same as a program, which pauses for sums over all shards."""
         self._begin()
-        x, labels = self._images(data, indices, context, augment)
-        outputs, caches = yield from forward_program(self._parts, x, context)
-        loss, right, dz = self._loss.run(outputs, labels, context.batch)
+        x, labels = self._images(shard)
+        outputs, caches = yield from forward_program(self._parts, x, shard.context)
+        loss, right, dz = self._loss.run(outputs, labels, shard.context.batch)
         _, gradients = yield from backward_program(self._parts, dz, caches)
-        flat = self._gathered(gradients, gradient, len(indices) == context.batch)
-        return ShardResult(loss, right, flat, synced_of(self._originals, caches, context))
+        flat = self._gathered(gradients, gradient, shard)
+        return SyncResult(loss, right, flat, synced_of(self._originals, caches, shard.context))
 
-    def _gathered(
-        self, gradients: Sequence[Gradients], gradient: Array, is_whole_batch: bool
-    ) -> Array:
+    def _gathered(self, gradients: Sequence[Gradients], gradient: Array, shard: Shard) -> Array:
         """The flat gradient; segments have written theirs already."""
         for k, places in self._places:
             for name, place in places.items():
                 place[...] = gradients[k].get(name, 0)
-        if is_whole_batch:
+        if len(shard.indices) == shard.context.batch:
             return self.gradient
         np.copyto(gradient, self.gradient)
         return gradient
 
-    def use(self, data: Any, indices: Array) -> Array:
+    def infer(self, data: Any, indices: Array) -> Array:
         """The outputs of a pass that does not train, in memory that the next one overwrites."""
         self._begin()
-        x, _ = self._images(data, indices, Context(), None)
-        outputs: Array = forward(self._parts, x, Context())[0]
+        shard = Shard(data, indices, Context(), None)
+        outputs: Array = forward(self._parts, self._images(shard)[0], shard.context)[0]
         return outputs
 
     def bytes(self) -> int:
@@ -363,30 +355,28 @@ class CapturedNetwork:
                     self._distrusted[layer] = "its attributes change again and again"
         self._arrange()
 
-    def train(
-        self, data: Any, indices: Array, context: Context, augment: Augment | None
-    ) -> ShardResult:
-        """Train on one shard; for networks that are not synced."""
+    def train(self, shard: Shard) -> ShardResult:
+        """Train on one shard; for networks without synchronized layers."""
+        context = shard.context
         gradient = self.training.gradient(context.shard, self.parameters)
-        with self.training.acquire(len(indices), context.batch, self._new) as capture:
-            return capture.train(data, indices, context, gradient, augment)
+        with self.training.acquire(len(shard.indices), context.batch, self._new) as capture:
+            return capture.train(shard, gradient)
 
-    def train_program(
-        self, data: Any, indices: Array, context: Context, augment: Augment | None
-    ) -> Program:
+    def train_program(self, shard: Shard) -> Program:
         """The same as a program, for `run_programs`."""
+        context = shard.context
         gradient = self.training.gradient(context.shard, self.parameters)
-        with self.training.acquire(len(indices), context.batch, self._new) as capture:
-            result = yield from capture.train_program(data, indices, context, gradient, augment)
+        with self.training.acquire(len(shard.indices), context.batch, self._new) as capture:
+            result = yield from capture.train_program(shard, gradient)
         return result
 
     def _new(self, samples: int, batch: int) -> Capture:
         return Capture(self, samples, batch)
 
-    def use(self, data: Any, indices: Array, outputs: Array) -> None:
+    def infer(self, data: Any, indices: Array, outputs: Array) -> None:
         """The outputs of some images, into the array given."""
         with self.inference.acquire(len(indices), 0, self._new) as capture:
-            np.copyto(outputs, capture.use(data, indices))
+            np.copyto(outputs, capture.infer(data, indices))
 
     def settle(self) -> None:
         """Warn of what captures found to be wrong, and run it as written from now on."""
@@ -404,11 +394,15 @@ class CapturedNetwork:
             told.append(f"{label}: the recorded {what} is not what the code computes")
         self.faults.clear()
         self._arrange()
+        self.warn(told)
+
+    def warn(self, told: list[str]) -> None:
+        """Warn of faults."""
         warnings.warn(
             f"{'; '.join(dict.fromkeys(told))}. It runs as written from now on, which is slower "
             "but right.",
             CaptureWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
     def describe(self) -> str:

@@ -20,7 +20,8 @@ from typing import Any
 
 MODULES = (
     "Filters", "MLP", "glassbox.engine.blocks", "glassbox.engine.layer", "glassbox.engine.synced",
-    "glassbox.engine.losses", "glassbox.engine.step", "glassbox.data.dataset",
+    "glassbox.engine.losses", "glassbox.engine.optimizers", "glassbox.engine.more_optimizers",
+    "glassbox.engine.edits", "glassbox.engine.step", "glassbox.data.dataset",
     "glassbox.data.scaling",
 )  # fmt: skip
 MANIFEST = Path(__file__).with_name("shipped.json")
@@ -57,7 +58,10 @@ def edited_module(name: str) -> str:
     if code != _known(name):
         return f"{name} was edited"
     for function, line in lines.items():
-        if "." not in function and not _stands_at(vars(module).get(function), module, line):
+        owner, _, method = function.rpartition(".")
+        found = vars(getattr(module, owner) if owner else module).get(method)
+        found = getattr(found, "fget", found)
+        if not _stands_at(found, module, line):
             return f"{name}.{function} was replaced"
     return ""
 

@@ -6,6 +6,7 @@ Exponentials are NumPy's: they run on whole vectors; compiled, they would go num
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from glassbox.kernels.compiled.convolution import flat
 from glassbox.kernels.recorder import call
 
 Array = np.ndarray
+State = dict[str, Any]
 
 
 @compiled
@@ -181,13 +183,13 @@ def _sgd(w, g, v, lr, momentum, nesterov):
         w[k] -= lr * (g[k] + momentum * v[k] if nesterov else v[k])
 
 
-def sgd_(w: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool) -> None:
-    """v = momentum v + g; w -= lr v (with Nesterov: w -= lr (g + momentum v))."""
-    kind = w.dtype.type
+def sgd_(sgd: Any, w: Array, g: Array, state: State, rate: float) -> None:
+    """`SGD.update` in one pass."""
+    kind, v = w.dtype.type, state.get("velocity")
     if v is None:
-        _descend(w, g, kind(lr))
+        _descend(w, g, kind(rate))
     else:
-        _sgd(w, g, v, kind(lr), kind(momentum), nesterov)
+        _sgd(w, g, v, kind(rate), kind(sgd.momentum), sgd.nesterov)
 
 
 @compiled
@@ -198,25 +200,14 @@ def _adam(w, g, m, v, rate, beta1, beta2, rest1, rest2, epsilon, root_correction
         w[k] -= rate * (m[k] / (math.sqrt(v[k]) * root_correction + epsilon))
 
 
-def adam_(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    betas: tuple[float, float],
-    epsilon: float,
-    step: int,
-) -> None:
-    """m, v: running means of g and g^2; w -= lr (m / c1) / (sqrt(v / c2) + epsilon).
-
-    c1 = 1 - beta1^step and c2 = 1 - beta2^step undo the start from zero; step counts from 1.
-    """
-    kind = w.dtype.type
-    beta1, beta2 = betas
+def adam_(adam: Any, w: Array, g: Array, state: State, rate: float) -> None:
+    """`Adam.update` in one pass."""
+    kind, step = w.dtype.type, state["steps"]
+    beta1, beta2 = adam.betas
     _adam(
-        w, g, m, v, kind(lr / (1 - beta1**step)), kind(beta1), kind(beta2), kind(1 - beta1),
-        kind(1 - beta2), kind(epsilon), kind((1 - beta2**step) ** -0.5),
+        w, g, state["mean"], state["square"], kind(rate / (1 - beta1**step)), kind(beta1),
+        kind(beta2), kind(1 - beta1), kind(1 - beta2), kind(adam.epsilon),
+        kind((1 - beta2**step) ** -0.5),
     )  # fmt: skip
 
 
@@ -235,24 +226,15 @@ def _rmsprop_momentum(w, g, s, v, lr, rho, rest, momentum, epsilon):
         w[k] -= lr * v[k]
 
 
-def rmsprop_(
-    w: Array,
-    g: Array,
-    s: Array,
-    v: Array | None,
-    lr: float,
-    rho: float,
-    momentum: float,
-    epsilon: float,
-) -> None:
-    """s = rho s + (1 - rho) g^2; w -= lr g / (sqrt(s) + epsilon), with momentum through v."""
-    kind = w.dtype.type
+def rmsprop_(rmsprop: Any, w: Array, g: Array, state: State, rate: float) -> None:
+    """`RMSprop.update` in one pass."""
+    kind, rho, v = w.dtype.type, rmsprop.rho, state.get("velocity")
+    rates = kind(rate), kind(rho), kind(1 - rho)
     if v is None:
-        _rmsprop(w, g, s, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))
+        _rmsprop(w, g, state["square"], *rates, kind(rmsprop.epsilon))
     else:
-        _rmsprop_momentum(
-            w, g, s, v, kind(lr), kind(rho), kind(1 - rho), kind(momentum), kind(epsilon)
-        )
+        momentum, epsilon = kind(rmsprop.momentum), kind(rmsprop.epsilon)
+        _rmsprop_momentum(w, g, state["square"], v, *rates, momentum, epsilon)
 
 
 @compiled
@@ -264,9 +246,8 @@ def _adadelta(w, g, s, u, lr, rho, rest, epsilon):
         w[k] -= lr * step
 
 
-def adadelta_(
-    w: Array, g: Array, s: Array, u: Array, lr: float, rho: float, epsilon: float
-) -> None:
-    """s, u: running means of g^2 and of the steps squared; step = g sqrt(u + e) / sqrt(s + e)."""
-    kind = w.dtype.type
-    _adadelta(w, g, s, u, kind(lr), kind(rho), kind(1 - rho), kind(epsilon))
+def adadelta_(adadelta: Any, w: Array, g: Array, state: State, rate: float) -> None:
+    """`Adadelta.update` in one pass."""
+    kind, rho = w.dtype.type, adadelta.rho
+    settings = kind(rate), kind(rho), kind(1 - rho), kind(adadelta.epsilon)
+    _adadelta(w, g, state["square"], state["step_square"], *settings)
