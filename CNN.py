@@ -106,7 +106,7 @@ class CNN(metaclass=Spelled):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype}")
         self.eager = bool(eager)
-        self._assembly: Assembly | None = None
+        self.assembly: Assembly | None = None
         self._seen: tuple[Any, ...] = ()
         self.classes: tuple[str, ...] = ()
         self.scaling: Scaling | None = None
@@ -122,16 +122,15 @@ class CNN(metaclass=Spelled):
     # --- building ----------------------------------------------------------------------------
 
     def add(self, layer: Layer) -> CNN:
-        """Append a layer; returns the network, so that calls can be chained.
+        """Append a layer to a network that is not built yet; returns the network.
 
-        Raises TypeError for what is no layer, ValueError for a layer that is in it already or for
-        a network that is already built.
+        Raises TypeError for what is not a layer, ValueError for one that is in it already.
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"add: expected a layer such as Conv2D(8) or Dense(10), got {layer!r}")
         if any(layer is other for other in self.layers):
             raise ValueError(f"add: {layer.label} is in the network already; make a second one")
-        if self._assembly is not None:
+        if self.assembly is not None:
             raise ValueError("add: the network is built already; add all layers before that")
         self.layers.append(layer)
         return self
@@ -139,11 +138,11 @@ class CNN(metaclass=Spelled):
     def build(self, input_shape: Shape, budget: AllocationBudget | None = None) -> CNN:
         """Create the parameters for images of (channels, height, width); once is enough.
 
-        `room`: for weights that come from a file; they are 0 until it fills them.
+        `budget`: limits the memory where the layers come from a file.
         Raises ValueError where a layer does not fit the output of the one before it.
         """
         shape = tuple(input_shape)
-        if self._assembly is not None:  # every step asks
+        if self.assembly is not None:  # every step asks
             if shape != self.input_shape:
                 raise ValueError(
                     f"the network was built for images {self.input_shape}, got {shape}; "
@@ -156,27 +155,28 @@ class CNN(metaclass=Spelled):
         if not shape or min(shape) < 1:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
         self.input_shape = tuple(int(n) for n in shape)
-        self._assembly = Assembly(
+        self.assembly = Assembly(
             self.layers, Settings(*self._settings()), self.input_shape, self.dtype, self.kernels,
             self.workers, budget,
         )  # fmt: skip
+        self._refresh()
         return self
 
     def _built(self) -> Assembly:
-        if self._assembly is None:
+        if self.assembly is None:
             raise ValueError("the network is not built yet: call fit, or build(data.shape), first")
-        return self._assembly
+        return self.assembly
 
     def _settings(self) -> tuple[Any, ...]:
         return self.loss, self.optimizer, self.l2, self.seed, self.eager
 
-    def _refresh(self) -> Executor:
-        """Make what was changed by hand take effect; returns what runs the layers."""
+    def _refresh(self) -> Assembly:
+        """Make what was changed by hand take effect; returns the built layers."""
         assembly, now = self._built(), (EditableType.edits, *self._settings(), *self.layers)
         if now != self._seen:  # something was edited, perhaps in this network
             self.loss, self.optimizer = assembly.refresh(Settings(*self._settings()))
             self._seen = (EditableType.edits, *self._settings(), *self.layers)
-        return assembly.executor
+        return assembly
 
     @property
     def executor(self) -> Executor:
@@ -186,7 +186,7 @@ class CNN(metaclass=Spelled):
     @property
     def parameters(self) -> Parameters | None:
         """All trained numbers in one vector; None before the network is built."""
-        return None if self._assembly is None else self._assembly.parameters
+        return None if self.assembly is None else self.assembly.parameters
 
     @property
     def output_shape(self) -> Shape:
@@ -200,13 +200,11 @@ class CNN(metaclass=Spelled):
 
     @property
     def mode(self) -> str:
-        """How steps run: "captured", or "eager" (layer by layer as written); see `summary`."""
+        """How steps run, "captured" or "eager"; `summary` tells more."""
         return self._refresh().mode
 
     def summary(self, input_shape: Shape | None = None) -> str:
-        """Print and return a table: output, parameters, multiply-adds, receptive field, memory.
-
-        Below it stands whether steps are captured or eager, and which layers run as written.
+        """Print and return a table of the layers, and how steps run.
 
         `input_shape` (channels, height, width) builds the network if it is not built yet.
         """
@@ -220,7 +218,7 @@ class CNN(metaclass=Spelled):
     # --- the two passes ----------------------------------------------------------------------
 
     def forward(self, images: Array, training: bool = False) -> tuple[Array, Any]:
-        """The outputs (samples, classes) of scaled images, and what `backward` needs.
+        """The outputs (samples, classes) of scaled images, and the caches for `backward`.
 
         `training` turns dropout and batch statistics on.
         """
@@ -231,10 +229,7 @@ class CNN(metaclass=Spelled):
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
-        """From the gradient of the outputs (samples, classes) to that of every parameter.
-
-        Returns {layer name: {parameter name: gradient}}.
-        """
+        """The gradients {layer: {parameter: gradient}} from that of the outputs."""
         dy = to_batch_last(np.asarray(dy, self.dtype))
         with self.workers.ready():
             _, gradients = backward(self.layers, dy, caches)
@@ -305,16 +300,15 @@ class CNN(metaclass=Spelled):
             target = Path(checkpoint if checkpoint is not None else resume or "")
             contents = partial(model_file.contents_of, self)
             steps = checkpoints.attach(
-                trainer, contents, backend_name(self.kernels), lambda: self.executor.execution,
-                target, resume, allow_changes,
-            )  # fmt: skip
+                trainer, contents, self._built(), target, resume, allow_changes
+            )
             self.steps_done = self.steps_done if steps is None else steps
         if preview:
             done = trainer.at.epoch + trainer.at.seen / len(data)
             trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
         self.history = trainer.history
         if progress:
-            print(textwrap.fill(self.executor.describe(), 80))
+            print(textwrap.fill(self._built().describe(), 80))
         with self.workers.ready(), StopSignal() as stop_signal:
             return trainer.run(stop_signal)
 
@@ -325,13 +319,11 @@ class CNN(metaclass=Spelled):
         progress: Progress | None = None,
         augment: Augment | None = None,
     ) -> tuple[float, int]:
-        """One step on the images at `indices` (all of them by default).
+        """Train one step on the images at `indices` (all by default); `fit` calls this.
 
-        Returns the sum of their losses and how many were right, before the step.  `fit` calls this;
-        call it yourself for a training loop of your own.
-
-        Raises Diverged where the loss is not finite (nothing has changed then), and where the step
-        has made a number of the network infinite or NaN (`fit` puts sound ones back).
+        Returns the sum of their losses and how many were right, before the step.  Raises Diverged
+        where the loss is not finite (the weights are then unchanged), and where the step has made
+        a number of the network infinite or NaN.
         """
         source = self._as_data(data)
         self.build(source.shape)
@@ -357,10 +349,9 @@ class CNN(metaclass=Spelled):
         return self.predict_proba(images, batch_size).argmax(axis=1)
 
     def predict_proba(self, images: AnyData, batch_size: int = 1024) -> Array:
-        """The share of belief in each class: (samples, classes), rows sum to 1.
+        """The probability of each class: (samples, classes), rows sum to 1.
 
-        Softmax of the logits behind cross-entropy.  Sigmoid scores are divided by their sum (they
-        are trained one by one and need not sum to 1); other outputs go through softmax.
+        Sigmoid outputs are divided by their sum; others than softmax go through softmax.
         """
         scores = self.scores(images, batch_size)
         last = self.layers[-1]
@@ -375,7 +366,7 @@ class CNN(metaclass=Spelled):
     @property
     def softmax_in_loss(self) -> bool:
         """Whether the last layer had a softmax before the loss took it over."""
-        return self._assembly is not None and self._assembly.softmax_in_loss
+        return self.assembly is not None and self.assembly.softmax_in_loss
 
     @property
     def output_activation(self) -> Any:
@@ -383,9 +374,9 @@ class CNN(metaclass=Spelled):
         return self._built().output_activation
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:
-        """What every layer makes of some images: (name, (samples, channels, height, width)).
+        """Every layer's output for some images: [(name, (samples, channels, height, width))].
 
-        The last one is what the loss sees; dense layers give (samples, units).
+        Dense layers give (samples, units); the last output is what the loss sees.
         """
         source = as_images(images, self.scaling)
         self.build(source.shape)
@@ -402,20 +393,19 @@ class CNN(metaclass=Spelled):
     def sanity_check(
         self, data: AnyData, images: int = 30, epochs: int = 300, quiet: bool = False
     ) -> SanityReport:
-        """Overfit a few images with a fresh copy of this network: can it learn at all?
+        """Overfit a few images with an untrained copy of this network: can it learn at all?
 
-        Takes `images` (20 to 50) spread over the classes, trains up to `epochs` on them in batches
-        of a tenth, and stops when the loss is near zero and all are right.  The first loss is
-        compared with what chance gives.  This network is not changed.  Prints and returns
-        the report.
+        Trains up to `epochs` on `images` (20 to 50) spread over the classes, until the loss is near
+        zero and all are right, and compares the first loss with chance.  Prints and returns the
+        report.
         """
         return sanity_check(self, self._as_data(data), images, epochs, quiet)
 
     def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
-        """Compare every layer's gradients with central differences, in float64.
+        """Compare the gradients of a float64 copy with central differences, layer by layer.
 
-        Works on a copy with the same weights.  Prints and returns the report, which tells the
-        layer and the parameter that is off.  `data`: a Dataset, a pair, or images alone.
+        Prints and returns the report, which names the parameter that is off.  `data`: a Dataset, a
+        pair, or images alone.
         """
         source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
         return gradient_check(self.build(source.shape), source, images, quiet)
@@ -438,7 +428,7 @@ class CNN(metaclass=Spelled):
         """An unbuilt network of the same layers and settings."""
         clone = object.__new__(type(self))
         vars(clone).update(vars(self))
-        clone.dtype, clone._assembly, clone.history = np.dtype(dtype), None, History()
+        clone.dtype, clone.assembly, clone.history = np.dtype(dtype), None, History()
         clone.steps_done = 0
         clone.layers = [layer.clone_unbuilt() for layer in self.layers]
         return clone
@@ -446,11 +436,10 @@ class CNN(metaclass=Spelled):
     # --- files -------------------------------------------------------------------------------
 
     def save(self, path: AnyPath) -> Path:
-        """Write the network to a safetensors file: weights, layers, settings, scaling, class names.
+        """Write weights, layers, settings, scaling and class names to a safetensors file.
 
-        `CNN.load` makes the same network of it, which predicts on raw images by itself.  The
-        weights have PyTorch's names and layout, such as conv1.weight (out, in, kh, kw).  The file
-        is written whole or not at all.  Raises ValueError for a network that is not built yet,
+        Weights have PyTorch's names and layout, such as conv1.weight (out, in, kh, kw).  The file
+        is written completely or not at all.  Raises ValueError for a network that is not built,
         TypeError for a layer that does not keep its arguments, OSError where it cannot be written.
         """
         self._built()
@@ -466,14 +455,13 @@ class CNN(metaclass=Spelled):
         eager: bool = False,
         own: tuple[type, ...] = (),
     ) -> CNN:
-        """The network that `save` wrote; of a checkpoint, with the weights of its last step.
+        """The network of a file that `save` or `fit(checkpoint=...)` wrote.
 
-        own : classes of your own (layers, losses) that the network is made of.  The file only
-            names classes; nothing in it is ever executed.
-        threads, kernels, eager : as for a new network: not the model's business.
+        own : classes of your own that the network is made of.  The file only names classes;
+            nothing in it is ever executed.
 
-        Raises ValueError, naming the file, for anything that is not such a file whole, and OSError
-        where it cannot be read.
+        Raises ValueError, naming the file, for anything but such a file, OSError where it cannot
+        be read.
 
         >>> import tempfile
         >>> network = CNN(MLP.Dense(3)).build((1, 4, 4))
@@ -487,22 +475,19 @@ class CNN(metaclass=Spelled):
         return model_file.load(path, [*KINDS, *own], make)
 
     def load_weights(self, path: AnyPath, names: Mapping[str, str] | None = None) -> CNN:
-        """Take the weights of a safetensors file, such as a PyTorch model's `state_dict()`.
+        """Load weights from a safetensors file, such as a PyTorch model's `state_dict()`.
 
-        names : {layer's name here: module's name there} where they differ.  Without it the names
-            must be the same, or numbers as in PyTorch's `Sequential`, in the order of the layers.
+        names : {layer's name here: module's name there} where they differ; numbers as in PyTorch's
+            `Sequential` are understood.
 
-        Raises ValueError where names or shapes do not fit; the network is then as before.
+        Raises ValueError where names or shapes do not fit; the network is then unchanged.
         """
         self._built()
         model_file.load_weights(self.layers, path, names)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy.deepcopy` and for those who keep a network in an object of theirs.
-
-        Copied as a file would hold it, with the optimizers' state.
-        """
+        """For `copy.deepcopy` and pickling objects that hold a network: as a file would hold it."""
         make = partial(
             type(self), threads=self.workers.threads, kernels=backend_name(self.kernels),
             eager=self.eager,

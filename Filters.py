@@ -7,7 +7,6 @@ leave the samples out.  The arithmetic is in `glassbox/kernels`, the sizes in it
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ from glassbox.engine.layer import (
     Context,
     Gradients,
     Layer,
-    ReceptiveField,
     activation_named,
 )
+from glassbox.engine.more_layers import GlobalAvgPool2D
 from glassbox.errors import require_count
-from glassbox.kernels.shapes import Pair, Shape, Window, extent, pair, resolve_window, window_counts
+from glassbox.kernels.shapes import Pair, Shape, Window, pair, resolve_window, window_counts
 from glassbox.spelling import missing_name
 
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
@@ -48,15 +47,6 @@ class Sliding(Layer):
             self.label, input_shape, self.kernel_size, self.stride, self.padding, self.dilation,
             self.ceil_mode,
         )  # fmt: skip
-
-    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
-        """size + (extent - 1) jump pixels; jump times stride (Araujo et al. 2019)."""
-        spans = [extent(k, d) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        size = tuple(
-            r + (e - 1) * j for r, e, j in zip(before.size, spans, before.jump, strict=True)
-        )
-        jump = tuple(j * s for j, s in zip(before.jump, self.stride, strict=True))
-        return ReceptiveField((size[0], size[1]), (jump[0], jump[1]), before.whole)
 
     def describe(self) -> str:
         """The window, and the stride where it is not the usual one."""
@@ -287,38 +277,6 @@ class AvgPool2D(Pooling):
         return self.kernels.average_pool_gradient(dy, self.counts, self.window, cache), {}
 
 
-class GlobalAvgPool2D(Layer):
-    """The mean of each channel: y[c] = mean over i, j of x[c, i, j] (Lin et al. 2014).
-
-    Input (channels, height, width), output (channels,).  Keeps nothing but the shape.
-
-    >>> from CNN import CNN
-    >>> CNN(GlobalAvgPool2D()).build((6, 8, 8)).output_shape
-    (6,)
-    """
-
-    stem = "pool"
-
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name=name)
-
-    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
-        self.expects_volume(input_shape)
-        return (input_shape[0],)
-
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
-        """The mean over height and width."""
-        return self.kernels.global_average_pool(x), x.shape
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
-        """Equal shares to all pixels."""
-        return self.kernels.global_average_pool_gradient(dy, cache), {}
-
-    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
-        """Everything."""
-        return replace(before, whole=True)
-
-
 class Residual(Block):
     """Layers with a shortcut around them: they only learn what is to be added to their input.
 
@@ -349,18 +307,8 @@ class Residual(Block):
 
     stem = "residual"
 
-    def _projection(self, before: Shape, after: Shape) -> Conv2D:
-        """A 1 x 1 convolution that makes F's output shape of its input's."""
-        if len(after) != 3:
-            raise ValueError(
-                f"{self.label}: its layers give {after}, expected (channels, height, width); "
-                "put Dense and Flatten behind the block"
-            )
-        strides = [-(-n // m) for n, m in zip(before[1:], after[1:], strict=True)]
-        return Conv2D(
-            after[0], 1, stride=(strides[0], strides[1]), activation=None, bias=False,
-            name="shortcut",
-        )  # fmt: skip
+    def _projection(self, filters: int, stride: Pair) -> Conv2D:
+        return Conv2D(filters, 1, stride, activation=None, bias=False, name="shortcut")
 
 
 def __getattr__(name: str) -> Any:

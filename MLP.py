@@ -7,7 +7,6 @@ one column per sample.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,13 @@ from glassbox.engine.layer import (
     Identity,
     Layer,
     LeakyReLU,
-    ReceptiveField,
     ReLU,
     Sigmoid,
-    Softmax,
-    Tanh,
     activation_named,
 )
-from glassbox.engine.more_optimizers import Adadelta, RMSprop
-from glassbox.engine.optimizers import SGD, Adam, AdamW
+from glassbox.engine.more_layers import Dropout, Softmax, Tanh
+from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
+from glassbox.engine.optimizers import SGD, Adam
 from glassbox.engine.schedules import (
     Constant,
     Cosine,
@@ -41,7 +38,7 @@ from glassbox.engine.schedules import (
     WarmUp,
 )
 from glassbox.engine.synced import BatchNorm
-from glassbox.errors import require_count, require_share
+from glassbox.errors import require_count
 from glassbox.kernels.shapes import Shape
 from glassbox.spelling import missing_name
 
@@ -77,6 +74,7 @@ class Dense(Layer):
     """
 
     stem = "dense"
+    sees_all = True
 
     def __init__(
         self,
@@ -128,10 +126,6 @@ class Dense(Layer):
         dx = self.kernels.dense_input_gradient(dz, self.parameters["weight"])
         return dx.reshape(x.shape), gradients
 
-    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
-        """Everything."""
-        return replace(before, whole=True)
-
     def multiply_adds(self) -> int:
         """units x features."""
         return self.units * math.prod(self.input_shape)
@@ -162,45 +156,6 @@ class Flatten(Layer):
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The same numbers in the old shape."""
         return dy.reshape(cache), {}
-
-
-class Dropout(Layer):
-    """Training only: each number is 0 with probability `rate`, else x / (1 - rate).
-
-    `rate` is rounded to a 65,536th, for it is compared with random numbers of 16 bits.  They follow
-    from the seed, the step, the shard and the layer's place alone, so that runs repeat on any
-    number of threads.  In use the layer passes everything on unchanged.
-
-    Input and output any shape.  Keeps the random numbers.
-    Raises ValueError for a rate outside 0 <= p < 1.
-    Source: Srivastava et al. 2014.
-
-    >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
-    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
-    """
-
-    stem = "dropout"
-
-    def __init__(self, rate: float = 0.5, name: str | None = None) -> None:
-        super().__init__(name=name)
-        require_share("Dropout: rate", rate)
-        self.rate = float(rate)
-
-    def describe(self) -> str:
-        """Its rate."""
-        return f"{self.rate:g}"
-
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
-        """x where its random number is large enough; keeps these (None outside training)."""
-        dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
-        if not context.training or not dropped:
-            return x, None
-        bits = context.draw(self.number, x.shape)
-        return self.kernels.drop(x, bits, dropped), (bits, dropped)
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
-        """dy where x was let through, as much larger as x was made."""
-        return (dy if cache is None else self.kernels.drop(dy, *cache)), {}
 
 
 def __getattr__(name: str) -> Any:

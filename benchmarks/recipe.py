@@ -11,7 +11,8 @@ import numpy as np
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Pooling
-from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid, Softmax
+from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Softmax
 from MLP import Dense, Dropout
 
 Recipe = list[dict[str, Any]]
@@ -41,7 +42,7 @@ def _operators(layer: Layer) -> Recipe:
         flatten = [{"operator": "flatten"}] if len(layer.input_shape) > 1 else []
         product = {"operator": "dense", "weight": list(layer.parameters["weight"].shape)}
         return [*flatten, product, *_activation(layer.activation)]
-    if isinstance(layer, MaxPool2D | AvgPool2D) and not layer.window.padded:
+    if isinstance(layer, MaxPool2D | AvgPool2D) and not any(layer.window.padding):
         return [_pooling(layer)]
     if isinstance(layer, Dropout):
         return [{"operator": "dropout", "rate": layer.rate}]

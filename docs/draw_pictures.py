@@ -20,7 +20,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from Filters import Conv2D, MaxPool2D, Sliding
-from glassbox.engine.layer import LeakyReLU, ReceptiveField, Sigmoid, Tanh, activation_named
+from glassbox.engine.layer import LeakyReLU, Sigmoid, activation_named
+from glassbox.engine.more_layers import Tanh
+from glassbox.engine.receptive_field import ReceptiveField
 from glassbox.engine.schedules import (
     Constant,
     Cosine,
@@ -370,7 +372,7 @@ def receptive_field() -> Figure:
     ]
     receptive_fields = [ReceptiveField()]
     for _, layer in steps:
-        receptive_fields.append(layer.receptive_field(receptive_fields[-1]))
+        receptive_fields.append(receptive_fields[-1].behind(layer))
     title(axes, "The receptive field grows with every layer (one direction shown)")
     pitch, first, bottom, rise = 4.4, 6.0, 29.5, 7.4
     pixels = 11

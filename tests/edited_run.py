@@ -75,14 +75,16 @@ LAYER, PROGRAM = ("forward", "backward"), ("forward_program", "backward_program"
 FUNCTION = ("apply", "gradient")
 TARGETS = {
     "Filters": {
-        "Conv2D": LAYER, "MaxPool2D": LAYER, "AvgPool2D": LAYER, "GlobalAvgPool2D": LAYER,
+        "Conv2D": LAYER, "MaxPool2D": LAYER, "AvgPool2D": LAYER,
     },
     "glassbox.engine.blocks": {"Block": PROGRAM},
-    "MLP": {"Dense": LAYER, "Flatten": LAYER, "Dropout": LAYER},
+    "MLP": {"Dense": LAYER, "Flatten": LAYER},
     "glassbox.engine.synced": {"BatchNorm": PROGRAM},
     "glassbox.engine.layer": {
         "Activation": LAYER, "Identity": FUNCTION, "LeakyReLU": FUNCTION, "Sigmoid": FUNCTION,
-        "Tanh": FUNCTION, "Softmax": FUNCTION,
+    },
+    "glassbox.engine.more_layers": {
+        "GlobalAvgPool2D": LAYER, "Dropout": LAYER, "Tanh": FUNCTION, "Softmax": FUNCTION,
     },
     "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
     "glassbox.engine.optimizers": {name: ("update",) for name in ("SGD", "Adam")},

@@ -17,11 +17,11 @@ EXPECTED = {
     "Forward and backward": "Layer forward backward train_shard",
     "The batch-last layout": "to_batch_last to_batch_first",
     "Sizes: padding, stride, dilation": "extent output_length resolve_window",
-    "The receptive field": "Sliding.receptive_field",
+    "The receptive field": "ReceptiveField.behind",
     "Convolution": "Conv2D conv2d algorithm",
     "Unfolding: one matrix product": "unfold",
     "The three gradients of a convolution": "bias_gradient conv2d_weight_gradient "
-    "conv2d_input_gradient _scatter _mirrored_window",
+    "conv2d_input_gradient _scatter mirrored_window",
     "Max pooling": "ConvPool fuse MaxPool2D max_pool max_pool_gradient",
     "Average pooling": "AvgPool2D average_pool average_pool_gradient window_counts",
     "Global average pooling": "GlobalAvgPool2D global_average_pool global_average_pool_gradient",

@@ -38,8 +38,9 @@ from MLP import (
 
 HERE = Path(__file__).resolve().parent
 EDITS = {  # how many edits tests/edited_run.py makes in each module
-    "Filters": 48, "MLP": 36, "glassbox.engine.blocks": 12, "glassbox.engine.synced": 12,
-    "glassbox.engine.layer": 72, "glassbox.engine.losses": 28, "glassbox.engine.optimizers": 12,
+    "Filters": 36, "MLP": 24, "glassbox.engine.blocks": 12, "glassbox.engine.synced": 12,
+    "glassbox.engine.layer": 48, "glassbox.engine.more_layers": 48, "glassbox.engine.losses": 28,
+    "glassbox.engine.optimizers": 12,
     "glassbox.engine.more_optimizers": 12,
 }  # fmt: skip
 COMPILED = pytest.mark.skipif(find_spec("numba") is None, reason="needs Numba")
@@ -104,7 +105,7 @@ def test_an_edit_of_the_eager_step_is_seen(monkeypatch):
     monkeypatch.setattr(glassbox.engine.step.Executor, "train_shard", lambda *a: None)
     network = CNN(Dense(4)).build((1, 3, 3))
     assert network.mode == "eager"
-    assert "glassbox.engine.step.Executor.train_shard was replaced" in network.executor.describe()
+    assert "glassbox.engine.step.Executor.train_shard was replaced" in network.assembly.describe()
 
 
 # --- changes of built networks ---------------------------------------------------------------
@@ -314,11 +315,11 @@ def test_a_layer_gets_no_attribute_from_being_captured(backend):
     net = CNN(Conv2D(4), BatchNorm(), MaxPool2D(2), Residual(Conv2D(4)), Dense(4), kernels=backend)
     net.build((1, 8, 8))
     before = [set(vars(layer)) for layer in net.layers]
-    watch = net._assembly._watch
+    watch = net.assembly._watch
     for _ in range(4):
         net.train_step(images())
     assert [set(vars(layer)) for layer in net.layers] == before
-    assert net._assembly._watch is watch
+    assert net.assembly._watch is watch
 
 
 @pytest.mark.parametrize("patched", [(Dataset, "batch"), (Scaling, "apply")])
@@ -354,7 +355,7 @@ def test_attributes_that_change_in_every_step_are_followed():
             net.train_step(images())
     fast, slow = (net.parameters.values for net in nets)
     assert apart(fast, slow) < ROUNDING
-    assert "dropout1 as written (its attributes change" in nets[0].executor.describe()
+    assert "dropout1 as written (its attributes change" in nets[0].assembly.describe()
 
 
 # --- a recording that is wrong ---------------------------------------------------------------
@@ -400,7 +401,7 @@ def test_a_wrong_replay_is_found_named_and_corrected(name, monkeypatch):
             fast.train_step(images())
             slow.train_step(images())
     assert apart(fast.parameters.values, slow.parameters.values) < ROUNDING
-    assert "as written (its recorded" in fast.executor.describe()
+    assert "as written (its recorded" in fast.assembly.describe()
 
 
 @COMPILED

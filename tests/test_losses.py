@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 
 from CNN import CNN
 from glassbox.engine.losses import LOSSES, MSE, CrossEntropy, Loss, loss_named, one_hot
+from glassbox.engine.sanity import loss_at_chance
 from MLP import Dense
 
 # PyTorch's numbers for both losses, with and without smoothing, are in test_against_pytorch.py.
@@ -142,8 +143,8 @@ def test_gradient_of_a_part_adds_up_to_that_of_the_batch():
 def test_loss_at_chance():
     """Ten classes: log 10.  Outputs of one half each: the mean square is a quarter."""
     outputs = np.full((10, 20), 0.5)
-    assert CrossEntropy().at_chance(outputs) == pytest.approx(math.log(10))
-    assert MSE().at_chance(outputs) == pytest.approx(0.25)
+    assert loss_at_chance(CrossEntropy(), outputs) == pytest.approx(math.log(10))
+    assert loss_at_chance(MSE(), outputs) == pytest.approx(0.25)
 
 
 # --- names and errors ------------------------------------------------------------------------

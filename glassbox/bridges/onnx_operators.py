@@ -24,9 +24,8 @@ from glassbox.engine.layer import (
     LeakyReLU,
     ReLU,
     Sigmoid,
-    Softmax,
-    Tanh,
 )
+from glassbox.engine.more_layers import Softmax, Tanh
 from glassbox.errors import short
 from glassbox.kernels.shapes import Shape, Window, pair, resolve_window
 from MLP import BatchNorm, Dense, Dropout, Flatten

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.blocks import give_names
 from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.executor import CapturedExecutor, executor_for
 from glassbox.engine.capture.watch import Watch
 from glassbox.engine.layer import (
     BuildContext,
     Identity,
     Layer,
-    Softmax,
     activation_named,
-    give_names,
 )
 from glassbox.engine.losses import Loss, loss_named
+from glassbox.engine.more_layers import Softmax
 from glassbox.engine.optimizers import Optimizer, optimizer_named
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.step import Executor
 from glassbox.kernels.shapes import Shape
 
 # What a user may replace on a built layer, besides its methods and numbers.
@@ -128,12 +128,34 @@ class Assembly:
 
     def _make_executor(self) -> None:
         settings = self.settings
-        self.executor: Executor = executor_for(
+        self.executor, self._why_eager = executor_for(
             settings.eager, self.layers, settings.loss, self.parameters, self.input_shape,
             self.workers, settings.seed,
         )  # fmt: skip
         self._known, self._parts = list(self.layers), self._replaceable()
         self._watch_again()
+
+    @property
+    def captured(self) -> CapturedNetwork | None:
+        """The recorded layers; None where steps run eagerly."""
+        return getattr(self.executor, "captured", None)
+
+    @property
+    def mode(self) -> str:
+        """How steps run: "captured", or "eager", layer by layer as written."""
+        return "captured" if self.captured else "eager"
+
+    @property
+    def execution(self) -> str:
+        """What decides the last bits of a step: the mode, and the layers as written."""
+        slow = [layer.name for layer in self.captured.as_written] if self.captured else []
+        return f"{self.mode}, as written: {', '.join(slow)}" if slow else self.mode
+
+    def describe(self) -> str:
+        """How steps run, in words."""
+        if self.captured:
+            return self.captured.describe()
+        return f"eager: layer by layer ({self._why_eager})"
 
     # --- changes by hand ---------------------------------------------------------------------
 

@@ -12,12 +12,10 @@ from glassbox.engine.layer import (
     BuildContext,
     Context,
     Layer,
-    ReceptiveField,
     activation_named,
-    give_names,
 )
 from glassbox.engine.synced import Program, SyncLayer, backward_program, forward_program
-from glassbox.kernels.shapes import Shape
+from glassbox.kernels.shapes import Pair, Shape
 
 NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
 
@@ -55,7 +53,8 @@ class Block(SyncLayer):
         for number, layer in enumerate(self.layers):
             layer.number = (self.number + 1) * NUMBERS_IN_BLOCK + number
             shape = layer.build(shape, context)
-        self.shortcut = None if shape == input_shape else self._projection(input_shape, shape)
+        if shape != input_shape:
+            self.shortcut = self._projection(shape[0], self._stride(input_shape, shape))
         if self.shortcut is not None and self.shortcut.build(input_shape, context) != shape:
             raise ValueError(
                 f"{self.label}: its layers make {shape} of {input_shape}, but a strided shortcut "
@@ -128,15 +127,18 @@ class Block(SyncLayer):
         """Those of its layers and of the shortcut."""
         return sum(layer.multiply_adds() for layer in self._named().values())
 
-    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
-        """That of its layers."""
-        for layer in self.layers:
-            before = layer.receptive_field(before)
-        return before
+    def _stride(self, before: Shape, after: Shape) -> Pair:
+        """How far a projection moves to make F's output of its input."""
+        if len(after) != 3:
+            raise ValueError(
+                f"{self.label}: its layers give {after}, expected (channels, height, width); "
+                "put Dense and Flatten behind the block"
+            )
+        return -(-before[1] // after[1]), -(-before[2] // after[2])
 
-    def _projection(self, before: Shape, after: Shape) -> Layer:
-        """A layer that makes F's output shape of its input's."""
-        raise TypeError(f"{type(self).__name__} must define _projection(before, after)")
+    def _projection(self, filters: int, stride: Pair) -> Layer:
+        """The shortcut where F changes the shape: a 1 x 1 convolution."""
+        raise TypeError(f"{type(self).__name__} must define _projection(filters, stride)")
 
 
 class Inner(MutableMapping[str, Array]):
@@ -167,3 +169,15 @@ class Inner(MutableMapping[str, Array]):
 
     def __len__(self) -> int:
         return sum(len(self._of(layer)) for layer in self._layers)
+
+
+def give_names(layers: list[Layer]) -> None:
+    """Names such as conv1, conv2 for layers without one; ValueError where two are called alike."""
+    counts: dict[str, int] = {}
+    for layer in layers:
+        counts[layer.stem] = counts.get(layer.stem, 0) + 1
+        layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
+    names = [layer.name for layer in layers]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ValueError(f"two layers are called {double[0]!r}; give each its own name")

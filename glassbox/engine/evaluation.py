@@ -12,7 +12,8 @@ import numpy as np
 
 from glassbox.data.given import check_labels
 from glassbox.engine.diagnosis import diverged
-from glassbox.engine.layer import Array, Sigmoid, Softmax
+from glassbox.engine.layer import Array, Sigmoid
+from glassbox.engine.more_layers import Softmax
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS, inference_slices
 from glassbox.engine.step import Executor, count_right, to_batch_first
 from glassbox.errors import require_count

@@ -76,18 +76,6 @@ class BuildContext:
             self.budget.reserve(who, shape)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceptiveField:
-    """The receptive field: pixels seen by one output, and pixels between two outputs.
-
-    `whole`: one output sees everything, as behind a dense layer.
-    """
-
-    size: tuple[int, int] = (1, 1)
-    jump: tuple[int, int] = (1, 1)
-    whole: bool = False
-
-
 class Layer(Editable):
     """One step of the network.
 
@@ -145,10 +133,6 @@ class Layer(Editable):
         """The layer's settings in a few words, for the summary."""
         return ""
 
-    def receptive_field(self, before: ReceptiveField) -> ReceptiveField:
-        """The receptive field behind this layer, given the one before it."""
-        return before
-
     def leaves(self) -> list[Layer]:
         """The layers that own arrays: itself, or those inside it."""
         return [self]
@@ -164,9 +148,6 @@ class Layer(Editable):
         if carried is not None:
             twin.__dict__["activation"] = copy.copy(carried)
         return twin
-
-    def after_step(self, cache: Any) -> None:
-        """Called once a training step with one shard's memory (running statistics live here)."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over: the kernels' module by its name, for modules cannot be copied."""
@@ -195,18 +176,6 @@ class Layer(Editable):
 
     def __repr__(self) -> str:
         return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
-
-
-def give_names(layers: list[Layer]) -> None:
-    """Names such as conv1, conv2 for layers without one; ValueError where two are called alike."""
-    counts: dict[str, int] = {}
-    for layer in layers:
-        counts[layer.stem] = counts.get(layer.stem, 0) + 1
-        layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
-    names = [layer.name for layer in layers]
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise ValueError(f"two layers are called {double[0]!r}; give each its own name")
 
 
 # --- activations -----------------------------------------------------------------------------
@@ -337,47 +306,8 @@ class Sigmoid(Activation):
         return self.kernels.sigmoid_gradient(dy, y)
 
 
-class Tanh(Activation):
-    """y = tanh z; derivative 1 - y^2.
-
-    >>> activation_named("tanh").apply(np.array([0.0, 1000.0])).tolist()
-    [0.0, 1.0]
-    """
-
-    stem = word = "tanh"
-    gain = 5.0 / 3.0
-
-    def apply(self, z: Array) -> Array:
-        """tanh z."""
-        return self.kernels.tanh_(z)
-
-    def gradient(self, dy: Array, y: Array) -> Array:
-        """dy (1 - y^2)."""
-        return self.kernels.tanh_gradient(dy, y)
-
-
-class Softmax(Activation):
-    """y = exp z / sum of exp z over the features (or channels) of each sample.
-
-    The largest z is taken off first, so logits of 1,000 are no trouble.
-
-    >>> activation_named("softmax").apply(np.array([[1000.0], [1000.0]])).tolist()
-    [[0.5], [0.5]]
-    """
-
-    stem = word = "softmax"
-
-    def apply(self, z: Array) -> Array:
-        """exp(z - max) / sum."""
-        return self.kernels.softmax_(z)
-
-    def gradient(self, dy: Array, y: Array) -> Array:
-        """y (dy - sum of y dy)."""
-        return self.kernels.softmax_gradient(dy, y)
-
-
 ACTIVATIONS: dict[str, type[Activation]] = {
-    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Tanh, Softmax, Identity)
+    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Identity)
 }
 
 
@@ -388,8 +318,8 @@ def activation_named(given: str | Activation | None) -> Activation:
 
     Raises ValueError for an unknown name and TypeError for anything else.
 
-    >>> type(activation_named("tanh")).__name__
-    'Tanh'
+    >>> type(activation_named("relu")).__name__
+    'ReLU'
     """
     if given is None:
         return Identity()

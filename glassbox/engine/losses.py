@@ -6,7 +6,6 @@ of the mean over the whole batch`.  Outputs are (classes, samples), labels (samp
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -58,12 +57,6 @@ class Loss(Editable):
         """The gradient of (sum of the losses) / batch: (classes, samples)."""
         raise TypeError(f"{type(self).__name__} must define backward(cache, batch)")
 
-    def at_chance(self, outputs: Array) -> float:
-        """The loss of a network that knows nothing yet and gives every class the same score."""
-        level = outputs.mean(axis=0, keepdims=True) + np.zeros_like(outputs)
-        labels = np.arange(outputs.shape[1]) % outputs.shape[0]
-        return float(self.forward(level, labels)[0].mean())
-
 
 class MSE(Loss):
     """Mean squared error: the mean over the outputs of (y - t)^2; t is 1 for the label, else 0.
@@ -113,10 +106,6 @@ class CrossEntropy(Loss):
         dz -= targets
         dz *= dz.dtype.type(1.0 / batch)
         return dz
-
-    def at_chance(self, outputs: Array) -> float:
-        """log K, whatever the logits."""
-        return math.log(outputs.shape[0]) if outputs.shape[0] else 0.0
 
 
 LOSSES: dict[str, type[Loss]] = {kind.word: kind for kind in (MSE, CrossEntropy)}

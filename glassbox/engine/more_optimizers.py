@@ -1,13 +1,34 @@
-"""More optimizers: RMSprop and Adadelta."""
+"""More optimizers: AdamW, RMSprop and Adadelta."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, State
+from glassbox.engine.optimizers import OPTIMIZERS, Adam, Optimizer, State
 from glassbox.engine.schedules import Schedule
 from glassbox.errors import require_positive, require_share
+
+
+class AdamW(Adam):
+    """Adam with the decay taken off the weights: w -= lr decay w (Loshchilov, Hutter 2019).
+
+    >>> AdamW(1e-3).weight_decay
+    0.01
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(learning_rate, betas, epsilon, weight_decay)
+
+    def decay(self, w: Array, g: Array, rate: float) -> None:
+        """w -= rate weight_decay w."""
+        w *= w.dtype.type(1 - rate * self.weight_decay)
 
 
 class RMSprop(Optimizer):
@@ -87,4 +108,4 @@ class Adadelta(Optimizer):
         w -= g
 
 
-OPTIMIZERS |= {"rmsprop": RMSprop, "adadelta": Adadelta}
+OPTIMIZERS |= {"adamw": AdamW, "rmsprop": RMSprop, "adadelta": Adadelta}

@@ -189,28 +189,7 @@ class Adam(Optimizer):
         w -= g
 
 
-class AdamW(Adam):
-    """Adam with the decay taken off the weights: w -= lr decay w (Loshchilov, Hutter 2019).
-
-    >>> AdamW(1e-3).weight_decay
-    0.01
-    """
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(learning_rate, betas, epsilon, weight_decay)
-
-    def decay(self, w: Array, g: Array, rate: float) -> None:
-        """w -= rate weight_decay w."""
-        w *= w.dtype.type(1 - rate * self.weight_decay)
-
-
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam}
 
 
 def optimizer_named(given: str | Optimizer) -> Optimizer:

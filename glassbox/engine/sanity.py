@@ -12,6 +12,7 @@ from tqdm import tqdm
 from glassbox.data.given import check_labels
 from glassbox.engine.evaluation import infer
 from glassbox.engine.layer import Array
+from glassbox.engine.losses import Loss
 from glassbox.engine.schedules import Progress
 from glassbox.engine.trainer import batches
 from glassbox.errors import require_count
@@ -102,10 +103,22 @@ def sanity_check(network: Any, data: Any, images: int, epochs: int, quiet: bool)
     clone = network.clone_unbuilt(network.dtype).build(data.shape)
     check_labels(data, clone.output_shape)
     _, outputs = next(infer(clone.executor, few, len(few)))
-    report = overfit(clone, few, clone.loss.at_chance(outputs), epochs, quiet)
+    report = overfit(clone, few, loss_at_chance(clone.loss, outputs), epochs, quiet)
     if not quiet:
         print(report)
     return report
+
+
+def loss_at_chance(loss: Loss, outputs: Array) -> float:
+    """The loss of a network that knows nothing yet and gives every class the same score.
+
+    >>> from glassbox.engine.losses import CrossEntropy
+    >>> round(loss_at_chance(CrossEntropy(), np.zeros((10, 20))), 4)
+    2.3026
+    """
+    level = outputs.mean(axis=0, keepdims=True) + np.zeros_like(outputs)
+    labels = np.arange(outputs.shape[1]) % max(len(outputs), 1)
+    return float(loss.forward(level, labels)[0].mean())
 
 
 def overfit(network: Any, few: Any, chance: float, epochs: int, quiet: bool) -> SanityReport:

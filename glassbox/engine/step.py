@@ -106,17 +106,14 @@ class Executor:
     input_shape : of one image.
     workers : the threads that compute shards.
     seed : of the network's random numbers.
-    reason : why nothing is captured, for `describe`.
     """
-
-    mode = "eager"
 
     def __init__(
         self, layers: list[Layer], loss: Loss, parameters: Parameters, input_shape: Shape,
-        workers: Workers, seed: int, reason: str = "as asked",
+        workers: Workers, seed: int,
     ) -> None:  # fmt: skip
         self.layers, self.loss, self.parameters = layers, loss, parameters
-        self.workers, self.seed, self.reason = workers, seed, reason
+        self.workers, self.seed = workers, seed
         self.kernels, self.dtype = layers[0].kernels, parameters.values.dtype
         self.output_shape = layers[-1].output_shape
         shapes = [input_shape, *(layer.output_shape for layer in layers)]
@@ -189,15 +186,6 @@ class Executor:
         """Write the outputs of some images, in inference mode."""
         x = to_batch_last(data.batch(indices, self.dtype)[0])
         outputs[...] = forward(self.layers, x, Context())[0]
-
-    def describe(self) -> str:
-        """How steps run, in one line."""
-        return f"eager: layer by layer ({self.reason})"
-
-    @property
-    def execution(self) -> str:
-        """What decides the last bits of a step, for checkpoints."""
-        return self.mode
 
 
 def all_finite(arrays: Iterable[Array]) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glassbox.engine.layer import Layer, ReceptiveField
+from glassbox.engine.layer import Layer
+from glassbox.engine.receptive_field import ReceptiveField
 
 
-def _cells(layer: Layer, receptive_field: ReceptiveField, item_bytes: int) -> list[str]:
+def _cells(layer: Layer, field: ReceptiveField, item_bytes: int) -> list[str]:
     count = sum(array.size for array in layer.parameters.values())
-    field = "all" if receptive_field.whole else "{} x {}".format(*receptive_field.size)
+    seen = "all" if field.whole else "{} x {}".format(*field.size)
     kind = type(layer).__name__
     detail = layer.describe()
     return [
@@ -19,7 +20,7 @@ def _cells(layer: Layer, receptive_field: ReceptiveField, item_bytes: int) -> li
         " x ".join(str(n) for n in layer.output_shape),
         f"{count:,}",
         f"{layer.multiply_adds():,}",
-        field,
+        seen,
         f"{math.prod(layer.output_shape) * item_bytes / 1024:,.1f}",
     ]
 
@@ -32,10 +33,10 @@ def summary_table(layers: Sequence[Layer], item_bytes: int) -> str:
 
     "sees" is the receptive field in pixels; "KiB" what its output takes for one image.
     """
-    rows, receptive_field = [], ReceptiveField()
+    rows, field = [], ReceptiveField()
     for layer in layers:
-        receptive_field = layer.receptive_field(receptive_field)
-        rows.append(_cells(layer, receptive_field, item_bytes))
+        field = field.behind(layer)
+        rows.append(_cells(layer, field, item_bytes))
     parameters = sum(array.size for layer in layers for array in layer.parameters.values())
     adds = sum(layer.multiply_adds() for layer in layers)
     memory = sum(math.prod(layer.output_shape) for layer in layers) * item_bytes / 1024

@@ -47,6 +47,9 @@ class SyncLayer(Layer):
         """Like `backward`, pausing at every `yield partial` for the sum over all shards."""
         raise TypeError(f"{type(self).__name__} must define backward_program(dy, cache)")
 
+    def after_step(self, cache: Any) -> None:
+        """Called after each training step with the first shard's cache, for running statistics."""
+
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """The pass of a batch that is one shard."""
         return alone(self.forward_program(x, context))

@@ -24,6 +24,7 @@ from glassbox.engine.trainer import Position, Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
 from glassbox.files.model_file import checked, contents_of, fill, network_of, own_arrays
+from glassbox.kernels import backend_name
 
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
 # What may differ between a run and its continuation, if the user says so.  All else (the layers,
@@ -91,7 +92,7 @@ def restore_optimizer(
         group.state["steps"] = done[0] if done else 0
 
 
-def fit_record(trainer: Trainer, kernels: str, execution: str) -> dict[str, Any]:
+def fit_record(trainer: Trainer, assembly: Any) -> dict[str, Any]:
     """What `fit` was told, and on which images, as plain JSON."""
     augment = trainer.settings.augment
     plain = augment is None or dataclasses.is_dataclass(augment)
@@ -106,8 +107,8 @@ def fit_record(trainer: Trainer, kernels: str, execution: str) -> dict[str, Any]
         "patience": trainer.settings.patience,
         "ema_decay": trainer.settings.ema_decay,
         "augment": repr(augment) if plain else getattr(augment, "__qualname__", "a function"),
-        "kernels": kernels,
-        "execution": execution,
+        "kernels": backend_name(assembly.kernels),
+        "execution": assembly.execution,
     }
 
 
@@ -239,8 +240,7 @@ def contents(trainer: Trainer, network: Contents, fit: Mapping[str, Any]) -> Con
 def attach(
     trainer: Trainer,
     contents_now: Callable[[], Contents],
-    kernels: str,
-    execution: Callable[[], str],
+    assembly: Any,
     target: Path,
     resume: str | os.PathLike[str] | None,
     allowed: bool,
@@ -250,11 +250,11 @@ def attach(
     Parameters
     ----------
     contents_now : what a model file of the network would hold now.
-    execution : how steps run now (see `Executor.execution`).
+    assembly : the built layers, which know how steps run now.
 
     Returns the number of steps that the network had done there; None without `resume`.
     """
-    fit = fit_record(trainer, kernels, execution())
+    fit = fit_record(trainer, assembly)
     steps = None
     if resume is not None:
         saved = arrays_file.read(resume)
@@ -263,7 +263,7 @@ def attach(
         steps = int(saved.records["network"]["steps_done"])
 
     def keep(trainer: Trainer) -> None:
-        whole = contents(trainer, contents_now(), fit | {"execution": execution()})
+        whole = contents(trainer, contents_now(), fit | {"execution": assembly.execution})
         write_atomically(target, arrays_file.encode(whole))
 
     trainer.on_checkpoint = keep

@@ -11,8 +11,9 @@ import numpy as np
 
 from glassbox.data.scaling import Scaling
 from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.layer import Activation, Array, Layer, Softmax
+from glassbox.engine.layer import Activation, Array, Layer
 from glassbox.engine.losses import LOSSES, Loss
+from glassbox.engine.more_layers import Softmax
 from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, blueprint, records
 from glassbox.files.arrays_file import Contents

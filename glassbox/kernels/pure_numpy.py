@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from glassbox.kernels.pure_numpy_norm import *  # noqa: F403  (kernels, too)
+from glassbox.kernels.blocking import BLOCK_ENTRIES, mirrored_window, plan_products
+from glassbox.kernels.pure_numpy_more import *  # noqa: F403  (kernels, too)
 from glassbox.kernels.shapes import Shape, ShardPolicy, Window
 
 Array = np.ndarray
@@ -21,14 +22,7 @@ Array = np.ndarray
 # wide networks, 64 for D's, 128 for the thinnest and for dense ones.  Python hands its lock from
 # thread to thread at every NumPy call: with less work in a shard one thread is faster than two.
 SHARD_POLICY = ShardPolicy(cache_bytes=2**21, smallest=32, largest=128, least_work=4_000_000)
-# A matrix product of at most this many multiply-adds runs in OpenBLAS without packing its operands:
-# measured 95 against 35 to 65 GFLOP/s for a 16 x 72 filter bank.  So an image's rows are cut
-# into products below that size, and NumPy's matmul runs the stack in one call.
-SMALL_PRODUCT = 1_000_000
 FEW_FILTERS = 16  # up to so many, turning the kernels beats scattering
-LEAST_COLUMNS = 128  # smaller products are not worth their call
-# Unfolded pixels are made block by block, so many numbers each: a block stays in a core's cache.
-BLOCK_ENTRIES = 2**18
 
 
 # --- unfolding -------------------------------------------------------------------------------
@@ -57,28 +51,6 @@ def taps(x: Array, window: Window) -> Iterator[Array]:
         for j in range(window.kernel[1]):
             top, left = i * dh, j * dw
             yield x[:, top : top + (oh - 1) * sh + 1 : sh, left : left + (ow - 1) * sw + 1 : sw]
-
-
-def _plan(filters: int, taps_in_all: int, window: Window, samples: int) -> tuple[int, int]:
-    """Columns in one matrix product, and output rows in one block of unfolded pixels."""
-    (rows, width), row = window.output, window.output[1] * samples
-    block = min(max(1, BLOCK_ENTRIES // (taps_in_all * row)), rows)
-    small = SMALL_PRODUCT // (filters * taps_in_all)
-    if small >= row:  # whole rows, as many as divide the image evenly
-        product = max(r for r in range(1, min(small // row, rows) + 1) if rows % r == 0)
-        return product * row, min(max(block // product, 1) * product, rows)
-    part = max(
-        k for k in range(1, width + 1) if width % k == 0 and (k == 1 or k * samples <= small)
-    )
-    if LEAST_COLUMNS <= part * samples <= small:  # even parts of one row
-        return part * samples, block
-    return 0, block  # too large a filter bank: one product for the whole block
-
-
-def _blocks(window: Window, rows_in_block: int) -> Iterator[slice]:
-    """All output rows, block by block."""
-    for start in range(0, window.output[0], rows_in_block):
-        yield slice(start, min(start + rows_in_block, window.output[0]))
 
 
 def _stack(columns: Array, in_product: int) -> Array:
@@ -116,7 +88,7 @@ def unfold(x: Array, window: Window, rows: slice, with_ones: bool = False) -> Ar
 
 def _crop(padded: Array, window: Window, shape: Shape) -> Array:
     """The part of a padded gradient that belongs to the input itself."""
-    if not window.padded:
+    if not any(window.padding):
         return padded
     top, _, left, _ = window.padding
     return np.ascontiguousarray(padded[:, top : top + shape[1], left : left + shape[2]])
@@ -146,8 +118,8 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Arra
         bank = np.column_stack([bank, bias])
     padded = pad(np.ascontiguousarray(x), window.padding)
     y = np.empty((filters, oh, ow * samples), x.dtype)
-    in_product, in_block = _plan(filters, bank.shape[1], window, samples)
-    for rows in _blocks(window, in_block):
+    in_product, blocks = plan_products(filters, bank.shape[1], window, samples)
+    for rows in blocks:
         columns = unfold(padded, window, rows, with_ones=bias is not None)
         np.matmul(bank, _stack(columns, in_product), out=_stack(y[:, rows], in_product))
     return y.reshape(filters, oh, ow, samples)
@@ -160,29 +132,12 @@ def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shap
     by 180 degrees and the channels' roles exchanged.  Else, and where the filters are many (it
     then unfolds more than it would scatter), W^T dy is scattered back, tap by tap.
     """
-    mirrored = _mirrored_window(window, shape)
+    mirrored = mirrored_window(window, (shape[1], shape[2]))
     filters, channels = weights.shape[:2]
     if mirrored is not None and filters <= max(channels, FEW_FILTERS):
         turned = np.ascontiguousarray(weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
         return conv2d(dy, turned, None, mirrored)
     return _scatter(dy, weights, window, shape)
-
-
-def _mirrored_window(window: Window, shape: Shape) -> Window | None:
-    """The window of the convolution that takes dy back to dx; None where there is none."""
-    spans = [d * (k - 1) for d, k in zip(window.dilation, window.kernel, strict=True)]
-    size, top, left = (shape[1], shape[2]), window.padding[0], window.padding[2]
-    if window.stride != (1, 1) or top > spans[0] or left > spans[1]:
-        return None
-    before = (spans[0] - top, spans[1] - left)
-    after = [
-        n + span - out - b
-        for n, span, out, b in zip(size, spans, window.output, before, strict=True)
-    ]
-    if min(after) < 0:
-        return None
-    borders = (before[0], after[0], before[1], after[1])
-    return Window(window.kernel, (1, 1), window.dilation, borders, size)
 
 
 def _scatter(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
@@ -194,8 +149,8 @@ def _scatter(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
     bank = weights.reshape(filters, -1).T
     padded = _padded_zeros(shape, window, dy.dtype)
     flat = dy.reshape(filters, oh, ow * samples)
-    in_product, in_block = _plan(filters, bank.shape[0], window, samples)
-    for rows in _blocks(window, in_block):
+    in_product, blocks = plan_products(filters, bank.shape[0], window, samples)
+    for rows in blocks:
         count = rows.stop - rows.start
         columns = np.empty((bank.shape[0], count, ow * samples), dy.dtype)
         np.matmul(bank, _stack(flat[:, rows], in_product), out=_stack(columns, in_product))
@@ -217,8 +172,8 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     padded = pad(np.ascontiguousarray(x), window.padding)
     flat = dy.reshape(filters, oh, ow * samples)
     total = np.zeros((channels * kh * kw, filters), x.dtype)
-    in_product, in_block = _plan(filters, total.shape[0], window, samples)
-    for rows in _blocks(window, in_block):
+    in_product, blocks = plan_products(filters, total.shape[0], window, samples)
+    for rows in blocks:
         # (taps, filters) rather than (filters, taps): the product runs a fifth faster this way
         columns = _stack(unfold(padded, window, rows), in_product)
         total += np.matmul(columns, _stack(flat[:, rows], in_product).transpose(0, 2, 1)).sum(0)
@@ -259,7 +214,7 @@ def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) ->
     """dx: the whole gradient of a window goes to the pixel that won it."""
     apart = all(s >= k for s, k in zip(window.stride, window.kernel, strict=True))
     tiled = [o * k for o, k in zip(window.output, window.kernel, strict=True)]
-    if window.stride == window.kernel and tiled == list(shape[1:3]) and not window.padded:
+    if window.stride == window.kernel and tiled == list(shape[1:3]) and not any(window.padding):
         padded = np.empty(shape, dy.dtype)  # the windows tile the image: every pixel is written
     else:
         padded = _padded_zeros(shape, window, dy.dtype)
@@ -288,18 +243,6 @@ def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape
     for target in taps(padded, window):
         target += share
     return _crop(padded, window, shape)
-
-
-def global_average_pool(x: Array) -> Array:
-    """The mean of each channel: (channels, samples)."""
-    channels, height, width, samples = x.shape
-    return x.reshape(channels, height * width, samples).mean(axis=1)
-
-
-def global_average_pool_gradient(dy: Array, shape: Shape) -> Array:
-    """dx: the gradient of a channel in equal shares to its pixels."""
-    share = dy / dy.dtype.type(shape[1] * shape[2])
-    return np.broadcast_to(share[:, None, None], shape).copy()
 
 
 # --- dense -----------------------------------------------------------------------------------
@@ -367,35 +310,3 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     dz *= y
     dz *= dy
     return dz
-
-
-def tanh_(z: Array) -> Array:
-    """y = tanh z.  In place."""
-    return np.tanh(z, out=z)
-
-
-def tanh_gradient(dy: Array, y: Array) -> Array:
-    """dz = dy (1 - y^2)."""
-    dz = 1 - y * y
-    dz *= dy
-    return dz
-
-
-def softmax_(z: Array) -> Array:
-    """y = exp(z - max z) / sum, over the first axis.  In place; logits of 1,000 are fine."""
-    z -= z.max(axis=0)
-    np.exp(z, out=z)
-    z /= z.sum(axis=0)
-    return z
-
-
-def softmax_gradient(dy: Array, y: Array) -> Array:
-    """dz = y (dy - sum of y dy)."""
-    return y * (dy - (y * dy).sum(axis=0))
-
-
-def drop(x: Array, bits: Array, dropped: int) -> Array:
-    """y = x / (1 - p) where bits >= dropped, else 0; p = dropped / 65,536."""
-    y = x * (bits >= dropped)
-    y *= x.dtype.type(2**16 / (2**16 - dropped))
-    return y

@@ -29,11 +29,6 @@ class Window(NamedTuple):
     padding: tuple[int, int, int, int]
     output: Pair
 
-    @property
-    def padded(self) -> bool:
-        """Whether any border is added."""
-        return any(self.padding)
-
 
 class ShardPolicy(NamedTuple):
     """How a backend of kernels likes a mini-batch cut into shards.

@@ -58,8 +58,6 @@ def fused_kernel(optimizer: Optimizer, kernels: Any) -> Callable[..., None] | No
 class CapturedExecutor(Executor):
     """Runs recorded and fused kernel calls in the layers' place, as far as they agree with them."""
 
-    mode = "captured"
-
     def __init__(self, network: CapturedNetwork, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.captured, self._steps = network, 0
@@ -106,16 +104,6 @@ class CapturedExecutor(Executor):
         self._moves.clear()
         self.captured.refresh()
 
-    def describe(self) -> str:
-        """How steps run, in one line."""
-        return self.captured.describe()
-
-    @property
-    def execution(self) -> str:
-        """What decides the last bits of a step: the mode, and the layers as written."""
-        slow = [layer.name for layer in self.captured.as_written]
-        return f"{self.mode}, as written: {', '.join(slow)}" if slow else self.mode
-
 
 class CapturedSyncExecutor(SyncExecutor, CapturedExecutor):
     """The same for layers whose samples see each other."""
@@ -131,10 +119,10 @@ class CapturedSyncExecutor(SyncExecutor, CapturedExecutor):
         return results
 
 
-def executor_for(eager: bool, *built: Any) -> Executor:
-    """The executor of built layers: captured where it can be and may be.
+def executor_for(eager: bool, *built: Any) -> tuple[Executor, str]:
+    """The executor of built layers, captured where it can be and may be; and else why not.
 
-    `built`: the arguments of `Executor` up to the seed.
+    `built`: the arguments of `Executor`.
     """
     layers, loss, parameters, input_shape = built[:4]
     synced = any(isinstance(layer, SyncLayer) for layer in layers)
@@ -142,7 +130,6 @@ def executor_for(eager: bool, *built: Any) -> Executor:
     if not reason:
         network = CapturedNetwork(layers, loss, parameters, input_shape)
         if network.active:
-            return (CapturedSyncExecutor if synced else CapturedExecutor)(network, *built)
+            return (CapturedSyncExecutor if synced else CapturedExecutor)(network, *built), ""
         reason = "nothing to record or fuse"
-    kind = SyncExecutor if synced else Executor
-    return kind(*built, reason)  # type: ignore[call-arg]
+    return (SyncExecutor if synced else Executor)(*built), reason

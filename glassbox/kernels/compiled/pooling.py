@@ -144,7 +144,7 @@ def _overlap(window: Window, padded: Shape) -> tuple[bool, bool]:
 
 def _crop(padded: Array, window: Window, shape: Shape) -> Array:
     """The part of a padded gradient that belongs to the input itself."""
-    if not window.padded:
+    if not any(window.padding):
         return padded
     top, _, left, _ = window.padding
     dx = np.empty(shape, padded.dtype)

@@ -1,0 +1,127 @@
+"""More layers: global average pooling, dropout, tanh and softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glassbox.engine.layer import (
+    ACTIVATIONS,
+    Activation,
+    Array,
+    BuildContext,
+    Context,
+    Gradients,
+    Layer,
+)
+from glassbox.errors import require_share
+from glassbox.kernels.shapes import Shape
+
+
+class GlobalAvgPool2D(Layer):
+    """The mean of each channel: y[c] = mean over i, j of x[c, i, j] (Lin et al. 2014).
+
+    Input (channels, height, width), output (channels,).  Keeps nothing but the shape.
+
+    >>> from CNN import CNN
+    >>> CNN(GlobalAvgPool2D()).build((6, 8, 8)).output_shape
+    (6,)
+    """
+
+    stem = "pool"
+    sees_all = True
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
+        self.expects_volume(input_shape)
+        return (input_shape[0],)
+
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
+        """The mean over height and width."""
+        return self.kernels.global_average_pool(x), x.shape
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
+        """Equal shares to all pixels."""
+        return self.kernels.global_average_pool_gradient(dy, cache), {}
+
+
+class Dropout(Layer):
+    """Training only: each number is 0 with probability `rate`, else x / (1 - rate).
+
+    `rate` is rounded to a 65,536th, for it is compared with random numbers of 16 bits.  They follow
+    from the seed, the step, the shard and the layer's place alone, so that runs repeat on any
+    number of threads.  In use the layer passes everything on unchanged.
+
+    Input and output any shape.  Keeps the random numbers.
+    Raises ValueError for a rate outside 0 <= p < 1.
+    Source: Srivastava et al. 2014.
+
+    >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+
+    stem = "dropout"
+
+    def __init__(self, rate: float = 0.5, name: str | None = None) -> None:
+        super().__init__(name=name)
+        require_share("Dropout: rate", rate)
+        self.rate = float(rate)
+
+    def describe(self) -> str:
+        """Its rate."""
+        return f"{self.rate:g}"
+
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
+        """x where its random number is large enough; keeps these (None outside training)."""
+        dropped = min(round(self.rate * 2**16), 2**16 - 1)  # of the 65,536 random numbers
+        if not context.training or not dropped:
+            return x, None
+        bits = context.draw(self.number, x.shape)
+        return self.kernels.drop(x, bits, dropped), (bits, dropped)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
+        """dy where x was let through, as much larger as x was made."""
+        return (dy if cache is None else self.kernels.drop(dy, *cache)), {}
+
+
+class Tanh(Activation):
+    """y = tanh z; derivative 1 - y^2.
+
+    >>> activation_named("tanh").apply(np.array([0.0, 1000.0])).tolist()
+    [0.0, 1.0]
+    """
+
+    stem = word = "tanh"
+    gain = 5.0 / 3.0
+
+    def apply(self, z: Array) -> Array:
+        """tanh z."""
+        return self.kernels.tanh_(z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy (1 - y^2)."""
+        return self.kernels.tanh_gradient(dy, y)
+
+
+class Softmax(Activation):
+    """y = exp z / sum of exp z over the features (or channels) of each sample.
+
+    The largest z is taken off first, so logits of 1,000 are no trouble.
+
+    >>> activation_named("softmax").apply(np.array([[1000.0], [1000.0]])).tolist()
+    [[0.5], [0.5]]
+    """
+
+    stem = word = "softmax"
+
+    def apply(self, z: Array) -> Array:
+        """exp(z - max) / sum."""
+        return self.kernels.softmax_(z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """y (dy - sum of y dy)."""
+        return self.kernels.softmax_gradient(dy, y)
+
+
+ACTIVATIONS |= {kind.word: kind for kind in (Tanh, Softmax)}
