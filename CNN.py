@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox.atomic import write_atomically
 from glassbox.data.given import as_dataset, as_images, check_trainable, places
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
@@ -30,8 +28,9 @@ from glassbox.engine.gradient_check import GradientReport, gradient_check
 from glassbox.engine.history import History
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array, Context, Layer
-from glassbox.engine.losses import Loss, loss_named
-from glassbox.engine.optimizers import Optimizer, optimizer_named
+from glassbox.engine.losses import Loss
+from glassbox.engine.names import loss_named, optimizer_named
+from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.previews import Previews, write_preview
@@ -41,15 +40,13 @@ from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_
 from glassbox.engine.summary import summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count
-from glassbox.files import arrays_file, checkpoints, model_file
-from glassbox.kernels import backend_name, choose
+from glassbox.files import checkpoints, model_file, saving
+from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
 from glassbox.spelling import Spelled, missing_method, spelled
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
-# The classes that a model file may name: all that there is to build with.
-KINDS = model_file.kinds_of(Filters, MLP)
 
 
 class CNN(metaclass=Spelled):
@@ -79,6 +76,8 @@ class CNN(metaclass=Spelled):
     >>> len(history.records), network.predict(data.test).shape
     (2, (270,))
     """
+
+    kinds = model_file.kinds_of(Filters, MLP)  # the classes that a file may name
 
     def __init__(
         self,
@@ -435,64 +434,9 @@ class CNN(metaclass=Spelled):
 
     # --- files -------------------------------------------------------------------------------
 
-    def save(self, path: AnyPath) -> Path:
-        """Write weights, layers, settings, scaling and class names to a safetensors file.
-
-        Weights have PyTorch's names and layout, such as conv1.weight (out, in, kh, kw).  The file
-        is written completely or not at all.  Raises ValueError for a network that is not built,
-        TypeError for a layer that does not keep its arguments, OSError where it cannot be written.
-        """
-        self._built()
-        return write_atomically(path, arrays_file.encode(model_file.contents_of(self)))
-
-    @classmethod
-    def load(
-        cls,
-        path: AnyPath,
-        *,
-        threads: int | None = None,
-        kernels: str | None = None,
-        eager: bool = False,
-        own: tuple[type, ...] = (),
-    ) -> CNN:
-        """The network of a file that `save` or `fit(checkpoint=...)` wrote.
-
-        own : classes of your own that the network is made of.  The file only names classes;
-            nothing in it is ever executed.
-
-        Raises ValueError, naming the file, for anything but such a file, OSError where it cannot
-        be read.
-
-        >>> import tempfile
-        >>> network = CNN(MLP.Dense(3)).build((1, 4, 4))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     twin = CNN.load(network.save(f"{folder}/model.safetensors"))
-        >>> images = np.zeros((2, 1, 4, 4), np.uint8)
-        >>> bool((twin.predict_proba(images) == network.predict_proba(images)).all())
-        True
-        """
-        make = partial(cls, threads=threads, kernels=kernels, eager=eager)
-        return model_file.load(path, [*KINDS, *own], make)
-
-    def load_weights(self, path: AnyPath, names: Mapping[str, str] | None = None) -> CNN:
-        """Load weights from a safetensors file, such as a PyTorch model's `state_dict()`.
-
-        names : {layer's name here: module's name there} where they differ; numbers as in PyTorch's
-            `Sequential` are understood.
-
-        Raises ValueError where names or shapes do not fit; the network is then unchanged.
-        """
-        self._built()
-        model_file.load_weights(self.layers, path, names)
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy.deepcopy` and pickling objects that hold a network: as a file would hold it."""
-        make = partial(
-            type(self), threads=self.workers.threads, kernels=backend_name(self.kernels),
-            eager=self.eager,
-        )  # fmt: skip
-        return checkpoints.reduced(self, make, KINDS)
+    save, load_weights = saving.save, saving.load_weights
+    load = classmethod(saving.load)
+    __reduce__ = saving.reduced  # for copies
 
     # --- data --------------------------------------------------------------------------------
 

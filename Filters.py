@@ -11,18 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.blocks import Block
+from glassbox.engine.blocks import Residual
 from glassbox.engine.initializers import check_initializer, draw_weights
-from glassbox.engine.layer import (
-    Activation,
-    Array,
-    BuildContext,
-    Context,
-    Gradients,
-    Layer,
-    activation_named,
-)
+from glassbox.engine.layer import Activation, Array, BuildContext, Context, Gradients, Layer
 from glassbox.engine.more_layers import GlobalAvgPool2D
+from glassbox.engine.names import activation_named
 from glassbox.errors import require_count
 from glassbox.kernels.shapes import Pair, Shape, Window, pair, resolve_window, window_counts
 from glassbox.spelling import missing_name
@@ -158,6 +151,9 @@ class Conv2D(Sliding):
         return math.prod(self.output_shape) * self.input_shape[0] * math.prod(self.kernel_size)
 
 
+Residual.projection = Conv2D
+
+
 class Pooling(Sliding):
     """What both poolings share: a window without weights, side by side unless told otherwise."""
 
@@ -275,40 +271,6 @@ class AvgPool2D(Pooling):
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The gradient of a window in equal shares to its pixels."""
         return self.kernels.average_pool_gradient(dy, self.counts, self.window, cache), {}
-
-
-class Residual(Block):
-    """Layers with a shortcut around them: they only learn what is to be added to their input.
-
-    y = f(F(x) + S(x)),  F the layers one after the other, S the shortcut
-
-    S is x itself where F keeps its shape; else a projection, a 1 x 1 convolution without bias whose
-    stride is what F shrinks the image by.
-
-    Parameters
-    ----------
-    layers : the layers of F, in order.  The last one usually has no activation of its own.
-    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
-    optimizer, l2 : for the block's layers that have none of their own.
-    name : how summaries and errors call it.
-
-    Input (channels, height, width), output that of F.
-    Parameters: those of its layers, such as "conv1.weight", and "shortcut.weight".
-    Keeps what its layers keep, and y.
-    Raises ValueError where no stride leads from the input's size to F's, TypeError for what is no
-    layer.
-    Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
-
-    >>> from CNN import CNN
-    >>> block = Residual(Conv2D(8, stride=2), Conv2D(8, activation=None))
-    >>> CNN(block).build((3, 16, 16)).output_shape, sorted(block.parameters)[-1]
-    ((8, 8, 8), 'shortcut.weight')
-    """
-
-    stem = "residual"
-
-    def _projection(self, filters: int, stride: Pair) -> Conv2D:
-        return Conv2D(filters, 1, stride, activation=None, bias=False, name="shortcut")
 
 
 def __getattr__(name: str) -> Any:

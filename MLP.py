@@ -21,12 +21,11 @@ from glassbox.engine.layer import (
     Identity,
     Layer,
     LeakyReLU,
-    ReLU,
     Sigmoid,
-    activation_named,
 )
-from glassbox.engine.more_layers import Dropout, Softmax, Tanh
+from glassbox.engine.more_layers import Dropout, ReLU, Softmax, Tanh
 from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
+from glassbox.engine.names import activation_named
 from glassbox.engine.optimizers import SGD, Adam
 from glassbox.engine.schedules import (
     Constant,

@@ -18,7 +18,7 @@ CORE = {
     "Filters.py": "the layers that slide over an image",
     "MLP.py": "the layers that do not, and the names of optimizers and schedules",
     "glassbox/engine/layer.py": "what a layer is; the activations",
-    "glassbox/kernels/pure_numpy.py": "the arithmetic: convolution, pooling, dense products",
+    "glassbox/kernels/pure_numpy/essential.py": "the arithmetic: convolution, pooling, dense",
     "glassbox/engine/losses.py": "how wrong the outputs are",
     "glassbox/engine/optimizers.py": "how gradients move weights",
     "glassbox/engine/step.py": "one training step: images in, gradient out",

@@ -20,8 +20,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from Filters import Conv2D, MaxPool2D, Sliding
-from glassbox.engine.layer import LeakyReLU, Sigmoid, activation_named
+from glassbox.engine.layer import LeakyReLU, Sigmoid
 from glassbox.engine.more_layers import Tanh
+from glassbox.engine.names import activation_named
 from glassbox.engine.receptive_field import ReceptiveField
 from glassbox.engine.schedules import (
     Constant,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -25,6 +25,23 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
     near = difflib.get_close_matches(str(given).lower(), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ValueError(f"unknown {what} {given!r}: {hint}Known: {', '.join(names)}")
+
+
+def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., Any]]) -> Any:
+    """The object of a name in `known`, or `given` itself where it is a `base` already.
+
+    Raises ValueError for an unknown name, TypeError for anything else.
+
+    >>> named("number", "one", int, {"one": lambda: 1}), named("number", 2, int, {})
+    (1, 2)
+    """
+    if isinstance(given, base):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"{what}: expected a name or an object of {base.__name__}, got {given!r}")
+    if given.lower() not in known:
+        raise unknown_name(what, given, known)
+    return known[given.lower()]()
 
 
 def short(value: object) -> str:

@@ -77,7 +77,7 @@ TARGETS = {
     "Filters": {
         "Conv2D": LAYER, "MaxPool2D": LAYER, "AvgPool2D": LAYER,
     },
-    "glassbox.engine.blocks": {"Block": PROGRAM},
+    "glassbox.engine.blocks": {"Residual": PROGRAM},
     "MLP": {"Dense": LAYER, "Flatten": LAYER},
     "glassbox.engine.synced": {"BatchNorm": PROGRAM},
     "glassbox.engine.layer": {

@@ -6,7 +6,7 @@ import pytest
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D
 from glassbox.engine.layer import BuildContext, Context
-from glassbox.engine.losses import loss_named
+from glassbox.engine.names import loss_named
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import ShardPolicy
 from MLP import SGD, BatchNorm, Dense, ReLU

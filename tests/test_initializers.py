@@ -8,7 +8,7 @@ import pytest
 from CNN import CNN
 from Filters import Conv2D
 from glassbox.engine.initializers import check_initializer, draw_weights
-from glassbox.engine.layer import activation_named
+from glassbox.engine.names import activation_named
 from MLP import Dense, LeakyReLU
 
 DENSE, CONV = (300, 200), (40, 30, 5, 3)  # fans 200 and 300; 30 * 15 = 450 and 40 * 15 = 600

@@ -12,13 +12,8 @@ import Filters
 import MLP
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.engine.layer import (
-    ACTIVATIONS,
-    Activation,
-    BuildContext,
-    Context,
-    Layer,
-)
+from glassbox.engine.layer import Activation, BuildContext, Context, Layer
+from glassbox.engine.names import ACTIVATIONS
 from glassbox.engine.receptive_field import ReceptiveField
 from glassbox.engine.synced import SyncLayer
 from glassbox.kernels import BACKENDS, choose

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from CNN import CNN
-from glassbox.engine.losses import LOSSES, MSE, CrossEntropy, Loss, loss_named, one_hot
+from glassbox.engine.losses import MSE, CrossEntropy, Loss
+from glassbox.engine.names import LOSSES, loss_named
 from glassbox.engine.sanity import loss_at_chance
 from MLP import Dense
 
@@ -19,7 +20,7 @@ def column(*numbers):
 
 
 def test_one_hot():
-    targets = one_hot(np.array([2, 0]), 3, np.float32)
+    targets = Loss().targets(np.array([2, 0]), 3, np.float32)
     assert targets.tolist() == [[0, 1], [0, 0], [1, 0]]
     assert targets.dtype == np.float32
 

@@ -5,7 +5,8 @@ import pytest
 
 from CNN import CNN
 from glassbox.engine.capture.executor import FusedUpdate, fused_kernel
-from glassbox.engine.optimizers import OPTIMIZERS, Optimizer, optimizer_named
+from glassbox.engine.names import OPTIMIZERS, optimizer_named
+from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.schedules import Progress, StepDecay
 from glassbox.kernels import choose
 from MLP import SGD, Adadelta, Adam, AdamW, Dense, RMSprop

@@ -6,22 +6,45 @@ import copy
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from glassbox.engine.layer import (
-    Activation,
-    Array,
-    BuildContext,
-    Context,
-    Layer,
-    activation_named,
-)
+from glassbox.engine.layer import Activation, Array, BuildContext, Context, Layer
+from glassbox.engine.names import activation_named
 from glassbox.engine.synced import Program, SyncLayer, backward_program, forward_program
 from glassbox.kernels.shapes import Pair, Shape
 
 NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
 
 
-class Block(SyncLayer):
-    """Layers in a row and a shortcut around them: y = f(F(x) + S(x)); see `Filters.Residual`."""
+class Residual(SyncLayer):
+    """Layers with a shortcut around them: they only learn what is to be added to their input.
+
+    y = f(F(x) + S(x)),  F the layers one after the other, S the shortcut
+
+    S is x itself where F keeps its shape; else a projection, a 1 x 1 convolution without bias whose
+    stride is what F shrinks the image by.
+
+    Parameters
+    ----------
+    layers : the layers of F, in order.  The last one usually has no activation of its own.
+    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    optimizer, l2 : for the block's layers that have none of their own.
+    name : how summaries and errors call it.
+
+    Input (channels, height, width), output that of F.
+    Parameters: those of its layers, such as "conv1.weight", and "shortcut.weight".
+    Keeps what its layers keep, and y.
+    Raises ValueError where no stride leads from the input's size to F's, TypeError for what is no
+    layer.
+    Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
+
+    >>> from CNN import CNN
+    >>> from Filters import Conv2D
+    >>> block = Residual(Conv2D(8, stride=2), Conv2D(8, activation=None))
+    >>> CNN(block).build((3, 16, 16)).output_shape, sorted(block.parameters)[-1]
+    ((8, 8, 8), 'shortcut.weight')
+    """
+
+    stem = "residual"
+    projection: Any = None  # the class of the shortcut that changes a shape: `Filters.Conv2D`
 
     def __init__(
         self,
@@ -54,7 +77,10 @@ class Block(SyncLayer):
             layer.number = (self.number + 1) * NUMBERS_IN_BLOCK + number
             shape = layer.build(shape, context)
         if shape != input_shape:
-            self.shortcut = self._projection(shape[0], self._stride(input_shape, shape))
+            self.shortcut = self.projection(
+                shape[0], 1, self._stride(input_shape, shape), activation=None, bias=False,
+                name="shortcut",
+            )  # fmt: skip
         if self.shortcut is not None and self.shortcut.build(input_shape, context) != shape:
             raise ValueError(
                 f"{self.label}: its layers make {shape} of {input_shape}, but a strided shortcut "
@@ -109,7 +135,7 @@ class Block(SyncLayer):
         twin.layers = [layer.clone_unbuilt() for layer in self.layers]
         return twin
 
-    def __copy__(self) -> Block:
+    def __copy__(self) -> Residual:
         twin = object.__new__(type(self))
         vars(twin).update(vars(self), layers=[copy.copy(layer) for layer in self.layers])
         twin.shortcut = copy.copy(self.shortcut)
@@ -135,10 +161,6 @@ class Block(SyncLayer):
                 "put Dense and Flatten behind the block"
             )
         return -(-before[1] // after[1]), -(-before[2] // after[2])
-
-    def _projection(self, filters: int, stride: Pair) -> Layer:
-        """The shortcut where F changes the shape: a 1 x 1 convolution."""
-        raise TypeError(f"{type(self).__name__} must define _projection(filters, stride)")
 
 
 class Inner(MutableMapping[str, Array]):

@@ -7,76 +7,20 @@ told from the output y alone, so nothing else is kept.
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import MutableMapping
-from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.edits import Editable
-from glassbox.errors import unknown_name
+from glassbox.engine.context import Array, BuildContext, Context
+from glassbox.engine.copies import Copyable
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
 
-Array = np.ndarray
 Gradients = dict[str, Array]
 
 
-@dataclass(slots=True)
-class Context:
-    """What a layer may know of the pass it is in: training or not, and the key of its randomness.
-
-    `batch` is the number of samples of the whole mini-batch (not of this shard).
-    """
-
-    training: bool = False
-    seed: int = 0
-    step: int = 0
-    shard: int = 0
-    batch: int = 0
-
-    def generator(self, stream: int) -> np.random.Generator:
-        """Random numbers that depend on (seed, step, shard, stream) alone, never on who draws them.
-
-        Philox is a counter-based generator (Salmon et al. 2011), so starting one at a given place
-        costs nothing and no state is shared between threads.
-        """
-        key = (self.seed % 2**64, 0)
-        counter = (0, stream, self.shard, self.step)
-        bits = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
-        return np.random.Generator(bits)
-
-    def draw(self, stream: int, shape: Shape) -> Array:
-        """An array of 16-bit whole numbers, each equally likely, from `generator(stream)`."""
-        count = math.prod(shape)
-        words = self.generator(stream).integers(0, 2**64, -(-count // 4), np.uint64)
-        return words.view(np.uint16)[:count].reshape(shape)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildContext:
-    """What a layer needs to come to life: random numbers, the dtype, and the kernels to call.
-
-    Where the weights come from a file there are no random numbers, and memory is claimed first.
-    """
-
-    rng: np.random.Generator | None
-    dtype: np.dtype
-    kernels: ModuleType
-    budget: AllocationBudget | None = None
-
-    def reserve(self, who: str, shape: Shape) -> None:
-        """Raise ValueError where a file asks for more memory than it can need."""
-        if self.budget is not None:
-            self.budget.reserve(who, shape)
-
-
-class Layer(Editable):
+class Layer(Copyable):
     """One step of the network.
 
     `build(input_shape, context)` creates the parameters and returns the output shape.
@@ -140,26 +84,6 @@ class Layer(Editable):
     def settings_of(self, name: str) -> tuple[Any, float | None]:
         """The optimizer and L2 factor of one of its parameters; None: the network's."""
         return self.optimizer, self.l2
-
-    def clone_unbuilt(self) -> Layer:
-        """A copy to build anew, which shares nothing that a build or a pass changes."""
-        twin = copy.copy(self)
-        carried = getattr(self, "activation", None)
-        if carried is not None:
-            twin.__dict__["activation"] = copy.copy(carried)
-        return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes over: the kernels' module by its name, for modules cannot be copied."""
-        state = vars(self).copy()
-        if isinstance(self.kernels, ModuleType):
-            state["kernels"] = self.kernels.__name__
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if isinstance(self.kernels, str):
-            self.kernels = import_module(self.kernels)
 
     @property
     def label(self) -> str:
@@ -246,8 +170,7 @@ class LeakyReLU(Activation):
 
     At z = 0 the derivative is `slope`, as in PyTorch.  Raises ValueError for a slope outside 0..1.
 
-    >>> layer = activation_named(LeakyReLU(0.1))
-    >>> layer.apply(np.array([-1.0, 2.0])).tolist()
+    >>> LeakyReLU(0.1).apply(np.array([-1.0, 2.0])).tolist()
     [-0.1, 2.0]
     """
 
@@ -275,23 +198,10 @@ class LeakyReLU(Activation):
         return f"{self.word} {self.slope:g}" if self.slope else "relu"
 
 
-class ReLU(LeakyReLU):
-    """y = max(z, 0).
-
-    >>> activation_named("relu").apply(np.array([-1.0, 2.0])).tolist()
-    [-0.0, 2.0]
-    """
-
-    word = "relu"
-
-    def __init__(self, *, name: str | None = None) -> None:
-        super().__init__(0.0, name=name)
-
-
 class Sigmoid(Activation):
     """y = 1 / (1 + exp(-z)); derivative y (1 - y).
 
-    >>> activation_named("sigmoid").apply(np.array([0.0, 1000.0, -1000.0])).tolist()
+    >>> Sigmoid().apply(np.array([0.0, 1000.0, -1000.0])).tolist()
     [0.5, 1.0, 0.0]
     """
 
@@ -304,29 +214,3 @@ class Sigmoid(Activation):
     def gradient(self, dy: Array, y: Array) -> Array:
         """dy y (1 - y)."""
         return self.kernels.sigmoid_gradient(dy, y)
-
-
-ACTIVATIONS: dict[str, type[Activation]] = {
-    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Identity)
-}
-
-
-def activation_named(given: str | Activation | None) -> Activation:
-    """The activation of a name ("leaky_relu", "sigmoid", ...), or the one given; None: identity.
-
-    It computes with NumPy until the layer that carries it is built with other kernels.
-
-    Raises ValueError for an unknown name and TypeError for anything else.
-
-    >>> type(activation_named("relu")).__name__
-    'ReLU'
-    """
-    if given is None:
-        return Identity()
-    if isinstance(given, Activation):
-        return given
-    if not isinstance(given, str):
-        raise TypeError(f"activation: expected a name or an Activation, got {given!r}")
-    if given not in ACTIVATIONS:
-        raise unknown_name("activation", given, ACTIVATIONS)
-    return ACTIVATIONS[given]()

@@ -12,19 +12,7 @@ import numpy as np
 
 from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
-from glassbox.errors import require_share, unknown_name
-from glassbox.spelling import LOSSES as SPELLINGS
-
-
-def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
-    """A column for each sample: 1 in the row of its label, 0 elsewhere.
-
-    >>> one_hot(np.array([1, 0]), 3, np.float32).tolist()
-    [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
-    """
-    targets = np.zeros((classes, len(labels)), dtype)
-    targets[labels, np.arange(len(labels))] = 1
-    return targets
+from glassbox.errors import require_share
 
 
 class Loss(Editable):
@@ -43,7 +31,8 @@ class Loss(Editable):
 
     def targets(self, labels: Array, classes: int, dtype: Any) -> Array:
         """The smoothed one-hot targets: (classes, samples)."""
-        targets = one_hot(labels, classes, dtype)
+        targets = np.zeros((classes, len(labels)), dtype)
+        targets[labels, np.arange(len(labels))] = 1
         if self.label_smoothing:
             targets *= targets.dtype.type(1 - self.label_smoothing)
             targets += targets.dtype.type(self.label_smoothing / classes)
@@ -106,27 +95,3 @@ class CrossEntropy(Loss):
         dz -= targets
         dz *= dz.dtype.type(1.0 / batch)
         return dz
-
-
-LOSSES: dict[str, type[Loss]] = {kind.word: kind for kind in (MSE, CrossEntropy)}
-
-
-def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
-    """The loss of a name ("mse", "cross_entropy"; Keras's names are understood), or the one given.
-
-    >>> loss_named("mse").word
-    'mse'
-    """
-    if isinstance(given, Loss):
-        if label_smoothing:
-            raise ValueError(
-                "label_smoothing is given beside a loss that brings its own; write "
-                f"{type(given).__name__}(label_smoothing={label_smoothing})"
-            )
-        return given
-    if not isinstance(given, str):
-        raise TypeError(f"loss: expected a name or a Loss, got {given!r}")
-    given = SPELLINGS.get(given, given)
-    if given not in LOSSES:
-        raise unknown_name("loss", given, LOSSES)
-    return LOSSES[given](label_smoothing)

@@ -1,17 +1,17 @@
-"""More layers: global average pooling, dropout, tanh and softmax."""
+"""More layers: global average pooling, dropout, ReLU, tanh and softmax."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from glassbox.engine.layer import (
-    ACTIVATIONS,
     Activation,
     Array,
     BuildContext,
     Context,
     Gradients,
     Layer,
+    LeakyReLU,
 )
 from glassbox.errors import require_share
 from glassbox.kernels.shapes import Shape
@@ -85,10 +85,23 @@ class Dropout(Layer):
         return (dy if cache is None else self.kernels.drop(dy, *cache)), {}
 
 
+class ReLU(LeakyReLU):
+    """y = max(z, 0).
+
+    >>> ReLU().apply(np.array([-1.0, 2.0])).tolist()
+    [-0.0, 2.0]
+    """
+
+    word = "relu"
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(0.0, name=name)
+
+
 class Tanh(Activation):
     """y = tanh z; derivative 1 - y^2.
 
-    >>> activation_named("tanh").apply(np.array([0.0, 1000.0])).tolist()
+    >>> Tanh().apply(np.array([0.0, 1000.0])).tolist()
     [0.0, 1.0]
     """
 
@@ -109,7 +122,7 @@ class Softmax(Activation):
 
     The largest z is taken off first, so logits of 1,000 are no trouble.
 
-    >>> activation_named("softmax").apply(np.array([[1000.0], [1000.0]])).tolist()
+    >>> Softmax().apply(np.array([[1000.0], [1000.0]])).tolist()
     [[0.5], [0.5]]
     """
 
@@ -122,6 +135,3 @@ class Softmax(Activation):
     def gradient(self, dy: Array, y: Array) -> Array:
         """y (dy - sum of y dy)."""
         return self.kernels.softmax_gradient(dy, y)
-
-
-ACTIVATIONS |= {kind.word: kind for kind in (Tanh, Softmax)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import OPTIMIZERS, Adam, Optimizer, State
+from glassbox.engine.optimizers import Adam, Optimizer, State
 from glassbox.engine.schedules import Schedule
 from glassbox.errors import require_positive, require_share
 
@@ -106,6 +106,3 @@ class Adadelta(Optimizer):
         u += number(1 - self.rho) * g * g
         g *= number(rate)
         w -= g
-
-
-OPTIMIZERS |= {"adamw": AdamW, "rmsprop": RMSprop, "adadelta": Adadelta}

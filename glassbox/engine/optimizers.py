@@ -16,7 +16,7 @@ from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
 from glassbox.engine.parallel import Workers, tree_sum
 from glassbox.engine.schedules import Progress, Schedule
-from glassbox.errors import require_positive, require_share, unknown_name
+from glassbox.errors import require_positive, require_share
 
 State = dict[str, Any]  # arrays like the weights, and "steps"
 PIECE = 2**17  # numbers moved at once: enough to be worth the calls, few enough for a cache
@@ -187,21 +187,3 @@ class Adam(Optimizer):
         np.divide(m, root, out=g)
         g *= number(rate / (1 - beta1**t))
         w -= g
-
-
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam}
-
-
-def optimizer_named(given: str | Optimizer) -> Optimizer:
-    """The optimizer of a name ("adam", "sgd", ...) with its default rate, or the one given.
-
-    >>> optimizer_named("adam").learning_rate
-    0.001
-    """
-    if isinstance(given, Optimizer):
-        return given
-    if not isinstance(given, str):
-        raise TypeError(f"optimizer: expected a name or one such as Adam(1e-3), got {given!r}")
-    if given.lower() not in OPTIMIZERS:
-        raise unknown_name("optimizer", given, OPTIMIZERS)
-    return OPTIMIZERS[given.lower()]()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,16 +27,10 @@ AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
 Augment = Callable[[Array, np.random.Generator], Array]
 
 
-class Source(Protocol):
-    """Where images come from: `Datasets.Dataset` is one."""
-
-    def batch(self, indices: Any, dtype: Any = np.float32) -> tuple[Array, Array]: ...
-
-
 class Shard(NamedTuple):
     """A part of a mini-batch: which images, and what its layers may know."""
 
-    data: Source
+    data: Any
     indices: Array
     context: Context
     augment: Augment | None
@@ -123,7 +117,7 @@ class Executor:
         self._gradients: dict[int, tuple[Array, list[Gradients]]] = {}
 
     def train_step(
-        self, data: Source, indices: Array, progress: Progress, step: int, augment: Augment | None
+        self, data: Any, indices: Array, progress: Progress, step: int, augment: Augment | None
     ) -> tuple[float, int]:
         """Train on the images at `indices`; returns the sum of their losses and the right answers.
 

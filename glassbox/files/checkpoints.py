@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from glassbox.engine.parameters import Parameters
 from glassbox.engine.trainer import Position, Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
-from glassbox.files.model_file import checked, contents_of, fill, network_of, own_arrays
+from glassbox.files.model_file import checked, fill, network_of, own_arrays
 from glassbox.kernels import backend_name
 
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
@@ -289,13 +289,6 @@ def unpacked(data: bytes, make: Any, kinds: Iterable[type], history: Any) -> Any
         restore_optimizer(network.parameters, saved.arrays, steps, where)
     network.history = history
     return network
-
-
-def reduced(network: Any, make: Any, kinds: Sequence[type]) -> tuple[Any, ...]:
-    """What `__reduce__` of a network returns: a copy is made as a file would hold it."""
-    own = [kind for kind in map(type, [*network.layers, network.loss]) if kind not in kinds]
-    data = packed(contents_of(network), network.parameters)
-    return unpacked, (data, make, [*kinds, *own], network.history)
 
 
 def go_on(

@@ -12,8 +12,9 @@ import numpy as np
 from glassbox.data.scaling import Scaling
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Activation, Array, Layer
-from glassbox.engine.losses import LOSSES, Loss
+from glassbox.engine.losses import Loss
 from glassbox.engine.more_layers import Softmax
+from glassbox.engine.names import LOSSES
 from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, blueprint, records
 from glassbox.files.arrays_file import Contents

@@ -13,10 +13,10 @@ from glassbox.engine.layer import Array, Context, Gradients, Layer
 
 CONV, DENSE, MAX_POOL = "Filters.Conv2D", "MLP.Dense", "Filters.MaxPool2D"
 ACTIVATIONS = {
-    *(f"glassbox.engine.layer.{name}" for name in ("Identity", "LeakyReLU", "ReLU", "Sigmoid")),
-    *(f"glassbox.engine.more_layers.{name}" for name in ("Softmax", "Tanh")),
+    *(f"glassbox.engine.layer.{name}" for name in ("Identity", "LeakyReLU", "Sigmoid")),
+    *(f"glassbox.engine.more_layers.{name}" for name in ("ReLU", "Softmax", "Tanh")),
 }
-LEAKY = {"glassbox.engine.layer.LeakyReLU", "glassbox.engine.layer.ReLU"}
+LEAKY = {"glassbox.engine.layer.LeakyReLU", "glassbox.engine.more_layers.ReLU"}
 # Layers whose passes are kernel calls and nothing else, as far as numbers go.
 RECORDABLE = ACTIVATIONS | {
     CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", "MLP.Flatten",

@@ -21,7 +21,8 @@ from typing import Any
 MODULES = (
     "Filters", "MLP", "glassbox.engine.blocks", "glassbox.engine.layer", "glassbox.engine.synced",
     "glassbox.engine.losses", "glassbox.engine.optimizers", "glassbox.engine.more_optimizers",
-    "glassbox.engine.edits", "glassbox.engine.more_layers", "glassbox.engine.step",
+    "glassbox.engine.edits", "glassbox.engine.copies", "glassbox.engine.more_layers",
+    "glassbox.engine.step",
     "glassbox.data.dataset", "glassbox.data.scaling",
 )  # fmt: skip
 MANIFEST = Path(__file__).with_name("shipped.json")

@@ -1,16 +1,11 @@
-"""More kernels in plain NumPy; `pure_numpy` passes them on."""
+"""More kernels in plain NumPy: average pooling, normalization, dropout, tanh, softmax."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from glassbox.kernels.shapes import Shape
-
-__all__ = [
-    "drop", "global_average_pool", "global_average_pool_gradient", "normalize_",
-    "normalize_gradient", "row_products", "softmax_", "softmax_gradient", "tanh_",
-    "tanh_gradient",
-]  # fmt: skip
+from glassbox.kernels.pure_numpy.essential import _crop, _padded_zeros, pad, taps
+from glassbox.kernels.shapes import Shape, Window
 
 Array = np.ndarray
 
@@ -78,3 +73,32 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     y = x * (bits >= dropped)
     y *= x.dtype.type(2**16 / (2**16 - dropped))
     return y
+
+
+def algorithm(window: Window, channels: int, filters: int) -> str:
+    """The name of the algorithm that a layer's batches are computed with, for summaries."""
+    return "im2col"
+
+
+def average_pool(x: Array, counts: Array, window: Window) -> Array:
+    """The mean of each window; `counts` (oh, ow) says how many pixels each one averages over."""
+    views = list(taps(pad(x, window.padding), window))
+    y = views[0].copy()
+    for view in views[1:]:
+        y += view
+    y /= counts[:, :, None].astype(x.dtype)
+    return y
+
+
+def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape) -> Array:
+    """dx: the gradient of a window in equal shares to its pixels."""
+    padded = _padded_zeros(shape, window, dy.dtype)
+    share = dy / counts[:, :, None].astype(dy.dtype)
+    for target in taps(padded, window):
+        target += share
+    return _crop(padded, window, shape)
+
+
+def copy(x: Array) -> Array:
+    """The same numbers in memory of their own, for kernels that work in place."""
+    return x.copy()

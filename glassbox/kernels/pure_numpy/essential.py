@@ -1,4 +1,4 @@
-"""The kernels in plain NumPy: complete, readable, the reference for every other backend.
+"""The kernels in plain NumPy: readable, and the reference for every other backend.
 
 Arrays are batch-last and C-contiguous: x (channels, height, width, samples), rows (features,
 samples).  Weights are (out, in, kh, kw) and (out, in).  No kernel changes its input unless its
@@ -11,17 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from glassbox.kernels.blocking import BLOCK_ENTRIES, mirrored_window, plan_products
-from glassbox.kernels.pure_numpy_more import *  # noqa: F403  (kernels, too)
-from glassbox.kernels.shapes import Shape, ShardPolicy, Window
+from glassbox.kernels.pure_numpy.blocking import BLOCK_ENTRIES, mirrored_window, plan_products
+from glassbox.kernels.shapes import Shape, Window
 
 Array = np.ndarray
 
-# A shard's largest array should stay in cache and below the size from which the system clears
-# fresh pages for it; very small shards only cost Python calls.  Measured: 32 samples are best for
-# wide networks, 64 for D's, 128 for the thinnest and for dense ones.  Python hands its lock from
-# thread to thread at every NumPy call: with less work in a shard one thread is faster than two.
-SHARD_POLICY = ShardPolicy(cache_bytes=2**21, smallest=32, largest=128, least_work=4_000_000)
 FEW_FILTERS = 16  # up to so many, turning the kernels beats scattering
 
 
@@ -102,11 +96,6 @@ def _padded_zeros(shape: Shape, window: Window, dtype: np.dtype) -> Array:
 
 
 # --- convolution -----------------------------------------------------------------------------
-
-
-def algorithm(window: Window, channels: int, filters: int) -> str:
-    """The name of the algorithm that a layer's batches are computed with, for summaries."""
-    return "im2col"
 
 
 def conv2d(x: Array, weights: Array, bias: Array | None, window: Window) -> Array:
@@ -226,25 +215,6 @@ def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) ->
     return _crop(padded, window, shape)
 
 
-def average_pool(x: Array, counts: Array, window: Window) -> Array:
-    """The mean of each window; `counts` (oh, ow) says how many pixels each one averages over."""
-    views = list(taps(pad(x, window.padding), window))
-    y = views[0].copy()
-    for view in views[1:]:
-        y += view
-    y /= counts[:, :, None].astype(x.dtype)
-    return y
-
-
-def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape) -> Array:
-    """dx: the gradient of a window in equal shares to its pixels."""
-    padded = _padded_zeros(shape, window, dy.dtype)
-    share = dy / counts[:, :, None].astype(dy.dtype)
-    for target in taps(padded, window):
-        target += share
-    return _crop(padded, window, shape)
-
-
 # --- dense -----------------------------------------------------------------------------------
 
 
@@ -267,11 +237,6 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
 
 
 # --- activations -----------------------------------------------------------------------------
-
-
-def copy(x: Array) -> Array:
-    """The same numbers in memory of their own, for kernels that work in place."""
-    return x.copy()
 
 
 def leaky_relu_(z: Array, slope: float) -> Array:

@@ -1,0 +1,36 @@
+"""How layers are copied."""
+
+from __future__ import annotations
+
+import copy
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from glassbox.engine.edits import Editable
+
+
+class Copyable(Editable):
+    """Objects that hold the module of their kernels, which Python cannot copy, as `kernels`."""
+
+    kernels: Any
+
+    def clone_unbuilt(self) -> Any:
+        """A copy to build anew, which shares nothing that a build or a pass changes."""
+        twin = copy.copy(self)
+        carried = getattr(self, "activation", None)
+        if carried is not None:
+            twin.__dict__["activation"] = copy.copy(carried)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: the kernels' module by its name, for modules cannot be copied."""
+        state = vars(self).copy()
+        if isinstance(self.kernels, ModuleType):
+            state["kernels"] = self.kernels.__name__
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(self.kernels, str):
+            self.kernels = import_module(self.kernels)

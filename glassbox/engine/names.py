@@ -1,0 +1,60 @@
+"""Activations, losses and optimizers by name."""
+
+from __future__ import annotations
+
+from glassbox.engine.layer import Activation, Identity, LeakyReLU, Sigmoid
+from glassbox.engine.losses import MSE, CrossEntropy, Loss
+from glassbox.engine.more_layers import ReLU, Softmax, Tanh
+from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
+from glassbox.engine.optimizers import SGD, Adam, Optimizer
+from glassbox.errors import named
+from glassbox.spelling import LOSSES as SPELLINGS
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Tanh, Softmax, Identity)
+}
+LOSSES: dict[str, type[Loss]] = {kind.word: kind for kind in (MSE, CrossEntropy)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, RMSprop, Adadelta)
+}
+
+
+def activation_named(given: str | Activation | None) -> Activation:
+    """The activation of a name ("leaky_relu", "sigmoid", ...), or the one given; None: identity.
+
+    It computes with NumPy until the layer that carries it is built with other kernels.
+
+    Raises ValueError for an unknown name and TypeError for anything else.
+
+    >>> type(activation_named("tanh")).__name__
+    'Tanh'
+    """
+    name = "identity" if given is None else given
+    found: Activation = named("activation", name, Activation, ACTIVATIONS)
+    return found
+
+
+def optimizer_named(given: str | Optimizer) -> Optimizer:
+    """The optimizer of a name ("adam", "sgd", ...) with its default rate, or the one given.
+
+    >>> optimizer_named("adam").learning_rate
+    0.001
+    """
+    found: Optimizer = named("optimizer", given, Optimizer, OPTIMIZERS)
+    return found
+
+
+def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
+    """The loss of a name ("mse", "cross_entropy"; Keras's names are understood), or the one given.
+
+    >>> loss_named("mse").word
+    'mse'
+    """
+    if isinstance(given, Loss) and label_smoothing:
+        raise ValueError(
+            "label_smoothing: the loss brings its own; write "
+            f"{type(given).__name__}(label_smoothing={label_smoothing})"
+        )
+    word = SPELLINGS.get(given, given) if isinstance(given, str) else given
+    found: Loss = named("loss", word, Loss, LOSSES)
+    return type(found)(label_smoothing) if label_smoothing else found
