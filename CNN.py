@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,9 +205,8 @@ class CNN(metaclass=Spelled):
 
         `input_shape` (channels, height, width) builds the network if it is not built yet.
         """
-        if input_shape is not None:
-            self.build(input_shape)
-        how = textwrap.fill(self._refresh().describe(), 80)
+        assembly = self._refresh() if input_shape is None else self.build(input_shape)._built()
+        how = textwrap.fill(assembly.describe(), 80)
         table = f"{summary_table(self.layers, self.dtype.itemsize)}\n{how}"
         print(table)
         return table
@@ -221,7 +218,9 @@ class CNN(metaclass=Spelled):
 
         `training` turns dropout and batch statistics on.
         """
-        x = self._checked_images(images)
+        x = np.asarray(images, self.dtype)
+        x = x[:, None] if x.ndim == 3 else x
+        self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
             y, caches = forward(self.layers, to_batch_last(x), context)
@@ -278,10 +277,9 @@ class CNN(metaclass=Spelled):
             records them.
         progress : whether to print a bar, and a line for each epoch.
 
-        Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with the step
-        and the layer, where the loss, a weight or a running statistic is no longer finite, after
-        restoring the best weights so far and resetting the optimizers; ValueError or TypeError for
-        arguments that do not fit.
+        Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with step and
+        layer, where a number is no longer finite, after restoring the best weights so far and
+        resetting the optimizers; ValueError or TypeError for arguments that do not fit.
         """
         data = self._as_data(train)
         checks = None if validation is None else self._as_data(validation)
@@ -296,12 +294,7 @@ class CNN(metaclass=Spelled):
         self.classes, self.scaling = data.classes, data.scaling
         trainer = Trainer(self, data, checks, settings)
         if checkpoint is not None or resume is not None:
-            target = Path(checkpoint if checkpoint is not None else resume or "")
-            contents = partial(model_file.contents_of, self)
-            steps = checkpoints.attach(
-                trainer, contents, self._built(), target, resume, allow_changes
-            )
-            self.steps_done = self.steps_done if steps is None else steps
+            checkpoints.attach(trainer, self, checkpoint, resume, allow_changes)
         if preview:
             done = trainer.at.epoch + trainer.at.seen / len(data)
             trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
@@ -363,13 +356,8 @@ class CNN(metaclass=Spelled):
         return class_scores(self.executor, source, batch_size, self.output_activation)
 
     @property
-    def softmax_in_loss(self) -> bool:
-        """Whether the last layer had a softmax before the loss took it over."""
-        return self.assembly is not None and self.assembly.softmax_in_loss
-
-    @property
     def output_activation(self) -> Any:
-        """What turns outputs into class scores where the loss takes logits; else None."""
+        """The softmax that the loss takes over and predictions apply; else None."""
         return self._built().output_activation
 
     def activations(self, images: AnyData) -> list[tuple[str, Array]]:
@@ -446,11 +434,3 @@ class CNN(metaclass=Spelled):
         units = getattr(self.layers[-1], "units", 0) if self.layers else 0
         classes = self.classes or tuple(str(k) for k in range(units))  # names, if there are any
         return as_dataset(data, classes, self.scaling)
-
-    def _checked_images(self, images: Any) -> Array:
-        """Scaled images of the network's own dtype and shape."""
-        array = np.asarray(images, self.dtype)
-        if array.ndim == 3:
-            array = array[:, None]
-        self.build(array.shape[1:])
-        return array

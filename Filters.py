@@ -61,7 +61,7 @@ class Conv2D(Sliding):
     padding : "same" (ceil(input / stride) outputs), "valid" (none), a number or a pair of pixels,
         or ((top, bottom), (left, right)).
     dilation : distance between neighbouring taps of the kernel, a number or a pair.
-    activation : a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    activation : a name or an Activation; leaky ReLU by default, None for none.
     bias : whether each filter has one.
     initializer : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
     optimizer : this layer's own, where it differs from the network's.
@@ -70,9 +70,8 @@ class Conv2D(Sliding):
 
     Input (channels, height, width), output (filters, oh, ow) with
     oh = floor((height + p - d (kh - 1) - 1) / s) + 1, p the padding of both sides together.
-    Parameters: weight (filters, channels, kh, kw), bias (filters,).
-    Keeps for backward: its input and its output.
-    Raises ValueError for sizes that do not fit, TypeError for what is no number.
+    Parameters: weight (filters, channels, kh, kw), bias (filters,).  Keeps its input and output.
+    Raises ValueError for sizes that do not fit, TypeError for what is not a number.
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
     >>> from CNN import CNN
@@ -155,7 +154,7 @@ Residual.projection = Conv2D
 
 
 class Pooling(Sliding):
-    """What both poolings share: a window without weights, side by side unless told otherwise."""
+    """What both poolings share: a window without weights, side by side by default."""
 
     def __init__(
         self,
@@ -169,8 +168,7 @@ class Pooling(Sliding):
         who = type(self).__name__
         self.kernel_size = pair(f"{who}: kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair(f"{who}: stride", stride)
-        self.padding = padding
-        self.ceil_mode = ceil_mode
+        self.padding, self.ceil_mode = padding, ceil_mode
 
     def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.window = window = self._resolve(input_shape)
@@ -178,8 +176,7 @@ class Pooling(Sliding):
         if max(borders[:2]) >= height or max(borders[2:]) >= width:
             raise ValueError(
                 f"{self.label}: padding {self.padding} must be smaller than kernel_size "
-                f"{self.kernel_size}, "
-                "or a window would lie wholly outside the image"
+                f"{self.kernel_size}, or a window would lie wholly outside the image"
             )
         return (input_shape[0], *window.output)
 
@@ -192,8 +189,8 @@ class MaxPool2D(Pooling):
     Parameters
     ----------
     kernel_size : height and width of the window in pixels, a number or a pair.
-    stride : pixels between windows; as large as the window unless told otherwise.
-    padding : as for Conv2D, but none unless told; it is minus infinity, so it never wins.
+    stride : pixels between windows; as large as the window by default.
+    padding : as for Conv2D, but 0 by default; it is minus infinity, so it never wins.
     ceil_mode : whether a last, partial window counts.
     name : how summaries and errors call it.
 

@@ -18,12 +18,11 @@ from glassbox.engine.layer import (
     BuildContext,
     Context,
     Gradients,
-    Identity,
     Layer,
     LeakyReLU,
     Sigmoid,
 )
-from glassbox.engine.more_layers import Dropout, ReLU, Softmax, Tanh
+from glassbox.engine.more_layers import Dropout, Flatten, Identity, ReLU, Softmax, Tanh
 from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
 from glassbox.engine.names import activation_named
 from glassbox.engine.optimizers import SGD, Adam
@@ -54,7 +53,7 @@ class Dense(Layer):
     Parameters
     ----------
     units : number of outputs.
-    activation : a name or an Activation; sigmoid unless told otherwise, None for none.
+    activation : a name or an Activation; sigmoid by default, None for none.
     bias : whether each unit has one.
     initializer : "auto", "he_normal", "he_uniform", "xavier_normal" or "xavier_uniform".
     optimizer : this layer's own, where it differs from the network's.
@@ -62,8 +61,7 @@ class Dense(Layer):
     name : how summaries and errors call it.
 
     Input (features,) or a volume, which it flattens in the order channel, row, column; output
-    (units,).  Parameters: weight (units, features), bias (units,).
-    Keeps for backward: its input and its output.
+    (units,).  Parameters: weight (units, features), bias (units,).  Keeps its input and output.
     Raises ValueError for units below 1 and unknown names.
     Source: Rumelhart, Hinton and Williams 1986.
 
@@ -128,33 +126,6 @@ class Dense(Layer):
     def multiply_adds(self) -> int:
         """units x features."""
         return self.units * math.prod(self.input_shape)
-
-
-class Flatten(Layer):
-    """A volume as one row of features, in the order channel, row, column.
-
-    Input any shape, output (features,).  Keeps nothing but the shape.
-
-    >>> from CNN import CNN
-    >>> CNN(Flatten()).build((3, 4, 5)).output_shape
-    (60,)
-    """
-
-    stem = "flatten"
-
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name=name)
-
-    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
-        return (math.prod(input_shape),)
-
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
-        """The same numbers in another shape."""
-        return x.reshape(-1, x.shape[-1]), x.shape
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
-        """The same numbers in the old shape."""
-        return dy.reshape(cache), {}
 
 
 def __getattr__(name: str) -> Any:

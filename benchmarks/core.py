@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST = 2_667  # lines; to come down to 2,000
+MOST = 2_000  # lines
 # In reading order: from what a user edits down to the arithmetic, then what moves the weights.
 CORE = {
     "main.py": "the network, in plain sight",

@@ -11,8 +11,8 @@ import numpy as np
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, MaxPool2D, Pooling
-from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import Softmax
+from glassbox.engine.layer import Activation, Array, Layer, LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Identity, Softmax
 from MLP import Dense, Dropout
 
 Recipe = list[dict[str, Any]]

@@ -78,13 +78,15 @@ TARGETS = {
         "Conv2D": LAYER, "MaxPool2D": LAYER, "AvgPool2D": LAYER,
     },
     "glassbox.engine.blocks": {"Residual": PROGRAM},
-    "MLP": {"Dense": LAYER, "Flatten": LAYER},
+    "MLP": {"Dense": LAYER},
     "glassbox.engine.synced": {"BatchNorm": PROGRAM},
     "glassbox.engine.layer": {
-        "Activation": LAYER, "Identity": FUNCTION, "LeakyReLU": FUNCTION, "Sigmoid": FUNCTION,
+        "Activation": LAYER, "LeakyReLU": FUNCTION, "Sigmoid": FUNCTION,
     },
     "glassbox.engine.more_layers": {
-        "GlobalAvgPool2D": LAYER, "Dropout": LAYER, "Tanh": FUNCTION, "Softmax": FUNCTION,
+        "GlobalAvgPool2D": LAYER, "Dropout": LAYER, "Flatten": LAYER, "Tanh": FUNCTION,
+        "Identity": FUNCTION,
+        "Softmax": FUNCTION,
     },
     "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
     "glassbox.engine.optimizers": {name: ("update",) for name in ("SGD", "Adam")},

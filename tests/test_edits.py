@@ -38,8 +38,8 @@ from MLP import (
 
 HERE = Path(__file__).resolve().parent
 EDITS = {  # how many edits tests/edited_run.py makes in each module
-    "Filters": 36, "MLP": 24, "glassbox.engine.blocks": 12, "glassbox.engine.synced": 12,
-    "glassbox.engine.layer": 48, "glassbox.engine.more_layers": 48, "glassbox.engine.losses": 28,
+    "Filters": 36, "MLP": 12, "glassbox.engine.blocks": 12, "glassbox.engine.synced": 12,
+    "glassbox.engine.layer": 36, "glassbox.engine.more_layers": 72, "glassbox.engine.losses": 28,
     "glassbox.engine.optimizers": 12,
     "glassbox.engine.more_optimizers": 12,
 }  # fmt: skip

@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 
-from glassbox.kernels.pure_numpy import blocking
+from glassbox.kernels.pure_numpy import blocking, essential
 from glassbox.kernels.shapes import Window
 
 DTYPES = [np.float32, np.float64]

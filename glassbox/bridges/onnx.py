@@ -17,8 +17,8 @@ from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Residual
 from glassbox.atomic import write_atomically
 from glassbox.data.scaling import Scaling
-from glassbox.engine.layer import Array, Identity, Layer, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import ReLU, Softmax, Tanh
+from glassbox.engine.layer import Array, Layer, LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
 from glassbox.files.model_file import places
 from glassbox.kernels.shapes import resolve_window
 from MLP import BatchNorm, Dense, Dropout, Flatten

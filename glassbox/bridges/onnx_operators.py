@@ -17,8 +17,8 @@ import onnx
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.bridges.onnx_decode import Graph, Node
 from glassbox.bridges.onnx_normalize import MOST_ARITHMETIC, SAMPLES, Context
-from glassbox.engine.layer import Activation, Array, Identity, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import ReLU, Softmax, Tanh
+from glassbox.engine.layer import Activation, Array, LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
 from glassbox.errors import short
 from glassbox.kernels.shapes import Shape, Window, pair, resolve_window
 from MLP import BatchNorm, Dense, Dropout, Flatten

@@ -31,8 +31,7 @@ from glassbox.bridges.onnx_operators import (
 )
 from glassbox.data.scaling import Scaling
 from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.layer import Identity
-from glassbox.engine.more_layers import Softmax
+from glassbox.engine.more_layers import Identity, Softmax
 from glassbox.errors import short
 from glassbox.files import model_file
 from glassbox.kernels.shapes import Shape

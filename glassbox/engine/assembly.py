@@ -16,9 +16,9 @@ from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.executor import CapturedExecutor, executor_for
 from glassbox.engine.capture.watch import Watch
-from glassbox.engine.layer import BuildContext, Identity, Layer
+from glassbox.engine.layer import BuildContext, Layer
 from glassbox.engine.losses import Loss
-from glassbox.engine.more_layers import Softmax
+from glassbox.engine.more_layers import Identity, Softmax
 from glassbox.engine.names import activation_named, loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers

@@ -102,9 +102,6 @@ class Layer(Copyable):
         return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
 
 
-# --- activations -----------------------------------------------------------------------------
-
-
 class Activation(Layer):
     """A function of each number alone (softmax: of each sample's row).
 
@@ -145,24 +142,6 @@ class Activation(Layer):
     def describe(self) -> str:
         """Its name."""
         return self.word
-
-
-class Identity(Activation):
-    """y = z.
-
-    >>> Identity().apply(np.array([-1.0, 2.0])).tolist()
-    [-1.0, 2.0]
-    """
-
-    stem = word = "identity"
-
-    def apply(self, z: Array) -> Array:
-        """y = z."""
-        return z
-
-    def gradient(self, dy: Array, y: Array) -> Array:
-        """dz = dy."""
-        return dy
 
 
 class LeakyReLU(Activation):

@@ -1,7 +1,8 @@
-"""More layers: global average pooling, dropout, ReLU, tanh and softmax."""
+"""More layers: global average pooling, flattening, dropout; more activations."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from glassbox.engine.layer import (
@@ -46,6 +47,33 @@ class GlobalAvgPool2D(Layer):
         return self.kernels.global_average_pool_gradient(dy, cache), {}
 
 
+class Flatten(Layer):
+    """A volume as one row of features, in the order channel, row, column.
+
+    Input any shape, output (features,).  Keeps nothing but the shape.
+
+    >>> from CNN import CNN
+    >>> CNN(Flatten()).build((3, 4, 5)).output_shape
+    (60,)
+    """
+
+    stem = "flatten"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
+        return (math.prod(input_shape),)
+
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
+        """The same numbers in another shape."""
+        return x.reshape(-1, x.shape[-1]), x.shape
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
+        """The same numbers in the old shape."""
+        return dy.reshape(cache), {}
+
+
 class Dropout(Layer):
     """Training only: each number is 0 with probability `rate`, else x / (1 - rate).
 
@@ -83,6 +111,24 @@ class Dropout(Layer):
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """dy where x was let through, as much larger as x was made."""
         return (dy if cache is None else self.kernels.drop(dy, *cache)), {}
+
+
+class Identity(Activation):
+    """y = z.
+
+    >>> Identity().apply(np.array([-1.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
+
+    stem = word = "identity"
+
+    def apply(self, z: Array) -> Array:
+        """y = z."""
+        return z
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dz = dy."""
+        return dy
 
 
 class ReLU(LeakyReLU):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from glassbox.engine.layer import Activation, Identity, LeakyReLU, Sigmoid
+from glassbox.engine.layer import Activation, LeakyReLU, Sigmoid
 from glassbox.engine.losses import MSE, CrossEntropy, Loss
-from glassbox.engine.more_layers import ReLU, Softmax, Tanh
+from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
 from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
 from glassbox.engine.optimizers import SGD, Adam, Optimizer
 from glassbox.errors import named

@@ -63,9 +63,8 @@ class Optimizer(Editable):
         raise TypeError(f"{type(self).__name__} must define update(w, g, state, rate)")
 
     def __repr__(self) -> str:
-        rate = self.learning_rate
+        rate, hidden = self.learning_rate, ("learning_rate", "state_names")
         words = [repr(rate) if isinstance(rate, Schedule) else f"{rate:g}"]
-        hidden = ("learning_rate", "state_names")
         words += [f"{k}={v!r}" for k, v in vars(self).items() if v and k not in hidden]
         return f"{type(self).__name__}({', '.join(words)})"
 

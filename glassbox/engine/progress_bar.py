@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from glassbox.engine.history import MovingMetrics
+
 
 def epoch_bar(images: int, seen: int, epoch: int, epochs: int, shown: bool) -> Any:
     """A progress bar; none where output goes to a file."""
@@ -16,6 +18,12 @@ def epoch_bar(images: int, seen: int, epoch: int, epochs: int, shown: bool) -> A
         unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
         disable=None if shown else True,
     )  # fmt: skip
+
+
+def advance(bar: Any, images: int, running: MovingMetrics) -> None:
+    """Move the bar on; where it is drawn anew, with the latest loss and accuracy."""
+    if bar.update(images):
+        bar.set_postfix_str(f"loss {running.loss:.4f}, {running.accuracy:.1%} right")
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:

@@ -51,8 +51,8 @@ def to_batch_last(x: Array) -> Array:
 
 
 def to_batch_first(x: Array) -> Array:
-    """The way back: a new array, samples first."""
-    return np.moveaxis(x, -1, 0).copy(order="C")  # never a view: the caller may change it
+    """The way back, never a view: the caller may change it."""
+    return np.moveaxis(x, -1, 0).copy(order="C")
 
 
 def count_right(outputs: Array, labels: Array) -> int:

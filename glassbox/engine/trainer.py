@@ -18,7 +18,7 @@ from glassbox.engine.fit_settings import FitSettings
 from glassbox.engine.history import History, MovingMetrics
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
-from glassbox.engine.progress_bar import epoch_bar, epoch_line
+from glassbox.engine.progress_bar import advance, epoch_bar, epoch_line
 from glassbox.engine.schedules import Progress
 from glassbox.errors import Diverged
 
@@ -51,16 +51,16 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
 class Trainer:
     """Trains a built network on `data`; validates on `validation`, if any, after each epoch.
 
-    `after_step(epoch, images seen, images in all)`, if set, is called after every step.
-    `on_checkpoint(trainer)`, if set, is called whenever the run can be resumed from here: after
-    every epoch, after every `checkpoint_every` steps, and when the run is interrupted.
+    `after_step(epoch, images seen, images in all)` is called after every step;
+    `on_checkpoint(trainer)` whenever the run can be resumed from here: after every epoch, after
+    every `checkpoint_every` steps, and when the run is interrupted.
     """
 
     def __init__(self, network: Any, data: Any, validation: Any, settings: FitSettings) -> None:
         self.network, self.parameters = network, network.parameters
         self.data, self.validation, self.settings = data, validation, settings
-        self.after_step: Callable[[int, int, int], None] | None = None
-        self.on_checkpoint: Callable[[Trainer], None] | None = None
+        self.after_step: Callable[[int, int, int], None] = lambda epoch, seen, count: None
+        self.on_checkpoint: Callable[[Trainer], None] = lambda trainer: None
         self.history, self.at = History(), Position()
         decay = settings.ema_decay
         self.average = Average(decay, self.parameters.values) if decay else None
@@ -115,7 +115,8 @@ class Trainer:
         order = batches(self.network.seed, at.epoch, count, settings.batch_size, settings.shuffle)
         with epoch_bar(count, at.seen, at.epoch, settings.epochs, settings.progress) as bar:
             for indices in islice(order, at.step, None):
-                progress = self._progress()
+                step = at.epoch * self.per_epoch + at.step
+                progress = Progress(step, settings.epochs * self.per_epoch, self.per_epoch)
                 loss, right = self.network.train_step(
                     self.data, indices, progress, settings.augment
                 )
@@ -126,32 +127,19 @@ class Trainer:
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
                 at.loss, at.right = at.loss + loss, at.right + right
                 self.running.add(len(indices), loss, right)
-                if bar.update(len(indices)):
-                    words = f"loss {self.running.loss:.4f}, {self.running.accuracy:.1%} right"
-                    bar.set_postfix_str(words)
+                advance(bar, len(indices), self.running)
                 if at.step % note_every == 0 or at.seen == count:
                     self.history.note(at.epoch * count + at.seen, self.running)
-                if self.after_step is not None:
-                    self.after_step(at.epoch, at.seen, count)
+                self.after_step(at.epoch, at.seen, count)
                 if at.seen < count:
-                    at.seconds = time.perf_counter() - begun
-                    every = settings.checkpoint_every
-                    if stop_signal.requested or (every and (progress.step + 1) % every == 0):
-                        self._checkpoint()
+                    at.seconds, every = time.perf_counter() - begun, settings.checkpoint_every
+                    if stop_signal.requested or (every and (step + 1) % every == 0):
+                        self.on_checkpoint(self)
                 if stop_signal.requested:
                     break
         self._record(begun, progress)
         if at.seen == count:
             self.at, self.running = Position(at.epoch + 1), self._new_running()
-            self._checkpoint()
-
-    def _progress(self) -> Progress:
-        """That of the step that comes next."""
-        step = self.at.epoch * self.per_epoch + self.at.step
-        return Progress(step, self.settings.epochs * self.per_epoch, self.per_epoch)
-
-    def _checkpoint(self) -> None:
-        if self.on_checkpoint is not None:
             self.on_checkpoint(self)
 
     def _record(self, begun: float, progress: Progress) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from glassbox.engine.parameters import Parameters
 from glassbox.engine.trainer import Position, Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
-from glassbox.files.model_file import checked, fill, network_of, own_arrays
+from glassbox.files.model_file import checked, contents_of, fill, network_of, own_arrays
 from glassbox.kernels import backend_name
 
 SAME = ("input_shape", "loss", "l2", "seed", "dtype", "classes", "scaling")
@@ -239,35 +238,30 @@ def contents(trainer: Trainer, network: Contents, fit: Mapping[str, Any]) -> Con
 
 def attach(
     trainer: Trainer,
-    contents_now: Callable[[], Contents],
-    assembly: Any,
-    target: Path,
+    network: Any,
+    checkpoint: str | os.PathLike[str] | None,
     resume: str | os.PathLike[str] | None,
     allowed: bool,
-) -> int | None:
-    """Have a trainer write checkpoints to `target`, and be where `resume` was left.
+) -> None:
+    """Have a trainer write checkpoints, and put it and its network where `resume` was left.
 
-    Parameters
-    ----------
-    contents_now : what a model file of the network would hold now.
-    assembly : the built layers, which know how steps run now.
-
-    Returns the number of steps that the network had done there; None without `resume`.
+    It writes to `checkpoint`, or to `resume` where there is none.
     """
-    fit = fit_record(trainer, assembly)
-    steps = None
+    fit = fit_record(trainer, network.assembly)
     if resume is not None:
         saved = arrays_file.read(resume)
-        now = decisions(contents_now().records["network"], fit)
+        now = decisions(contents_of(network).records["network"], fit)
         go_on(trainer, saved, now, allowed, str(resume))
-        steps = int(saved.records["network"]["steps_done"])
+        network.steps_done = int(saved.records["network"]["steps_done"])
+    target = checkpoint if checkpoint is not None else resume
+    assert target is not None
 
-    def keep(trainer: Trainer) -> None:
-        whole = contents(trainer, contents_now(), fit | {"execution": assembly.execution})
+    def write(trainer: Trainer) -> None:
+        execution = {"execution": network.assembly.execution}
+        whole = contents(trainer, contents_of(network), fit | execution)
         write_atomically(target, arrays_file.encode(whole))
 
-    trainer.on_checkpoint = keep
-    return steps
+    trainer.on_checkpoint = write
 
 
 def packed(network: Contents, parameters: Parameters | None) -> bytes:

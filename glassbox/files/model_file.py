@@ -179,7 +179,7 @@ def contents_of(network: Any) -> Contents:
 def _layers_as_written(network: Any) -> list[dict[str, Any]]:
     """The layers' records; a softmax that the loss has taken over stands where the user put it."""
     written = [blueprint.describe(layer) for layer in network.layers]
-    if network.softmax_in_loss:
+    if network.assembly is not None and network.assembly.softmax_in_loss:
         last, softmax = written[-1], blueprint.describe(Softmax(name=network.layers[-1].name))
         if last["kind"] == "Identity":
             written[-1] = softmax

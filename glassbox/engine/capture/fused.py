@@ -13,14 +13,14 @@ from glassbox.engine.layer import Array, Context, Gradients, Layer
 
 CONV, DENSE, MAX_POOL = "Filters.Conv2D", "MLP.Dense", "Filters.MaxPool2D"
 ACTIVATIONS = {
-    *(f"glassbox.engine.layer.{name}" for name in ("Identity", "LeakyReLU", "Sigmoid")),
-    *(f"glassbox.engine.more_layers.{name}" for name in ("ReLU", "Softmax", "Tanh")),
+    *(f"glassbox.engine.layer.{name}" for name in ("LeakyReLU", "Sigmoid")),
+    *(f"glassbox.engine.more_layers.{name}" for name in ("Identity", "ReLU", "Softmax", "Tanh")),
 }
 LEAKY = {"glassbox.engine.layer.LeakyReLU", "glassbox.engine.more_layers.ReLU"}
 # Layers whose passes are kernel calls and nothing else, as far as numbers go.
 RECORDABLE = ACTIVATIONS | {
-    CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", "MLP.Flatten",
-    "glassbox.engine.more_layers.Dropout", "glassbox.engine.more_layers.GlobalAvgPool2D",
+    CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", 
+    *(f"glassbox.engine.more_layers.{name}" for name in ("Dropout", "Flatten", "GlobalAvgPool2D")),
 }  # fmt: skip
 
 
