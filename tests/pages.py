@@ -111,3 +111,4 @@ def module_of(name):
 
 HOW = Page("docs/how-it-works.md")
 PERFORMANCE = Page("docs/performance.md")
+GLOSSARY = Page("docs/glossary.md")

@@ -5,7 +5,9 @@ import re
 import pytest
 from matplotlib.image import imread
 from matplotlib.mathtext import MathTextParser
-from pages import HOW, PERFORMANCE, ROOT, Page, anchor, definitions
+from pages import GLOSSARY, HOW, PERFORMANCE, ROOT, Page, anchor, definitions
+
+from glassbox.spelling import argument_hint
 
 PAGES = pytest.mark.parametrize("page", [HOW, PERFORMANCE], ids=repr)
 LINKED = [
@@ -18,7 +20,7 @@ LARGEST = {HOW: 100_000, PERFORMANCE: 200_000}  # bytes of a picture
 
 def for_each(what):
     """A test of every one of a page's names, formulas or pictures."""
-    cases = [(page, one) for page in (HOW, PERFORMANCE) for one in what(page)]
+    cases = [(page, one) for page in (HOW, PERFORMANCE, GLOSSARY) for one in what(page)]
     return pytest.mark.parametrize(("page", "one"), cases, ids=repr)
 
 
@@ -32,6 +34,20 @@ def test_every_name_is_defined_where_its_link_points(page, one):
     name, link = one
     path = (page.path.parent / link).resolve()
     assert name in definitions(path), f"{name} is not in {path.name}"
+
+
+def test_errors_name_the_new_argument_where_the_glossary_says_so():
+    rows = re.findall(r"^\| `(\w+)`.*\| `(\w+)` \|.*the error names it", GLOSSARY.text, re.M)
+    assert len(rows) == 3
+    for old, new in rows:
+        assert argument_hint(old, [new]) == f"it is called {new} here"
+
+
+def test_every_word_of_the_glossary_has_a_place_and_they_are_in_order():
+    rows = re.findall("^\\| [a-z].*", GLOSSARY.text.split("\n## ")[0], re.M)
+    assert all(re.search(r"\[`[\w.]+`\]\(\S+\.py\) \|$", row) for row in rows)
+    words = [row.split(" | ")[0] for row in rows]
+    assert words == sorted(words)
 
 
 @pytest.mark.parametrize("name", LINKED)
