@@ -5,6 +5,7 @@
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
 # make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
 # make table  write the generated tables of README.md and docs/performance.md from results/
+# make docs   write the API reference, made from the docstrings, to build/docs/index.html
 # make clean  remove the environment and the caches; results stay
 
 # The first of these that is Python 3.11 or newer; name another with make PYTHON=...
@@ -22,7 +23,7 @@ MEASURED := accuracy against_pytorch memory roofline scaling startup capture
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.PHONY: run check test trust results measure table format clean
+.PHONY: run check test trust results measure table docs format clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -50,6 +51,9 @@ measure: .venv/run.stamp
 
 table: .venv/run.stamp
 	$(BIN)/python -m benchmarks.report
+
+docs: .venv/test.stamp
+	$(BIN)/python docs/make_reference.py build/docs
 
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
