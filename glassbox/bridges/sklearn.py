@@ -29,32 +29,57 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    layers : the network's layers but the last, which is always Dense(classes) with softmax and
-        cross-entropy.  None takes two convolutions with pooling and a dense layer of 64 for images
-        of at least 8 x 8 pixels, the dense layer alone for anything smaller.
-    image_shape : (channels, height, width) of flat rows; None takes a row of n numbers as an image
-        of 1 x 1 x n, and images as they are.
-    epochs, batch_size : how long to train, and images to a step.
-    learning_rate : the highest of a one-cycle schedule for Adam.
-    optimizer : an Optimizer instead of that; `learning_rate` then counts for nothing.
-    normalize : one of `Datasets.NORMALIZATIONS`, fitted to the training images.
-    augment : such as `Datasets.Augmentation(shift=2)`.
-    validation_fraction : share of the images, stratified, that chooses the best epoch; 0 for none.
-    random_state : a whole number, a RandomState or None, which differs from fit to fit.
-    threads, kernels : as for `CNN`.
-    verbose : whether epochs are printed.
+    layers : sequence of Layer, optional
+        The layers of the network but the last, which is always Dense(classes) with softmax and
+        cross-entropy.  By default two convolutions with pooling and a dense layer of 64 for images
+        of at least 8 x 8 pixels, the dense layer alone for smaller ones.
+    image_shape : tuple of int, optional
+        (channels, height, width) of flat rows.  By default a row of n numbers is an image of
+        1 x 1 x n, and images are taken as they are.
+    epochs : int, default 20
+        How long to train.
+    batch_size : int, default 32
+        Images per step.
+    learning_rate : float, default 0.005
+        The highest rate of a one-cycle schedule for Adam.
+    optimizer : Optimizer, optional
+        Used instead of that; `learning_rate` is then ignored.
+    normalize : str, default "standard"
+        One of `Datasets.NORMALIZATIONS`, fitted to the training images.
+    augment : Augmentation, optional
+        Such as `Datasets.Augmentation(shift=2)`.
+    validation_fraction : float, default 0.0
+        Fraction of the images, stratified, that chooses the best epoch; 0 for none.
+    random_state : int or RandomState, optional
+        None differs from fit to fit.
+    threads, kernels : optional
+        As for `CNN`.
+    verbose : bool, default False
+        Whether epochs are printed.
 
     Attributes
     ----------
-    network_ : the trained `CNN`; `history_` its course, `classes_` the labels in their order,
-    `image_shape_` (channels, height, width), `n_features_in_` pixels of an image, `scaling_` what
-    is done to them before the network sees them.
+    network_ : CNN
+        The trained network.
+    history_ : History
+        Its training run.
+    classes_ : array
+        The labels in their order.
+    image_shape_ : tuple of int
+        (channels, height, width).
+    n_features_in_ : int
+        Pixels of an image.
+    scaling_ : Scaling
+        What is done to pixels before the network sees them.
 
-    X : flat rows (samples, pixels), gray images (samples, height, width) or images (samples,
-    channels, height, width); y: labels of any kind.
+    Raises
+    ------
+    ValueError
+        In `fit`, if images do not fit, hold NaN or infinity, or the labels are those of a
+        regression.
 
-    Raises ValueError for images that do not fit, NaN or infinity, and labels of a regression.
-
+    Examples
+    --------
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> model = CNNClassifier(image_shape=(1, 8, 8), epochs=5, random_state=0)
@@ -95,7 +120,21 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> CNNClassifier:
-        """Train a new network on images and their labels; returns the classifier."""
+        """Train a new network on images and their labels.
+
+        Parameters
+        ----------
+        X : array_like
+            Flat rows (samples, pixels), gray images (samples, height, width) or images (samples,
+            channels, height, width).
+        y : array_like
+            (samples,) labels of any kind.
+
+        Returns
+        -------
+        CNNClassifier
+            The classifier itself.
+        """
         shape = _picture_shape(X)
         rows, y = validate_data(self, _rows(X), y, dtype="numeric")
         check_classification_targets(y)
@@ -118,12 +157,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> Array:
-        """The most likely label of each image: (samples,)."""
+        """Return the most likely label of each image: (samples,)."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """The share of belief in each class, in the order of `classes_`: (samples, classes)."""
+        """Return the probability of each class, in the order of `classes_`: (samples, classes)."""
         check_is_fitted(self)
         shape = _picture_shape(X)
         rows = validate_data(self, _rows(X), dtype="numeric", reset=False)
