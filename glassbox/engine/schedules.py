@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the rate at a moment of training, a formula and nothing else."""
+"""Learning-rate schedules: each is a formula for the rate at a given progress, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,26 +10,41 @@ from glassbox.errors import require_count, require_positive, require_share, unkn
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where training stands: `step` of `steps` in all (from 0), `per_epoch` steps to an epoch."""
+    """Where training stands.
+
+    Parameters
+    ----------
+    step : int, default 0
+        Steps done in this run.
+    steps : int, default 1
+        Steps of the whole run.
+    per_epoch : int, default 1
+        Steps per epoch.
+    """
 
     step: int = 0
     steps: int = 1
     per_epoch: int = 1
 
     def count(self, unit: str) -> int:
-        """Whole epochs (or steps) done so far."""
+        """Return the number of whole epochs (or steps) done so far."""
         return self.step // self.per_epoch if unit == "epoch" else self.step
 
     @property
     def fraction(self) -> float:
-        """How much of the whole run lies behind: 0 at the first step, 1 at the last."""
+        """How much of the run is done: 0 at the first step, 1 at the last."""
         return self.step / max(self.steps - 1, 1)
 
 
 class Schedule:
-    """A learning rate that changes: `at(progress) -> rate`.
+    """Base class of learning rates that change: subclasses define `at(progress) -> rate`.
 
-    `unit` says whether t counts "epoch"s or "step"s.
+    Parameters
+    ----------
+    rate : float
+        The learning rate that the formula starts from.
+    unit : {"epoch", "step"}, default "epoch"
+        What t counts in the formula.
     """
 
     def __init__(self, rate: float, unit: str = "epoch") -> None:
@@ -40,7 +55,7 @@ class Schedule:
         self.unit = unit
 
     def at(self, progress: Progress) -> float:
-        """The learning rate at this moment."""
+        """Return the learning rate at this progress."""
         raise TypeError(f"{type(self).__name__} must define at(progress) -> rate")
 
     def __repr__(self) -> str:
@@ -49,8 +64,10 @@ class Schedule:
 
 
 class Constant(Schedule):
-    """rate.
+    """Keep the same rate always.
 
+    Examples
+    --------
     >>> Constant(0.1).at(Progress(step=7))
     0.1
     """
@@ -61,8 +78,21 @@ class Constant(Schedule):
 
 
 class StepDecay(Schedule):
-    """rate gamma^floor(t / step_size).
+    """Multiply the rate by gamma again and again: rate gamma^floor(t / step_size).
 
+    Parameters
+    ----------
+    rate : float
+        The first learning rate.
+    step_size : int
+        Epochs (or steps) from one decay to the next.
+    gamma : float, default 0.1
+        Factor of each decay.
+    unit : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> StepDecay(0.1, step_size=2, gamma=0.5).at(Progress(step=40, per_epoch=10))
     0.025
     """
@@ -81,8 +111,19 @@ class StepDecay(Schedule):
 
 
 class Exponential(Schedule):
-    """rate gamma^t.
+    """Multiply the rate by gamma after every epoch (or step): rate gamma^t.
 
+    Parameters
+    ----------
+    rate : float
+        The first learning rate.
+    gamma : float
+        Factor of each decay.
+    unit : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> Exponential(0.1, gamma=0.5).at(Progress(step=20, per_epoch=10))
     0.025
     """
@@ -98,8 +139,19 @@ class Exponential(Schedule):
 
 
 class InverseTime(Schedule):
-    """rate / (1 + decay t).
+    """Let the rate fall as 1 / t: rate / (1 + decay t).
 
+    Parameters
+    ----------
+    rate : float
+        The first learning rate.
+    decay : float
+        How fast it falls: after 1 / decay it is halved.
+    unit : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> InverseTime(0.1, decay=1.0).at(Progress(step=30, per_epoch=10))
     0.025
     """
@@ -115,8 +167,21 @@ class InverseTime(Schedule):
 
 
 class Cosine(Schedule):
-    """final + (rate - final) (1 + cos(pi share)) / 2 over the whole run (Loshchilov, Hutter 2017).
+    """Follow half a cosine: final + (rate - final) (1 + cos(pi fraction)) / 2 over the whole run.
 
+    Parameters
+    ----------
+    rate : float
+        The first learning rate.
+    final : float, default 0.0
+        The last one.
+
+    References
+    ----------
+    Loshchilov, Hutter 2017.
+
+    Examples
+    --------
     >>> round(Cosine(0.1).at(Progress(step=50, steps=101)), 3)
     0.05
     """
@@ -134,11 +199,24 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """Up from rate / div_factor to rate in the first `pct_start` of the run, then down.
+    """Go up from rate / div_factor to rate in the first `pct_start` of the run, then down.
 
-    The last rate is the first one / final_div_factor.  Both legs are half cosines (Smith and Topin
-    2018).  Arguments as in PyTorch, whose `max_lr` is `rate` here.
+    Both legs are half cosines (Smith and Topin 2018).  Parameters as in PyTorch, where `rate` is
+    called `max_lr`.
 
+    Parameters
+    ----------
+    rate : float
+        The highest learning rate.
+    pct_start : float, default 0.3
+        Fraction of the run in which the rate rises.
+    div_factor : float, default 25.0
+        The first rate is rate / div_factor.
+    final_div_factor : float, default 400.0
+        The last rate is the first one / final_div_factor.
+
+    Examples
+    --------
     >>> OneCycle(0.1, pct_start=0.25).at(Progress(step=25, steps=101))
     0.1
     """
@@ -169,8 +247,17 @@ class OneCycle(Schedule):
 
 
 class WarmUp(Schedule):
-    """Linear from 0 to the rate of `then` over the first `steps` steps, then `then`.
+    """Rise in a line from 0 to the rate of another schedule, then follow that schedule.
 
+    Parameters
+    ----------
+    then : float or Schedule
+        The rate or schedule to reach.
+    steps : int
+        Steps of the rise.
+
+    Examples
+    --------
     >>> WarmUp(0.1, steps=10).at(Progress(step=4))
     0.05
     """
@@ -187,5 +274,5 @@ class WarmUp(Schedule):
 
 
 def as_schedule(rate: float | Schedule) -> Schedule:
-    """A plain number is a constant schedule."""
+    """Return the schedule, or a constant one for a plain number."""
     return rate if isinstance(rate, Schedule) else Constant(rate)
