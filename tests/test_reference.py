@@ -5,12 +5,39 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from pages import ROOT
 
+import Datasets
 import Filters
 import MLP
+from glassbox.data.augment import Augmentation
+from glassbox.data.dataset import Dataset, Splits
+from glassbox.data.scaling import Scaling
+from glassbox.engine.schedules import Constant, Progress, Schedule
+
+# What is documented as numpydoc asks: every argument under Parameters.  To be extended: what has no
+# arguments of its own, such as Constant, needs no Parameters.
+DOCUMENTED = [
+    *(Datasets.MNIST, Datasets.FashionMNIST, Datasets.Digits, Datasets.load),
+    *(getattr(Datasets, name) for name in Datasets.__all__ if name.startswith("from_")),
+    *(Dataset, Dataset.batch, Dataset.subset, Splits, Scaling, Scaling.fit, Scaling.apply),
+    *(Augmentation, Augmentation.__call__, Progress, Schedule, Constant),
+    *(MLP.StepDecay, MLP.Exponential, MLP.InverseTime, MLP.Cosine, MLP.OneCycle, MLP.WarmUp),
+]
+BRIDGES = ["onnx.export", "onnx.import_model", "sklearn.CNNClassifier", "sklearn.CNNClassifier.fit"]
+SECTIONS = (
+    *("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", "See Also", "Notes"),
+    *("References", "Examples"),
+)
+ENTRIES = {  # the form of the lines that are not indented
+    "Parameters": r"(\w+(, \w+)*) : .+|(\*{1,2}\w+)( : .+)?",
+    "Attributes": r"\w+(, \w+)* : .+",
+    "Returns": r"\w+ : .+|[\w. ]+",
+    "Raises": r"[\w.]+(, [\w.]+)*",
+}
 
 
 class Html(HTMLParser):
@@ -93,3 +120,96 @@ def test_private_names_are_left_out(reference):
     anchors = {anchor for page in reference.values() for anchor in page.texts}
     assert "CNN.fit" in anchors
     assert not [name for name in anchors if re.search(r"(^|\.)_(?!_call__)|KINDS", name)]
+
+
+# --- docstrings ------------------------------------------------------------------------------
+
+
+def faults(docstring, arguments):
+    """What numpydoc would not accept in a docstring."""
+    lead, *rest = re.split(r"^([A-Z][A-Za-z ]+)\n(-{3,})\n", docstring, flags=re.M)
+    found = dict(zip(rest[::3], rest[2::3], strict=True))
+    if list(found) != [name for name in SECTIONS if name in found]:
+        yield f"sections: {list(found)}"
+    if any(len(name) != len(line) for name, line in zip(rest[::3], rest[1::3], strict=True)):
+        yield "a line under a heading that is not as long as the heading"
+    if not re.match(r"[A-Z0-9(].*[.:]\n*(\n\n|$)", lead):
+        yield "the first line is not a sentence of its own"
+    if "``" in docstring:
+        yield "double backticks"
+    if any(">>>" in text for name, text in [("", lead), *found.items()] if name != "Examples"):
+        yield "an example outside Examples"
+    for name, form in ENTRIES.items():
+        lines = found.get(name, "").splitlines()
+        for line, after in pairwise([*lines, ""]):
+            if line[:1].strip() and not re.fullmatch(form, line):
+                yield f"{name}: {line}"
+            if line[:1].strip() and not after.startswith("    "):
+                yield f"{name}: nothing is said of {line}"
+    heads = [line for line in found.get("Parameters", "").splitlines() if line[:1].strip()]
+    named = {word for head in heads for word in re.findall(r"\w+", head.split(" : ")[0])}
+    if named != set(arguments):
+        yield f"Parameters: {sorted(named ^ set(arguments))}"
+
+
+def arguments_of(thing):
+    """The names of the arguments of a function, or of a constructor that is the class's own."""
+    if isinstance(thing, type) and "__init__" not in vars(thing):
+        return []
+    return [name for name in inspect.signature(thing).parameters if name != "self"]
+
+
+@pytest.mark.parametrize("thing", DOCUMENTED, ids=lambda thing: thing.__qualname__)
+def test_docstrings_are_numpydoc(thing):
+    assert list(faults(inspect.getdoc(thing), arguments_of(thing))) == []
+
+
+@pytest.mark.parametrize("name", BRIDGES)
+def test_docstrings_of_bridges_are_numpydoc(name):
+    module, *path = name.split(".")
+    thing = pytest.importorskip(f"glassbox.bridges.{module}", exc_type=ImportError)
+    for step in path:
+        thing = getattr(thing, step)
+    assert list(faults(inspect.getdoc(thing), arguments_of(thing))) == []
+
+
+GOOD = """Do it.
+
+Parameters
+----------
+a, b : int
+    Two.
+**others
+    More.
+
+Returns
+-------
+float
+    One.
+
+Examples
+--------
+>>> 1
+1"""
+
+
+@pytest.mark.parametrize(
+    ("part", "instead", "fault"),
+    [
+        ("Do it.", "Do it", "first line"),
+        ("Two.", "``Two``.", "double backticks"),
+        ("a, b : int", "a, b", "Parameters: a, b"),
+        ("a, b : int", "a, b, c : int", "Parameters: ['c']"),
+        ("    Two.\n", "", "nothing is said of a, b : int"),
+        ("More.", "More.\n\nRead on.", "Parameters: Read on."),
+        ("float", "float, as one", "Returns: float, as one"),
+        ("Examples\n--------\n", "", "outside Examples"),
+        ("Examples\n--------\n", "Examples\n---\n", "not as long"),
+        ("Returns\n-------", "Raises\n------\nValueError\n    No.\n\nReturns\n-------", "sections"),
+    ],
+)
+def test_a_fault_of_a_docstring_is_noticed(part, instead, fault):
+    arguments = ["a", "b", "others"]
+    assert list(faults(GOOD, arguments)) == []
+    assert part in GOOD
+    assert any(fault in said for said in faults(GOOD.replace(part, instead), arguments))
