@@ -1,5 +1,6 @@
-"""What both long pages of docs/ promise: links, contents, examples, formulas, pictures."""
+"""What the pages promise: links, contents, examples, formulas, pictures, plain words."""
 
+import ast
 import re
 
 import pytest
@@ -15,6 +16,22 @@ LINKED = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "results/README.md"),
 ]
 EXAMPLES = {HOW: 60, PERFORMANCE: 50}  # at least
+# Folders and files whose words are plain; to be extended, until it is the whole project.
+PLAIN = [
+    *LINKED,
+    *(
+        "docs",
+        "glassbox/bridges",
+        "glassbox/cli",
+        "glassbox/report",
+        "glassbox/engine/schedules.py",
+    ),
+    *(
+        f"glassbox/data/{name}.py"
+        for name in ("augment", "dataset", "scaling", "splitting", "tables")
+    ),
+]
+NOT_PLAIN = re.compile(r"\blest\b|(?<!there )\bis no (?!longer)|\bunless told\b", re.I)
 LARGEST = {HOW: 100_000, PERFORMANCE: 200_000}  # bytes of a picture
 
 
@@ -106,3 +123,37 @@ def test_pictures_are_small_and_wide_enough(page, one):
 def test_every_picture_says_in_words_what_it_shows(page):
     for words, _ in re.findall(r"!\[(.*?)\]\((.+?)\)", page.text):
         assert len(words) > 30
+
+
+def not_plain(path):
+    """The refused words of a page, or of a module's docstrings and messages, with their context."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        constants = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+        text = "\n".join(node.value for node in constants if isinstance(node.value, str))
+    text = re.sub(r"\s+", " ", text)
+    return [
+        text[max(match.start() - 20, 0) : match.end() + 20] for match in NOT_PLAIN.finditer(text)
+    ]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_words_are_plain(name):
+    paths = [path for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".md")]
+    paths = paths or [ROOT / name]
+    assert {path.name: not_plain(path) for path in paths if not_plain(path)} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('"""Lest it err."""', 1),
+        ('raise ValueError(f"{name} is "\n    "no file")', 1),
+        ('x = "1 unless told otherwise"', 1),
+        ('x = "there is no file, and it is no longer here"', 0),
+        ("y = 0  # is no comment read? no", 0),
+    ],
+)
+def test_words_that_are_not_plain_are_noticed(tmp_path, text, count):
+    (tmp_path / "module.py").write_text(text)
+    assert len(not_plain(tmp_path / "module.py")) == count

@@ -196,7 +196,7 @@ def evaluate_predictions(truth: ArrayLike, predicted: ArrayLike, classes: Sequen
 def confused_pairs(confusion: NDArray[Any], limit: int = 10) -> list[tuple[int, int, int]]:
     """List the largest counts off the diagonal: (row, column, count), the largest first.
 
-    Equal counts stay in the order of the classes; a count of zero is no confusion.
+    Equal counts stay in the order of the classes; a count of zero is not a confusion.
     """
     errors = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
     ranked = np.argsort(-errors, axis=None, kind="stable")[:limit]
