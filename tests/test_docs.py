@@ -14,7 +14,7 @@ QUOTES = [body for language, body in HOW.blocks if language == "python" and ">>>
 
 # Every formula section, and what must be named in it: a public function of a kernel or a class.
 EXPECTED = {
-    "Forward and backward": "Layer forward backward train_shard",
+    "Forward and backward": "Layer forward backward Executor.train_shard",
     "The batch-last layout": "to_batch_last to_batch_first",
     "Sizes: padding, stride, dilation": "extent output_length resolve_window",
     "The receptive field": "ReceptiveField.behind",
