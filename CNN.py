@@ -65,6 +65,8 @@ class CNN(metaclass=Spelled):
         layers are recorded, replayed, and compared with the layers again and again; edited layers
         and your own run as written between them.  `summary` tells which.
 
+    Examples
+    --------
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
     >>> from Datasets import Digits
@@ -257,6 +259,10 @@ class CNN(metaclass=Spelled):
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
 
+        Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with step and
+        layer, where a number is no longer finite, after restoring the best weights so far and
+        resetting the optimizers; ValueError or TypeError for arguments that do not fit.
+
         Parameters
         ----------
         train, validation : a Dataset, or a pair (images, labels).  The best epoch is the one with
@@ -276,10 +282,6 @@ class CNN(metaclass=Spelled):
         allow_changes : resume with other settings than the run began with; `history.changes`
             records them.
         progress : whether to print a bar, and a line for each epoch.
-
-        Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with step and
-        layer, where a number is no longer finite, after restoring the best weights so far and
-        resetting the optimizers; ValueError or TypeError for arguments that do not fit.
         """
         data = self._as_data(train)
         checks = None if validation is None else self._as_data(validation)

@@ -53,6 +53,12 @@ class Conv2D(Sliding):
 
     y[o, i, j] = f(bias[o] + sum over c, a, b of w[o, c, a, b] x[c, i s + a d - p, j s + b d - p])
 
+    Input (channels, height, width), output (filters, oh, ow) with
+    oh = floor((height + p - d (kh - 1) - 1) / s) + 1, p the padding of both sides together.
+    Parameters: weight (filters, channels, kh, kw), bias (filters,).  Keeps its input and output.
+    Raises ValueError for sizes that do not fit, TypeError for what is not a number.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+
     Parameters
     ----------
     filters : number of output channels.
@@ -68,12 +74,8 @@ class Conv2D(Sliding):
     l2 : this layer's own L2 factor on the weights; None takes the network's.
     name : how summaries and errors call it.
 
-    Input (channels, height, width), output (filters, oh, ow) with
-    oh = floor((height + p - d (kh - 1) - 1) / s) + 1, p the padding of both sides together.
-    Parameters: weight (filters, channels, kh, kw), bias (filters,).  Keeps its input and output.
-    Raises ValueError for sizes that do not fit, TypeError for what is not a number.
-    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
-
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(Conv2D(6, kernel_size=(3, 5), padding="same")).build((1, 8, 8)).output_shape
     (6, 8, 8)
@@ -186,6 +188,10 @@ class MaxPool2D(Pooling):
 
     y[c, i, j] = max over a, b of x[c, i s + a - p, j s + b - p]
 
+    Input (channels, height, width), output (channels, oh, ow).  Keeps which pixel won each window;
+    of equal ones the first, and it gets the whole gradient, as in PyTorch.
+    Raises ValueError for sizes that do not fit.
+
     Parameters
     ----------
     kernel_size : height and width of the window in pixels, a number or a pair.
@@ -194,10 +200,8 @@ class MaxPool2D(Pooling):
     ceil_mode : whether a last, partial window counts.
     name : how summaries and errors call it.
 
-    Input (channels, height, width), output (channels, oh, ow).  Keeps which pixel won each window;
-    of equal ones the first, and it gets the whole gradient, as in PyTorch.
-    Raises ValueError for sizes that do not fit.
-
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(MaxPool2D(2)).build((6, 8, 8)).output_shape
     (6, 4, 4)
@@ -221,15 +225,17 @@ class AvgPool2D(Pooling):
 
     y[c, i, j] = (sum over a, b of x[c, i s + a - p, j s + b - p]) / count
 
+    Input (channels, height, width), output (channels, oh, ow).  Keeps nothing but the shape.
+    Raises ValueError for sizes that do not fit.
+
     Parameters
     ----------
     kernel_size, stride, padding, ceil_mode, name : as for MaxPool2D; padding is 0.
     count_include_pad : whether padding counts as pixels (PyTorch's default, too) or the mean is
         over the image's own pixels alone.
 
-    Input (channels, height, width), output (channels, oh, ow).  Keeps nothing but the shape.
-    Raises ValueError for sizes that do not fit.
-
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(AvgPool2D(2, ceil_mode=True)).build((6, 7, 7)).output_shape
     (6, 4, 4)

@@ -50,6 +50,11 @@ __all__ = [
 class Dense(Layer):
     """A fully connected layer: Y = f(W X + b).
 
+    Input (features,) or a volume, which it flattens in the order channel, row, column; output
+    (units,).  Parameters: weight (units, features), bias (units,).  Keeps its input and output.
+    Raises ValueError for units below 1 and unknown names.
+    Source: Rumelhart, Hinton and Williams 1986.
+
     Parameters
     ----------
     units : number of outputs.
@@ -60,11 +65,8 @@ class Dense(Layer):
     l2 : this layer's own L2 factor on the weights; None takes the network's.
     name : how summaries and errors call it.
 
-    Input (features,) or a volume, which it flattens in the order channel, row, column; output
-    (units,).  Parameters: weight (units, features), bias (units,).  Keeps its input and output.
-    Raises ValueError for units below 1 and unknown names.
-    Source: Rumelhart, Hinton and Williams 1986.
-
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(Dense(10)).build((3, 4, 4)).parameter_count
     490

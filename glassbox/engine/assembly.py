@@ -43,6 +43,8 @@ class Settings:
 class Assembly:
     """Built layers, their parameters and their executor.
 
+    Raises ValueError where a layer does not fit the output of the one before it.
+
     Parameters
     ----------
     layers : the network's list, which it may change later.
@@ -53,8 +55,6 @@ class Assembly:
     ----------
     output_activation : what turns outputs into class scores where the loss takes logits, else None.
     softmax_in_loss : whether the last layer had a softmax before the loss took it.
-
-    Raises ValueError where a layer does not fit the output of the one before it.
     """
 
     def __init__(

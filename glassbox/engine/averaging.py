@@ -9,8 +9,10 @@ class Average:
     """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
 
     After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
-    that the first weights are soon forgotten.
+    that the first weights are soon forgotten.  A decay of 0 does nothing.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> weights = np.array([0.0])
     >>> average = Average(0.5, weights)
@@ -22,11 +24,14 @@ class Average:
     """
 
     def __init__(self, decay: float, weights: Array) -> None:
-        self.decay, self.weights, self.mean = decay, weights, weights.copy()
+        self.decay, self.weights = decay, weights
+        self.mean = weights.copy() if decay else weights[:0]
         self.steps = 0
 
     def add(self) -> None:
         """The weights after another step."""
+        if not self.decay:
+            return
         self.steps += 1
         keep = min(self.decay, self.steps / (self.steps + 10))
         self.mean *= self.mean.dtype.type(keep)
@@ -34,5 +39,7 @@ class Average:
 
     def swap(self) -> None:
         """The mean in the weights' place and the weights in the mean's."""
+        if not self.decay:
+            return
         last = self.weights.copy()
         self.weights[...], self.mean = self.mean, last

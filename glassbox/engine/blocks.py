@@ -22,13 +22,6 @@ class Residual(SyncLayer):
     S is x itself where F keeps its shape; else a projection, a 1 x 1 convolution without bias whose
     stride is what F shrinks the image by.
 
-    Parameters
-    ----------
-    layers : the layers of F, in order.  The last one usually has no activation of its own.
-    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
-    optimizer, l2 : for the block's layers that have none of their own.
-    name : how summaries and errors call it.
-
     Input (channels, height, width), output that of F.
     Parameters: those of its layers, such as "conv1.weight", and "shortcut.weight".
     Keeps what its layers keep, and y.
@@ -36,6 +29,15 @@ class Residual(SyncLayer):
     layer.
     Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
 
+    Parameters
+    ----------
+    layers : the layers of F, in order.  The last one usually has no activation of its own.
+    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    optimizer, l2 : for the block's layers that have none of their own.
+    name : how summaries and errors call it.
+
+    Examples
+    --------
     >>> from CNN import CNN
     >>> from Filters import Conv2D
     >>> block = Residual(Conv2D(8, stride=2), Conv2D(8, activation=None))

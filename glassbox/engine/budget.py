@@ -12,6 +12,8 @@ class AllocationBudget:
 
     A file of 1 kB that says "a layer of a thousand million units" is refused, not believed.
 
+    Examples
+    --------
     >>> AllocationBudget(1000).reserve("Dense", (10, 20))
     """
 

@@ -27,6 +27,8 @@ class EditableType(Spelled):
 class Editable(metaclass=EditableType):
     """Objects that count what is assigned to them.
 
+    Examples
+    --------
     >>> before = EditableType.edits
     >>> Editable().rate = 0.5
     >>> EditableType.edits - before

@@ -8,11 +8,25 @@ from typing import Any
 
 
 @dataclass
+class Position:
+    """Where a run stands: the epoch (from 0), its steps so far, and what they gave."""
+
+    epoch: int = 0
+    step: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    right: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class MovingMetrics:
     """Loss and accuracy of the images of late: means over a window of steps.
 
     `window` is in images; `add` takes what one step gave.
 
+    Examples
+    --------
     >>> running = MovingMetrics(4)
     >>> for right in (0, 2, 1):
     ...     running.add(2, 1.0, right)

@@ -11,6 +11,8 @@ from typing import Any
 class StopSignal:
     """While it is open, the first Ctrl-C only raises the flag `asked`.
 
+    Examples
+    --------
     >>> with StopSignal() as stop_signal:
     ...     stop_signal.requested
     False

@@ -52,6 +52,8 @@ class MSE(Loss):
 
     Divided by the number of outputs, as PyTorch's `mse_loss` is.
 
+    Examples
+    --------
     >>> MSE().forward(np.array([[1.0], [1.0]]), np.array([0]))[0].tolist()
     [0.5]
     """
@@ -74,6 +76,8 @@ class CrossEntropy(Loss):
     On logits z: log p = z - max z - log sum exp(z - max z) never takes the log of 0, and the
     gradient is simply p - t.
 
+    Examples
+    --------
     >>> round(float(CrossEntropy().forward(np.zeros((10, 1)), np.array([3]))[0][0]), 6)
     2.302585
     """

@@ -52,6 +52,8 @@ def machine(*packages: str) -> dict[str, Any]:
     `commit` is that of the first call in this process, since that code is the one which runs:
     "-dirty" is appended where a file differs from it, and it is None outside a git checkout.
 
+    Examples
+    --------
     >>> sorted(machine("torch"))  # doctest: +NORMALIZE_WHITESPACE
     ['commit', 'cores', 'date', 'features', 'matplotlib', 'numba', 'numpy', 'processor', 'python',
      'scikit-learn', 'system', 'torch']
@@ -71,6 +73,8 @@ def machine(*packages: str) -> dict[str, Any]:
 def in_words(machines: Sequence[Mapping[str, Any]]) -> str:
     """Name the machines, versions and commits of some records; keys that they lack are left out.
 
+    Examples
+    --------
     >>> one = {"processor": "Some CPU", "features": "AVX2", "cores": 2, "numpy": "2.4.6"}
     >>> in_words([one | {"commit": "1234567890"}, one | {"commit": "abcdef0123-dirty"}])
     'Some CPU (AVX2), 2 cores, NumPy 2.4.6; commits 1234567 and abcdef0-dirty'
@@ -89,6 +93,8 @@ def in_words(machines: Sequence[Mapping[str, Any]]) -> str:
 def short_commit(commit: str) -> str:
     """Shorten a commit's name to seven digits, keeping the mark of changes.
 
+    Examples
+    --------
     >>> short_commit("0123456789abcdef-dirty")
     '0123456-dirty'
     """

@@ -20,6 +20,8 @@ LARGEST = 2**25  # bytes: the largest threshold that the library takes
 def keep_freed_memory() -> bool:
     """Tell the C library so, once; False where it is not the GNU one, which changes nothing else.
 
+    Examples
+    --------
     >>> keep_freed_memory() in (True, False)
     True
     """

@@ -23,6 +23,8 @@ class GlobalAvgPool2D(Layer):
 
     Input (channels, height, width), output (channels,).  Keeps nothing but the shape.
 
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(GlobalAvgPool2D()).build((6, 8, 8)).output_shape
     (6,)
@@ -52,6 +54,8 @@ class Flatten(Layer):
 
     Input any shape, output (features,).  Keeps nothing but the shape.
 
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(Flatten()).build((3, 4, 5)).output_shape
     (60,)
@@ -85,6 +89,8 @@ class Dropout(Layer):
     Raises ValueError for a rate outside 0 <= p < 1.
     Source: Srivastava et al. 2014.
 
+    Examples
+    --------
     >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
@@ -116,6 +122,8 @@ class Dropout(Layer):
 class Identity(Activation):
     """y = z.
 
+    Examples
+    --------
     >>> Identity().apply(np.array([-1.0, 2.0])).tolist()
     [-1.0, 2.0]
     """
@@ -134,6 +142,8 @@ class Identity(Activation):
 class ReLU(LeakyReLU):
     """y = max(z, 0).
 
+    Examples
+    --------
     >>> ReLU().apply(np.array([-1.0, 2.0])).tolist()
     [-0.0, 2.0]
     """
@@ -147,6 +157,8 @@ class ReLU(LeakyReLU):
 class Tanh(Activation):
     """y = tanh z; derivative 1 - y^2.
 
+    Examples
+    --------
     >>> Tanh().apply(np.array([0.0, 1000.0])).tolist()
     [0.0, 1.0]
     """
@@ -168,6 +180,8 @@ class Softmax(Activation):
 
     The largest z is taken off first, so logits of 1,000 are no trouble.
 
+    Examples
+    --------
     >>> Softmax().apply(np.array([[1000.0], [1000.0]])).tolist()
     [[0.5], [0.5]]
     """

@@ -26,6 +26,8 @@ def activation_named(given: str | Activation | None) -> Activation:
 
     Raises ValueError for an unknown name and TypeError for anything else.
 
+    Examples
+    --------
     >>> type(activation_named("tanh")).__name__
     'Tanh'
     """
@@ -37,6 +39,8 @@ def activation_named(given: str | Activation | None) -> Activation:
 def optimizer_named(given: str | Optimizer) -> Optimizer:
     """The optimizer of a name ("adam", "sgd", ...) with its default rate, or the one given.
 
+    Examples
+    --------
     >>> optimizer_named("adam").learning_rate
     0.001
     """
@@ -47,6 +51,8 @@ def optimizer_named(given: str | Optimizer) -> Optimizer:
 def loss_named(given: str | Loss, label_smoothing: float = 0.0) -> Loss:
     """The loss of a name ("mse", "cross_entropy"; Keras's names are understood), or the one given.
 
+    Examples
+    --------
     >>> loss_named("mse").word
     'mse'
     """

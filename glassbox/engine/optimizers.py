@@ -112,6 +112,8 @@ class SGD(Optimizer):
 
     Raises ValueError for a rate of 0 or less, a momentum outside 0..1, Nesterov without momentum.
 
+    Examples
+    --------
     >>> SGD(0.01, momentum=0.9).state_names
     ('velocity',)
     """
@@ -150,6 +152,8 @@ class Adam(Optimizer):
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t): epsilon comes after this correction, as in
     PyTorch.
 
+    Examples
+    --------
     >>> Adam(1e-3).state_names
     ('mean', 'square')
     """

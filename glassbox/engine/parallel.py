@@ -36,6 +36,8 @@ def shard_slices(batch: int, sample_bytes: int, policy: ShardPolicy) -> Sequence
     `sample_bytes` is the size of the network's largest array for one sample, `policy` what the
     kernels like.
 
+    Examples
+    --------
     >>> from glassbox.kernels.pure_numpy import SHARD_POLICY
     >>> shard_slices(100, 2**16, SHARD_POLICY)
     (slice(0, 25, None), slice(25, 50, None), slice(50, 75, None), slice(75, 100, None))
@@ -54,6 +56,8 @@ def inference_slices(count: int, sample_bytes: int, policy: ShardPolicy) -> list
 
     Nothing is summed over them, so there may be any number, and they may be larger than shards.
 
+    Examples
+    --------
     >>> from glassbox.kernels.pure_numpy import SHARD_POLICY
     >>> inference_slices(100, 2**16, SHARD_POLICY)
     [slice(0, 32, None), slice(32, 64, None), slice(64, 96, None), slice(96, 100, None)]
@@ -67,6 +71,8 @@ def inference_slices(count: int, sample_bytes: int, policy: ShardPolicy) -> list
 def tree_sum(arrays: Sequence[Array]) -> Array:
     """The sum in a fixed binary tree: ((a0 + a1) + (a2 + a3)) + ...; adds into the first ones.
 
+    Examples
+    --------
     >>> tree_sum([np.array([1.0]), np.array([2.0]), np.array([3.0]), np.array([4.0])]).tolist()
     [10.0]
     """

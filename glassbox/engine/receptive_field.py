@@ -24,6 +24,8 @@ class ReceptiveField:
 
         For a window: size + (extent - 1) jump pixels; jump times stride (Araujo et al. 2019).
 
+        Examples
+        --------
         >>> from Filters import Conv2D
         >>> ReceptiveField((3, 3), (2, 2)).behind(Conv2D(8, 3)).size
         (7, 7)

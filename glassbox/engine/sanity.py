@@ -83,6 +83,8 @@ class SanityReport:
 def spread(labels: Array, count: int) -> Array:
     """The first `count` places, taken from the classes in turn.
 
+    Examples
+    --------
     >>> spread(np.array([0, 0, 0, 1, 0, 1]), 3).tolist()
     [0, 1, 3]
     """
@@ -112,6 +114,8 @@ def sanity_check(network: Any, data: Any, images: int, epochs: int, quiet: bool)
 def loss_at_chance(loss: Loss, outputs: Array) -> float:
     """The loss of a network that knows nothing yet and gives every class the same score.
 
+    Examples
+    --------
     >>> from glassbox.engine.losses import CrossEntropy
     >>> round(loss_at_chance(CrossEntropy(), np.zeros((10, 20))), 4)
     2.3026

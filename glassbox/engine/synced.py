@@ -186,16 +186,18 @@ class BatchNorm(SyncLayer):
     use they are running averages: running = (1 - momentum) running + momentum batch, with the
     unbiased variance, as in PyTorch.
 
+    Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps xhat and 1/std.
+    Raises ValueError in training where a channel has a single value in the whole batch.
+    Source: Ioffe and Szegedy 2015.
+
     Parameters
     ----------
     momentum : share of the newest batch in the running averages.
     epsilon : added to the variance.
     optimizer, name : as for Dense.
 
-    Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps xhat and 1/std.
-    Raises ValueError in training where a channel has a single value in the whole batch.
-    Source: Ioffe and Szegedy 2015.
-
+    Examples
+    --------
     >>> from CNN import CNN
     >>> CNN(BatchNorm()).build((3, 4, 4)).parameter_count
     6

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,24 +14,12 @@ import numpy as np
 from glassbox.engine.averaging import Average
 from glassbox.engine.evaluation import check_validation
 from glassbox.engine.fit_settings import FitSettings
-from glassbox.engine.history import History, MovingMetrics
+from glassbox.engine.history import History, MovingMetrics, Position
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
 from glassbox.engine.progress_bar import advance, epoch_bar, epoch_line
 from glassbox.engine.schedules import Progress
 from glassbox.errors import Diverged
-
-
-@dataclass
-class Position:
-    """Where a run stands: the epoch (from 0), its steps so far, and what they gave."""
-
-    epoch: int = 0
-    step: int = 0
-    seen: int = 0
-    loss: float = 0.0
-    right: int = 0
-    seconds: float = 0.0
 
 
 def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iterator[Array]:
@@ -62,8 +49,7 @@ class Trainer:
         self.after_step: Callable[[int, int, int], None] = lambda epoch, seen, count: None
         self.on_checkpoint: Callable[[Trainer], None] = lambda trainer: None
         self.history, self.at = History(), Position()
-        decay = settings.ema_decay
-        self.average = Average(decay, self.parameters.values) if decay else None
+        self.average = Average(settings.ema_decay, self.parameters.values)
         self.per_epoch = math.ceil(len(data) / settings.batch_size)
         self.running = self._new_running()
         self.waited = 0
@@ -88,7 +74,7 @@ class Trainer:
         finally:
             if self.best:
                 self.parameters.restore(self.best)
-            elif self.average is not None:
+            else:
                 self.average.swap()
         if self.settings.progress and self.at.epoch < self.settings.epochs:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
@@ -120,8 +106,7 @@ class Trainer:
                 loss, right = self.network.train_step(
                     self.data, indices, progress, settings.augment
                 )
-                if self.average is not None:
-                    self.average.add()
+                self.average.add()
                 if progress.step == 0:  # an epoch worse than the first weights is no progress
                     self._lowest = loss / len(indices)
                 at.step, at.seen = at.step + 1, at.seen + len(indices)
@@ -164,8 +149,7 @@ class Trainer:
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Validation loss and accuracy; keeps the weights if no epoch was better."""
-        if self.average is not None:
-            self.average.swap()
+        self.average.swap()
         result = self.network.evaluate(self.validation)
         check_validation(self.network, self.validation, result.loss)
         rank = (result.accuracy, -result.loss)
@@ -174,6 +158,5 @@ class Trainer:
             self.history.best_epoch, self.waited = epoch + 1, 0
         else:
             self.waited += 1
-        if self.average is not None:
-            self.average.swap()
+        self.average.swap()
         return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from glassbox.atomic import write_atomically
-from glassbox.engine.history import History, MovingMetrics
+from glassbox.engine.history import History, MovingMetrics, Position
 from glassbox.engine.layer import Array
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.trainer import Position, Trainer
+from glassbox.engine.trainer import Trainer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import Contents
 from glassbox.files.model_file import checked, contents_of, fill, network_of, own_arrays
@@ -185,14 +185,14 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
     the number of the epoch or step.
     """
     arrays = {f"best/{k:04}": array for k, array in enumerate(trainer.best)}
-    if trainer.average is not None:
+    if trainer.average.decay:
         arrays["average/mean"] = trainer.average.mean
     record = {
         "position": dataclasses.asdict(trainer.at),
         "running": trainer.running.to_json(),
         "waited": trainer.waited,
         "best_rank": list(trainer.best_rank or ()),
-        "average_steps": trainer.average.steps if trainer.average else 0,
+        "average_steps": trainer.average.steps,
         "history": trainer.history.to_json(),
     }
     return arrays, record
@@ -222,7 +222,7 @@ def put_back(
     trainer.waited = record["waited"]
     trainer.best_rank = tuple(record["best_rank"]) or None
     trainer.history = History.from_json(record["history"])
-    if trainer.average is not None:
+    if trainer.average.decay:
         trainer.average.mean[...], trainer.average.steps = mean, record["average_steps"]
 
 

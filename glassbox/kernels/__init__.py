@@ -20,6 +20,8 @@ DEFAULT = "compiled" if find_spec("numba") else "numpy"
 def backend_name(kernels: ModuleType) -> str:
     """The name that a kernel module was chosen by.
 
+    Examples
+    --------
     >>> backend_name(choose("numpy"))
     'numpy'
     """
@@ -32,6 +34,8 @@ def choose(name: str | None = None) -> ModuleType:
 
     Raises ValueError for another name, and ModuleNotFoundError for "compiled" without Numba.
 
+    Examples
+    --------
     >>> choose("numpy").__name__
     'glassbox.kernels.pure_numpy'
     """

@@ -46,6 +46,8 @@ class ShardPolicy(NamedTuple):
 def pair(what: str, value: Any, *, least: int = 1) -> Pair:
     """One whole number for both directions, or (vertical, horizontal).
 
+    Examples
+    --------
     >>> pair("kernel_size", 3), pair("kernel_size", (3, 5))
     ((3, 3), (3, 5))
     """
@@ -60,6 +62,8 @@ def pair(what: str, value: Any, *, least: int = 1) -> Pair:
 def extent(kernel: int, dilation: int) -> int:
     """Pixels that a dilated kernel spans: d(k - 1) + 1.
 
+    Examples
+    --------
     >>> extent(3, 1), extent(3, 2)
     (3, 5)
     """
@@ -74,6 +78,8 @@ def output_length(
     With `ceil` a last, partial window counts too, if it starts inside the input or the padding
     before it (PyTorch's rule: a window wholly in the padding after the input is dropped).
 
+    Examples
+    --------
     >>> output_length(28, 3, 1, 1, 0, 0, ceil=False), output_length(5, 2, 2, 1, 0, 0, ceil=True)
     (26, 3)
     """
@@ -122,6 +128,8 @@ def resolve_window(
 
     Raises ValueError, in the name of `who`, where the kernel is larger than its padded input.
 
+    Examples
+    --------
     >>> resolve_window("MaxPool2D", (8, 28, 28), (2, 2), (2, 2), 0).output
     (14, 14)
     >>> resolve_window("Conv2D", (1, 5, 5), (2, 2), (1, 1), ((1, 0), (0, 2))).padding
@@ -157,6 +165,8 @@ def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
     `after` is the padding (below, to the right) that was asked for and counts as pixels, or None
     where no padding counts.  What `ceil` adds behind it never counts.
 
+    Examples
+    --------
     >>> w = resolve_window("pool", (1, 3, 3), (2, 2), (2, 2), 0, ceil=True)
     >>> window_counts((3, 3), w, None).tolist()
     [[4, 2], [2, 1]]

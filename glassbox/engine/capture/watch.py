@@ -16,6 +16,8 @@ METHODS = (
 class Watch:
     """Remembers the attributes of some objects, and the methods of their classes.
 
+    Examples
+    --------
     >>> class Thing: pass
     >>> thing = Thing()
     >>> watch = Watch([thing])

@@ -21,6 +21,8 @@ MANY = 16  # channels and filters from which Winograd's detour into another basi
 def algorithm(window: Window, channels: int, filters: int) -> str:
     """The name of the algorithm that a layer's batches are computed with, for summaries.
 
+    Examples
+    --------
     >>> algorithm(Window((3, 3), (1, 1), (1, 1), (0, 0, 0, 0), (24, 24)), 32, 64)
     'winograd'
     """

@@ -21,6 +21,8 @@ def plan_products(
 ) -> tuple[int, tuple[slice, ...]]:
     """Columns in one matrix product (0: all of a block's), and the output rows of each block.
 
+    Examples
+    --------
     >>> plan_products(8, 9, Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1), (28, 28)), 32)
     (12544, (slice(0, 28, None),))
     """
