@@ -16,11 +16,12 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox.data.given import as_dataset, as_images, check_trainable, places
+from glassbox.data.given import as_dataset, as_images, check_finite, places
+from glassbox.engine import evaluation
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.edits import EditableType
-from glassbox.engine.evaluation import Evaluation, class_scores, evaluate, probabilities
+from glassbox.engine.evaluation import Evaluation
 from glassbox.engine.fit_settings import FitSettings
 from glassbox.engine.gradient_check import GradientReport, gradient_check
 from glassbox.engine.history import History
@@ -31,7 +32,6 @@ from glassbox.engine.names import loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.previews import Previews, write_preview
 from glassbox.engine.sanity import SanityReport, sanity_check
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
@@ -41,6 +41,7 @@ from glassbox.errors import require_count
 from glassbox.files import checkpoints, model_file, saving
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
+from glassbox.report.previews import Previews, write_preview
 from glassbox.spelling import Spelled, missing_method, spelled
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
@@ -292,7 +293,8 @@ class CNN(metaclass=Spelled):
         ).check(has_validation=checks is not None, has_file=bool(checkpoint or resume))  # fmt: skip
         for part in (data, checks):  # all of it now, not after an epoch of work
             if part is not None:
-                check_trainable(part, self.build(part.shape).output_shape)
+                evaluation.check_labels(part, self.build(part.shape).output_shape)
+                check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
         trainer = Trainer(self, data, checks, settings)
         if checkpoint is not None or resume is not None:
@@ -336,7 +338,7 @@ class CNN(metaclass=Spelled):
         """Mean loss and share of right answers on a data set."""
         source = self._as_data(data)
         self.build(source.shape)
-        return evaluate(self.executor, source, batch_size)
+        return evaluation.evaluate(self.executor, source, batch_size)
 
     def predict(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The most likely class of each image: (samples,) integers."""
@@ -347,15 +349,14 @@ class CNN(metaclass=Spelled):
 
         Sigmoid outputs are divided by their sum; others than softmax go through softmax.
         """
-        scores = self.scores(images, batch_size)
-        last = self.layers[-1]
-        return probabilities(scores, self.output_activation or getattr(last, "activation", last))
+        last = self.output_activation or self.layers[-1]
+        return evaluation.probabilities(self.scores(images, batch_size), last)
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
         source = as_images(images, self.scaling)
         self.build(source.shape)
-        return class_scores(self.executor, source, batch_size, self.output_activation)
+        return evaluation.class_scores(self.executor, source, batch_size, self.output_activation)
 
     @property
     def output_activation(self) -> Any:

@@ -38,7 +38,8 @@ def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., A
     if isinstance(given, base):
         return given
     if not isinstance(given, str):
-        raise TypeError(f"{what}: expected a name or an object of {base.__name__}, got {given!r}")
+        article = "an" if base.__name__[0] in "AEIO" else "a"
+        raise TypeError(f"{what}: expected a name or {article} {base.__name__}, got {given!r}")
     if given.lower() not in known:
         raise unknown_name(what, given, known)
     return known[given.lower()]()

@@ -32,7 +32,7 @@ class Residual(SyncLayer):
     Parameters
     ----------
     layers : the layers of F, in order.  The last one usually has no activation of its own.
-    activation : f, a name or an Activation; leaky ReLU unless told otherwise, None for none.
+    activation : f, a name or an Activation; leaky ReLU by default, None for none.
     optimizer, l2 : for the block's layers that have none of their own.
     name : how summaries and errors call it.
 

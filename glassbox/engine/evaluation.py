@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.data.given import check_labels
 from glassbox.engine.diagnosis import diverged
-from glassbox.engine.layer import Array, Sigmoid
+from glassbox.engine.layer import Array, Layer, Sigmoid
 from glassbox.engine.more_layers import Softmax
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS, inference_slices
 from glassbox.engine.step import Executor, count_right, to_batch_first
@@ -30,6 +29,19 @@ class Evaluation:
 
     def __str__(self) -> str:
         return f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f} ({self.images:,} images)"
+
+
+def check_labels(data: Any, outputs: tuple[int, ...]) -> None:
+    """Raise ValueError unless a network with these outputs has one for every class."""
+    if len(outputs) != 1:
+        raise ValueError(
+            f"the last layer gives {outputs}, expected (classes,); end with Dense or Flatten"
+        )
+    if len(data.classes) != outputs[0]:
+        raise ValueError(
+            f"the data has {len(data.classes)} classes but the last layer gives {outputs[0]} "
+            f"outputs; end the network with Dense({len(data.classes)})"
+        )
 
 
 def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
@@ -87,8 +99,9 @@ def class_scores(
     return np.concatenate(parts) if parts else empty
 
 
-def probabilities(scores: Array, activation: Any) -> Array:
-    """Scores behind some activation as rows that sum to 1; see `CNN.predict_proba`."""
+def probabilities(scores: Array, last: Layer) -> Array:
+    """Scores behind a last layer as rows that sum to 1; see `CNN.predict_proba`."""
+    activation = getattr(last, "activation", last)
     if isinstance(activation, Softmax):
         return scores
     if isinstance(activation, Sigmoid):

@@ -106,7 +106,7 @@ def commit_of(file: Path) -> str | None:
     """Give the commit that a file's repository stands at, with "-dirty" where something differs.
 
     What runs leave in results/ does not count as a difference, nor do files that git does not
-    know. None where there is no git, no repository, or one that the file is no part of, such as
+    know. None where there is no git, no repository, or one that does not contain the file, such as
     the repository around an environment into which this was installed.
     """
     if _ask("git", "ls-files", "--error-unmatch", file.name, folder=file.parent) is None:

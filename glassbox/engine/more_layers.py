@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np  # noqa: F401  (for the examples)
+
 from glassbox.engine.layer import (
     Activation,
     Array,
@@ -83,7 +85,7 @@ class Dropout(Layer):
 
     `rate` is rounded to a 65,536th, for it is compared with random numbers of 16 bits.  They follow
     from the seed, the step, the shard and the layer's place alone, so that runs repeat on any
-    number of threads.  In use the layer passes everything on unchanged.
+    number of threads.  At inference the layer passes everything on unchanged.
 
     Input and output any shape.  Keeps the random numbers.
     Raises ValueError for a rate outside 0 <= p < 1.
@@ -91,7 +93,7 @@ class Dropout(Layer):
 
     Examples
     --------
-    >>> Dropout(0.5).forward(np.ones((2, 3)), Pass())[0].tolist()
+    >>> Dropout(0.5).forward(np.ones((2, 3)), Context())[0].tolist()
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
 

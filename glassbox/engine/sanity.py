@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from glassbox.data.given import check_labels
-from glassbox.engine.evaluation import infer
+from glassbox.engine.evaluation import check_labels, infer
 from glassbox.engine.layer import Array
 from glassbox.engine.losses import Loss
 from glassbox.engine.schedules import Progress

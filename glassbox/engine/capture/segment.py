@@ -23,12 +23,12 @@ Fault = tuple[Unit | None, str]  # what was wrong, and of which unit; None: of t
 
 
 class RecordedContext(Context):
-    """A `Pass` whose random numbers are drawn again in every replay."""
+    """A `Context` whose random numbers are drawn again in every replay."""
 
     __slots__ = ()
 
     def draw(self, stream: int, shape: Shape) -> Array:
-        """As `Pass.draw`, recorded."""
+        """As `Context.draw`, recorded."""
         bits = np.empty(shape, np.uint16)
         call(self._fill, stream, bits)
         return bits
@@ -102,7 +102,7 @@ class Segment:
     ----------
     units : what to record.
     x : the array for the input; forward copies its argument there, unless it is this very array.
-    training : as in `Pass`.
+    training : as in `Context`.
     faults : appended to where a replay is not what the layers compute.
     """
 

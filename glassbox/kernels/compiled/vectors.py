@@ -483,7 +483,7 @@ def total(typing: Any, block: Any) -> Any:
 def contest(typing: Any, block: Any, x: Any, x_at: Any, place: Any, count: Any) -> Any:
     """Of a block's two rows, the largest numbers so far and their places: those of x take part.
 
-    A number wins if it is larger, or is no number at all (NaN must not be lost).
+    A number wins if it is larger, or is NaN (which must not be lost).
     """
 
     def write(
