@@ -5,25 +5,33 @@
     data = MNIST()                                      # 50,000 / 10,000 / 10,000
     x, labels = data.train.batch(range(64))             # (64, 1, 28, 28), scaled
 
-Everything here gives a ``Splits``: data.train, data.validation and data.test. All of them take
+Everything here returns a `Splits`: data.train, data.validation and data.test.  All take
 
-sizes : (train, validation, test) or (train, test), as counts such as (50_000, 10_000, 10_000),
-    or as shares of everything such as (0.7, 0.15, 0.15)
-normalize : "center" (0..1 minus the training mean, channel by channel), "unit" (0..1),
-    "standard" (0..1, minus mean, over standard deviation), "per-image" (each image by its own mean
-    and deviation), "min-max" (each image to 0..1) or "none"; fitted to the training part alone
-stratify : give every part the classes' proportions of the whole; False keeps the file's order
-    with counts, and shuffles regardless of class with shares
-seed : of the shuffling; the same seed gives the same parts
+Parameters
+----------
+sizes : sequence of numbers
+    (train, validation, test) or (train, test), as counts such as (50_000, 10_000, 10_000), or as
+    fractions of the whole such as (0.7, 0.15, 0.15).
+normalize : str, default "center"
+    "center" (0..1 minus the training mean of each channel), "unit" (0..1), "standard" (0..1, minus
+    the mean, over the standard deviation), "per-image" (each image by its own mean and deviation),
+    "min-max" (each image to 0..1) or "none".  Fitted to the training part alone.
+stratify : bool, optional
+    True gives every part the class proportions of the whole.  False keeps the order of the file if
+    sizes are counts, and shuffles regardless of class if they are fractions.
+seed : int, default 0
+    Seed of the shuffling; the same seed gives the same parts.
 
-MNIST and Fashion-MNIST are looked for in the data folder (the argument ``folder``, else the
+Notes
+-----
+MNIST and Fashion-MNIST are searched for in the data folder (the argument `folder`, else the
 environment variable GLASSBOX_DATA, else a cache folder in the user's home) and downloaded into it
-when they are missing. Everything behind this file lives in ``glassbox/data/``.
+if they are missing.  All code behind this file is in `glassbox/data/`.
 
-Files of your own may come from anywhere. Nothing in them is run or believed: no memory is taken
-for what a header promises before it is there, and what is compressed may unpack to 200 times the
-size of its file (32 MiB in any case), else it is refused with a ValueError. Pixels beyond 1e15, and
-labels from 65,536 on, are taken for mistakes. Links inside a folder must not lead out of it.
+Your own files may come from anywhere.  Nothing in them is executed or trusted: no memory is
+allocated for what a header promises before it is there, and compressed data may unpack to 200 times
+the size of its file (32 MiB in any case); more is refused with a ValueError.  Pixels beyond 1e15,
+and labels from 65,536 on, are taken for mistakes.  Links inside a folder must not lead out of it.
 """
 
 from __future__ import annotations
@@ -68,20 +76,31 @@ class MNIST(Splits):
 
     Parameters
     ----------
-    folder : the data folder, instead of GLASSBOX_DATA or the cache folder
-    sizes : as counts, the first ``train`` of the 60,000, the ``validation`` after them, and the
-        first ``test`` of the 10,000, in the published order; as shares, all 70,000 are pooled
-        and shuffled, stratified by class
-    normalize, seed : see the top of this file
-    stratify : with counts, None keeps the published order; True draws training and validation
-        from the 60,000 by ``seed``, in the classes' proportions
-    download : False never opens a connection
+    folder : path-like, optional
+        The data folder, instead of GLASSBOX_DATA or the cache folder.
+    sizes : sequence of numbers, default (50_000, 10_000, 10_000)
+        Counts: the first `train` of the 60,000, the `validation` after them, and the first `test`
+        of the 10,000, in the published order.  Fractions: all 70,000 are pooled, shuffled and
+        stratified.
+    normalize : str, default "center"
+        See the top of this module.
+    stratify : bool, optional
+        With counts, None keeps the published order; True draws training and validation from the
+        60,000 by `seed`, in the class proportions.
+    seed : int, default 0
+        See the top of this module.
+    download : bool, default True
+        False never opens a connection.
 
     Raises
     ------
-    DataUnavailable : files are neither found nor downloaded
-    ValueError : a file is damaged, or an argument does not fit
+    DataUnavailable
+        If files are neither found nor downloaded.
+    ValueError
+        If a file is damaged, or an argument does not fit.
 
+    Examples
+    --------
     >>> data = MNIST()                                         # doctest: +SKIP
     >>> data.train.labels[:5].tolist()                         # doctest: +SKIP
     [5, 0, 4, 1, 9]
@@ -117,8 +136,10 @@ class MNIST(Splits):
 
 
 class FashionMNIST(MNIST):
-    """70,000 pictures of clothes in ten classes, in the form of MNIST and with its arguments.
+    """70,000 pictures of clothes in ten classes, in the form of `MNIST` and with its parameters.
 
+    Examples
+    --------
     >>> FashionMNIST.class_names[0], FashionMNIST.class_names[9]
     ('T-shirt/top', 'Ankle boot')
     """
@@ -141,9 +162,15 @@ class FashionMNIST(MNIST):
 class Digits(Splits):
     """1,797 handwritten digits of 8 x 8 pixels, 0..16, that come with scikit-learn: no download.
 
-    The arguments are described at the top of this file; without ``stratify=False`` the parts are
-    stratified.
+    Parameters
+    ----------
+    sizes : sequence of numbers, default (0.7, 0.15, 0.15)
+        See the top of this module, as for the next three.
+    normalize, stratify, seed : optional
+        The parts are stratified unless `stratify` is False.
 
+    Examples
+    --------
     >>> data = Digits(seed=1)
     >>> data
     Digits: 1,258 / 269 / 270 images to train / validate / test, 1x8x8, 10 classes, \
@@ -187,26 +214,42 @@ def from_arrays(
     pixel_range: tuple[float, float] | None = None,
     name: str = "arrays",
 ) -> Splits:
-    """Splits of your own arrays.
+    """Return the splits of your own arrays.
 
     Parameters
     ----------
-    images : (samples, height, width) or (samples, channels, height, width), any type of number
-    labels : (samples,) whole numbers from 0 on, or names
-    sizes : by default (0.7, 0.15, 0.15); counts are drawn by ``seed`` as well, as a file may be
-        sorted by class, unless ``stratify=False``
-    normalize, stratify, seed : see the top of this file
-    classes : names in the order of the labels; by default the labels themselves
-    pixel_range : the values of black and white; by default 0 and 255 for whole numbers up to 255,
-        0 and 1 for floats within, else the smallest and largest pixel of the training part
-    name : of the result
+    images : array_like
+        (samples, height, width) or (samples, channels, height, width), any type of number.
+    labels : array_like
+        (samples,) whole numbers from 0 on, or names.
+    sizes : sequence of numbers, default (0.7, 0.15, 0.15)
+        Counts are drawn by `seed` as well, because a file may be sorted by class; set `stratify` to
+        False to keep the order.
+    normalize, stratify, seed : optional
+        See the top of this module.
+    classes : sequence of str, optional
+        Names in the order of the labels; by default the labels themselves.
+    pixel_range : pair of float, optional
+        The values of black and white; by default 0 and 255 for whole numbers up to 255, 0 and 1 for
+        floats within, else the smallest and largest pixel of the training part.
+    name : str, default "arrays"
+        Name of the result.
+
+    Returns
+    -------
+    Splits
+        Its three parts.
 
     Raises
     ------
-    TypeError : images or labels of a type that is neither number nor name
-    ValueError : shapes or counts that do not fit, labels outside the classes, no image at all,
-        NaN, infinity or a pixel beyond 1e15, more than 65,536 classes
+    TypeError
+        If images or labels have a type that is neither number nor name.
+    ValueError
+        If shapes or counts do not fit, a label is outside the classes, there is no image at all, a
+        pixel is NaN, infinite or beyond 1e15, or there are more than 65,536 classes.
 
+    Examples
+    --------
     >>> images = np.zeros((10, 4, 6))
     >>> data = from_arrays(images, np.arange(10) % 2, sizes=(6, 2, 2), classes=["cat", "dog"])
     >>> data
@@ -273,19 +316,30 @@ def from_idx(
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
-    """Splits of IDX files, the format of MNIST, plain or gzip whatever their names say.
+    """Return the splits of IDX files, the format of MNIST, plain or gzip whatever their names say.
 
     Parameters
     ----------
-    images_path, labels_path : the files
-    test_images_path, test_labels_path : a test file, where the set has one. Counts then take the
-        test part from it; by default all of it, and a sixth of the other one to validate
-    sizes, normalize, stratify, seed : see the top of this file
+    images_path, labels_path : path-like
+        The files.
+    test_images_path, test_labels_path : path-like, optional
+        A test file, if the set has one.  Counts then take the test part from it; by default all of
+        it, and a sixth of the other file for validation.
+    sizes, normalize, stratify, seed : optional
+        See the top of this module.
+
+    Returns
+    -------
+    Splits
+        Its three parts.
 
     Raises
     ------
-    FileNotFoundError, and ValueError that says which byte of a file is wrong, that the counts of
-    images and labels differ, or that a file unpacks to too much (see the top of this file)
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If a file is damaged (the message says at which byte), the counts of images and labels
+        differ, or a file unpacks to too much (see the top of this module).
     """
     train = [readers.read_idx(images_path), readers.read_idx(labels_path)]
     name = Path(images_path).name
@@ -307,13 +361,28 @@ def from_npz(
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
-    """Splits of a .npz archive with x_train, y_train, x_test, y_test, or with images, labels.
+    """Return the splits of a .npz archive: x_train, y_train, x_test, y_test, or images, labels.
 
-    The first four are what Keras writes. Counts then take the test part from x_test, by default
-    all of it, and a sixth of x_train to validate; colors may come last, as in Keras. Pickled
-    objects are refused, and so is an archive that unpacks to too much (see the top of this file).
+    The first four are what Keras writes.  Counts then take the test part from x_test, by default
+    all of it, and a sixth of x_train for validation; colors may come last, as in Keras.  Pickled
+    objects are refused, and so is an archive that unpacks to too much (see the top of this module).
 
-    Raises FileNotFoundError, ValueError and TypeError, as ``from_arrays`` does.
+    Parameters
+    ----------
+    path : path-like
+        The .npz file.
+    sizes, normalize, stratify, seed : optional
+        See the top of this module.
+
+    Returns
+    -------
+    Splits
+        Its three parts.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        As `from_arrays` does.
     """
     arrays = archives.read_npz(path)
     name = Path(path).name
@@ -337,15 +406,26 @@ def from_csv(
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
-    """Splits of a table with one image a line: the label, then the pixels, 0..255.
+    """Return the splits of a table with one image per line: the label, then the pixels, 0..255.
 
     Parameters
     ----------
-    path : the file, plain or gzip; a first line that begins with a word is taken as header
-    shape : (height, width) or (channels, height, width); by default one square channel
-    sizes, normalize, stratify, seed : see the top of this file
+    path : path-like
+        The file, plain or gzip.  A first line that begins with a word is taken for a header.
+    shape : tuple of int, optional
+        (height, width) or (channels, height, width); by default one square channel.
+    sizes, normalize, stratify, seed : optional
+        See the top of this module.
 
-    Raises FileNotFoundError, and ValueError that names the line that is wrong.
+    Returns
+    -------
+    Splits
+        Its three parts.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The message of a ValueError names the line that is wrong.
     """
     images, labels = tables.read_csv(path, shape)
     return from_arrays(
@@ -369,19 +449,31 @@ def from_folder(
     stratify: bool | None = None,
     seed: int = 0,
 ) -> Splits:
-    """Splits of PNG and JPEG pictures that lie in one subfolder for each class.
+    """Return the splits of PNG and JPEG pictures that lie in one subfolder per class.
 
     Parameters
     ----------
-    path : the folder; its subfolders, in sorted order, are the classes; links must not lead out
-        of it
-    size : (height, width) or one number, to which pictures are resized; by default all pictures
-        must have the same size
-    gray : one channel; False keeps red, green and blue
-    sizes, normalize, stratify, seed : see the top of this file
+    path : path-like
+        The folder; its subfolders, in sorted order, are the classes.  Links must not lead out of
+        it.
+    size : int or pair of int, optional
+        (height, width), or one number for both, to which pictures are resized.  By default all
+        pictures must have the same size.
+    gray : bool, default True
+        One channel; False keeps red, green and blue.
+    sizes, normalize, stratify, seed : optional
+        See the top of this module.
 
-    Raises FileNotFoundError, and ValueError that names the file or folder that is wrong, or that
-    unpacks to too much (see the top of this file).
+    Returns
+    -------
+    Splits
+        Its three parts.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The message names the file or folder that is wrong, or that unpacks to too much (see the top
+        of this module).
     """
     images, labels, classes = folders.read_folder(path, size, gray)
     return from_arrays(
@@ -406,29 +498,41 @@ def load(
     seed: int = 0,
     download: bool = True,
 ) -> Splits:
-    """Splits of a set named or of a file, for programs that get the choice as text.
+    """Return the splits of a named set or of a file, for programs that get the choice as text.
 
     Parameters
     ----------
-    name_or_path : "mnist", "fashion-mnist", "digits", or the path of a .npz or .csv file, of a
-        folder with IDX files, or of a folder with one subfolder of pictures for each class
-    folder : the data folder; a relative path is looked for below it
-    sizes : None for what each kind of source does by default
-    normalize, stratify, seed : see the top of this file
-    download : for MNIST and Fashion-MNIST, see there
+    name_or_path : str or path-like
+        "mnist", "fashion-mnist", "digits", or the path of a .npz or .csv file, of a folder with IDX
+        files, or of a folder with one subfolder of pictures per class.
+    folder : path-like, optional
+        The data folder; a relative path starts from it.
+    sizes : sequence of numbers, optional
+        By default what the kind of source has by default.
+    normalize, stratify, seed : optional
+        See the top of this module.
+    download : bool, default True
+        For MNIST and Fashion-MNIST: False never opens a connection.
+
+    Returns
+    -------
+    Splits
+        Its three parts.
 
     Raises
     ------
-    ValueError : an unknown name, with the nearest known one
-    FileNotFoundError : a path with nothing there
+    ValueError
+        If the name is unknown; the message has the nearest known one.
+    FileNotFoundError
+        If nothing is at the path.
 
+    Examples
+    --------
     >>> load("digits", sizes=(100, 20, 30)).test.shape
     (1, 8, 8)
-    >>> load("mnits")
+    >>> load("mnits")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-        ...
-    ValueError: 'mnits' is no known data set; did you mean 'mnist'? Choose from mnist, \
-fashion-mnist, digits, or give the path of a file or folder
+    ValueError: ...did you mean 'mnist'? Choose from mnist, fashion-mnist, digits, or ...
     """
     options: dict[str, Any] = {"normalize": normalize, "stratify": stratify, "seed": seed}
     if sizes is not None:

@@ -1,4 +1,4 @@
-"""Altering training images a little, so that a network sees each of them in many forms."""
+"""Augmentation: altering training images a little, so that a network sees many forms of each."""
 
 from __future__ import annotations
 
@@ -15,24 +15,34 @@ ASPECT = (0.3, 3.3)  # height over width of an erased rectangle, as in the publi
 class Augmentation:
     """Random shifts, rotations, zooms, mirror images and erased patches.
 
-    Every image gets one affine map of its own, sampled bilinearly; what comes in from outside
-    repeats the pixels of the border, which suits any normalization. Maps of whole pixels (shift
-    and flip without rotation and zoom) move pixels without blurring them.
+    Every image gets one affine map of its own, sampled bilinearly; pixels from outside repeat the
+    border, which suits any normalization.  Maps of whole pixels (shift and flip without rotation
+    and zoom) move pixels without blurring them.
 
     Parameters
     ----------
-    shift : whole pixels; each image moves by -shift..shift along both axes
-    rotation : degrees; each image turns by -rotation..rotation about its center
-    zoom : share below 1; each image is scaled by 1-zoom..1+zoom about its center
-    flip : mirror half of the images, left to right
-    erase : probability that a rectangle of the image is replaced by the image's mean
-    erase_share : least and greatest share of the image's area that is erased
+    shift : int, default 0
+        Whole pixels; each image moves by -shift..shift along both axes.
+    rotation : float, default 0.0
+        Degrees; each image turns by -rotation..rotation about its center.
+    zoom : float, default 0.0
+        Below 1; each image is scaled by 1-zoom..1+zoom about its center.
+    flip : bool, default False
+        Mirror half of the images, left to right.
+    erase : float, default 0.0
+        Probability that a rectangle of the image is replaced by the mean of the image.
+    erase_share : pair of float, default (0.02, 0.2)
+        Smallest and largest fraction of the area of the image that is erased.
 
     Raises
     ------
-    TypeError : an argument that is no number
-    ValueError : an argument outside its range
+    TypeError
+        If an argument is not a number.
+    ValueError
+        If an argument is outside its range.
 
+    Examples
+    --------
     >>> augment = Augmentation(shift=1)
     >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
     >>> augment(x, np.random.default_rng(4))[0, 0].astype(int).tolist()
@@ -71,18 +81,27 @@ class Augmentation:
             raise ValueError(f"Augmentation: {name} must lie in {low}..{high}, got {value!r}")
 
     def __call__(self, x: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
-        """A new array of altered images; ``x`` itself is left as it is.
+        """Return a new array of altered images; `x` itself is left as it is.
 
         Parameters
         ----------
-        x : (n, channels, height, width), float
-        generator : every random number comes from it, so equal generators give equal images
+        x : array of floats
+            (samples, channels, height, width).
+        generator : numpy.random.Generator
+            Source of every random number, so that equal generators give equal images.
 
-        Returns an array of the same shape and dtype, whose memory is laid out as
-        (channels, height, width, n), as ``Dataset.batch`` gives it.
+        Returns
+        -------
+        array
+            The same shape and dtype, in memory laid out as (channels, height, width, n), like that
+            of `Dataset.batch`.
 
-        Raises TypeError for images that are no floats or a generator that is none, ValueError
-        for a wrong number of axes.
+        Raises
+        ------
+        TypeError
+            If images are not floats, or `generator` is not a Generator.
+        ValueError
+            If the number of axes is wrong.
         """
         if x.dtype.kind != "f":
             raise TypeError(f"Augmentation: expected images of floats, got {x.dtype}")
@@ -190,9 +209,9 @@ def _outer_sum(by_row: NDArray[Any], by_column: NDArray[Any], dtype: Any) -> NDA
 
 
 def _gather(images: NDArray[Any], offsets: list[int], index: NDArray[Any]) -> list[NDArray[Any]]:
-    """For each offset, the pixels of every channel at ``index + offset``, like the images' shape.
+    """For each offset, the pixels of every channel at `index + offset`, shaped like the images.
 
-    ``index`` (height, width, n) counts within one channel's (height, width, n) block.
+    `index` (height, width, n) counts within one channel's (height, width, n) block.
     """
     channels = images.reshape(len(images), -1)
     results = []
@@ -206,7 +225,7 @@ def _gather(images: NDArray[Any], offsets: list[int], index: NDArray[Any]) -> li
 
 
 def _between(first: NDArray[Any], second: NDArray[Any], share: NDArray[Any]) -> NDArray[Any]:
-    """first + share * (second - first), reusing the memory of ``second``."""
+    """first + share * (second - first), reusing the memory of `second`."""
     second -= first
     second *= share
     second += first

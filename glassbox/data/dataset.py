@@ -1,4 +1,4 @@
-"""Dataset: one part of a data set. Splits: the three parts a person works with."""
+"""Dataset: one part of a data set.  Splits: the three parts that a user works with."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ from glassbox.data.splitting import split
 class Dataset:
     """Images with labels; the images stay as they were stored until a batch is taken.
 
+    Both arrays are kept as read-only views, so that threads may share them without a lock.
+
     Parameters
     ----------
-    images : (samples, channels, height, width), uint8 or float32
-    labels : (samples,) whole numbers 0..classes-1; kept as int64
-    classes : the classes' names, in the order of their labels
-    scaling : how stored pixels become network input
-
-    Both arrays are kept as read-only views, so that threads may share them without a lock.
+    images : array of uint8 or float32
+        (samples, channels, height, width).
+    labels : array of int
+        (samples,) whole numbers 0..classes-1; kept as int64.
+    classes : tuple of str
+        The names of the classes, in the order of their labels.
+    scaling : Scaling
+        How stored pixels become network input.
 
     Raises
     ------
-    TypeError : images neither uint8 nor float32, labels that are no whole numbers
-    ValueError : wrong number of axes, differing counts, a label outside the classes
+    TypeError
+        If images are neither uint8 nor float32, or labels are not whole numbers.
+    ValueError
+        If the number of axes is wrong, counts differ, or a label is outside the classes.
 
+    Examples
+    --------
     >>> images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
     >>> data = Dataset(images, np.array([1, 0]), ("cat", "dog"), Scaling("none"))
     >>> len(data), data.shape
@@ -82,13 +90,30 @@ class Dataset:
     def batch(
         self, indices: ArrayLike, dtype: DTypeLike = np.float32
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The images at ``indices``, scaled, with their labels.
+        """Return the images at `indices`, scaled, and their labels.
 
-        Returns x (n, channels, height, width) of ``dtype`` and labels (n,). x is a view of
-        memory laid out as (channels, height, width, n): the network computes with samples last,
-        and ``x.transpose(1, 2, 3, 0)`` hands it that memory without another copy.
+        Parameters
+        ----------
+        indices : array_like of int
+            Which samples, in this order.
+        dtype : dtype, default float32
+            A floating type.
 
-        Raises IndexError for an index outside the data, TypeError when ``dtype`` is not floating.
+        Returns
+        -------
+        x : array
+            (n, channels, height, width), a view of memory laid out as (channels, height, width, n):
+            the network computes with samples last, and `x.transpose(1, 2, 3, 0)` gives it that
+            memory without another copy.
+        labels : array of int64
+            (n,)
+
+        Raises
+        ------
+        IndexError
+            If an index is outside the data.
+        TypeError
+            If `dtype` is not a floating type.
         """
         chosen = np.atleast_1d(np.asarray(indices))
         if chosen.size == 0:
@@ -96,16 +121,21 @@ class Dataset:
         return self.scaling.apply(self.images[chosen], dtype), self.labels[chosen]
 
     def take(self, n: int) -> Dataset:
-        """The first ``n`` samples, without copying; ValueError when there are fewer."""
+        """Return the first `n` samples, without copying; ValueError if there are fewer."""
         if not 0 <= n <= len(self):
             raise ValueError(f"take({n}): this part has {len(self):,} samples")
         return self.subset(slice(0, n))
 
     def subset(self, indices: ArrayLike | slice) -> Dataset:
-        """The samples at ``indices`` as a Dataset of the same classes and scaling.
+        """Return the samples at `indices` as a Dataset of the same classes and scaling.
 
-        A slice shares the images' memory; a list or an array of indices copies them.
+        Parameters
+        ----------
+        indices : slice or array_like of int
+            A slice shares the memory of the images; a list or an array of indices copies them.
 
+        Examples
+        --------
         >>> images = np.zeros((3, 1, 2, 2), dtype=np.uint8)
         >>> data = Dataset(images, np.array([0, 1, 1]), ("cat", "dog"), Scaling("unit"))
         >>> data.subset([2, 0]).labels.tolist()
@@ -121,13 +151,21 @@ class Dataset:
 class Splits:
     """A data set in three parts that share classes and scaling.
 
+    Parameters
+    ----------
+    name : str
+        Name of the data set.
+    train, validation, test : Dataset
+        The parts; validation and test may be empty.
+
     Attributes
     ----------
-    train, validation, test : Dataset; validation and test may be empty
-    name : str
-    shape : (channels, height, width)
-    classes : the names of the classes
-    scaling : Scaling, fitted to the training part
+    shape : tuple of int
+        (channels, height, width) of one image.
+    classes : tuple of str
+        The names of the classes, in the order of their labels.
+    scaling : Scaling
+        How pixels are scaled in every part; fitted to the training part.
     """
 
     def __init__(self, name: str, train: Dataset, validation: Dataset, test: Dataset) -> None:
@@ -175,7 +213,7 @@ def divide(
 ) -> tuple[Dataset, Dataset, Dataset]:
     """Split a set, fit the scaling to the training part alone, and make the three Datasets.
 
-    ``official``: how many samples, from the first on, the training file has (see ``split``).
+    `official`: how many samples, from the first on, the training file has (see `split`).
     """
     train, *others = split(labels, sizes, official, stratify, seed)
     training_images = images[train]

@@ -1,4 +1,4 @@
-"""How stored pixels become the numbers that a network sees."""
+"""Scaling: how stored pixels become the numbers that a network sees."""
 
 from __future__ import annotations
 
@@ -26,21 +26,27 @@ IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held
 
 @dataclass(frozen=True)
 class Scaling:
-    """A normalization together with the numbers it was fitted to.
+    """A normalization together with the numbers that it was fitted to.
 
     A network that was trained on scaled images must see every later image scaled by the same
-    numbers. They come from the training part alone and can be saved with the model.
+    numbers.  They come from the training part alone and can be saved with the model.
 
     Parameters
     ----------
-    name : one of ``NORMALIZATIONS``
-    low, high : the stored values that become 0 and 1
-    mean, std : per channel, in units of the 0..1 scale; empty for zero and one
+    name : str, default "unit"
+        One of `NORMALIZATIONS`.
+    low, high : float, default 0.0 and 255.0
+        The stored values that become 0 and 1.
+    mean, std : tuple of float, optional
+        For each channel, in units of the 0..1 scale; empty for zero and one.
 
     Raises
     ------
-    ValueError : unknown name, ``high`` not above ``low``, or a std that is not positive
+    ValueError
+        If the name is unknown, `high` is not above `low`, or a `std` is not positive.
 
+    Examples
+    --------
     >>> pixels = np.array([0, 51, 204, 255], dtype=np.uint8).reshape(1, 1, 2, 2)
     >>> scaling = Scaling.fit("center", pixels)
     >>> scaling.mean
@@ -73,10 +79,22 @@ class Scaling:
         images: NDArray[Any],
         pixel_range: tuple[float, float] | None = None,
     ) -> Scaling:
-        """Fit the normalization ``name`` to training images (samples, channels, height, width).
+        """Fit a normalization to training images.
 
-        ``pixel_range`` says which stored values are black and white. Without it: 0 and 255 for
-        uint8; 0 and 1 for floats that lie within; else the smallest and the largest training pixel.
+        Parameters
+        ----------
+        name : str
+            One of `NORMALIZATIONS`.
+        images : array
+            (samples, channels, height, width).
+        pixel_range : pair of float, optional
+            The stored values of black and white.  By default 0 and 255 for uint8, 0 and 1 for
+            floats that lie within, else the smallest and the largest training pixel.
+
+        Returns
+        -------
+        Scaling
+            The normalization with its numbers.
         """
         check_name(name)
         if name in ("none", "per-image", "min-max"):
@@ -95,13 +113,27 @@ class Scaling:
         return cls(name, low, high, centered, tuple(std.tolist()))
 
     def apply(self, images: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Scale images (n, channels, height, width) into a new array of that shape.
+        """Scale images into a new array of the same shape.
 
-        The result is a view of memory laid out as (channels, height, width, n), the order in
-        which the network computes; see ``Dataset.batch``.
+        Parameters
+        ----------
+        images : array
+            (n, channels, height, width).
+        dtype : dtype, default float32
+            A floating type.
 
-        Raises TypeError when ``dtype`` is no floating type, ValueError for a wrong number of
-        axes or channels.
+        Returns
+        -------
+        array
+            A view of memory laid out as (channels, height, width, n), the order in which the
+            network computes; see `Dataset.batch`.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is not a floating type.
+        ValueError
+            If the number of axes or channels is wrong.
         """
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
@@ -130,9 +162,9 @@ class Scaling:
     def constants(
         self, channels: int, dtype: DTypeLike = np.float32
     ) -> tuple[Any, Any, NDArray[Any], NDArray[Any]] | None:
-        """low, span, means and stds of ((pixel - low) / span - mean) / std, channel by channel.
+        """Return low, span, means, stds of ((pixel - low) / span - mean) / std, channel by channel.
 
-        None where each image is scaled by numbers of its own.
+        None if each image is scaled by numbers of its own.
         """
         if self.name in ("per-image", "min-max"):
             return None
@@ -174,7 +206,7 @@ class Scaling:
         out /= np.where(spread == 0, 1, spread).astype(out.dtype)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a dict of strings, numbers and lists, ready for ``json.dumps``."""
+        """Return the fields as a dict of strings, numbers and lists, ready for `json.dumps`."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
@@ -182,7 +214,7 @@ class Scaling:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Scaling:
-        """The Scaling that ``to_json`` described; ValueError when a key is unknown or missing."""
+        """Return the Scaling that `to_json` described; ValueError if keys differ."""
         expected = {field.name for field in fields(cls)}
         if set(record) != expected:
             raise ValueError(f"Scaling: expected the keys {sorted(expected)}, got {sorted(record)}")
@@ -191,7 +223,7 @@ class Scaling:
 
 
 def check_name(name: str) -> str:
-    """The normalization's name (British "centre" is understood); ValueError where unknown."""
+    """Return the name of a normalization ("centre" is understood too); ValueError if unknown."""
     name = "center" if name == "centre" else name
     if name in NORMALIZATIONS:
         return name
@@ -212,7 +244,7 @@ def _pixel_range(images: NDArray[Any]) -> tuple[float, float]:
 def _channel_means(
     images: NDArray[Any], of: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[np.float64]:
-    """The mean of ``of(pixels)`` for each channel, in float64, some images at a time."""
+    """The mean of `of(pixels)` for each channel, in float64, some images at a time."""
     total = np.zeros(images.shape[1])
     for start in range(0, len(images), IMAGES_AT_ONCE):
         block = images[start : start + IMAGES_AT_ONCE].astype(np.float64)
