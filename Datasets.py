@@ -36,39 +36,53 @@ and labels from 65,536 on, are taken for mistakes.  Links inside a folder must n
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from glassbox.data import archives, folders, published, readers, tables
 from glassbox.data.augment import Augmentation
 from glassbox.data.dataset import Dataset, Splits, check_counts, divide
 from glassbox.data.download import DataUnavailable
 from glassbox.data.scaling import NORMALIZATIONS, Scaling
+from glassbox.errors import unknown_name
+from glassbox.spelling import spelled
 
 __all__ = [
-    "MNIST",
-    "NORMALIZATIONS",
-    "Augmentation",
-    "DataUnavailable",
-    "Dataset",
-    "Digits",
-    "FashionMNIST",
-    "Scaling",
-    "Splits",
-    "from_arrays",
-    "from_csv",
-    "from_folder",
-    "from_idx",
-    "from_npz",
-    "load",
-]
+    "MNIST", "NORMALIZATIONS", "Augmentation", "DataUnavailable", "Dataset", "Digits",
+    "FashionMNIST", "Scaling", "Splits", "from_arrays", "from_csv", "from_folder", "from_idx",
+    "from_npz", "load",
+]  # fmt: skip
 
 Sizes = Sequence[float]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class SplitOptions(TypedDict, total=False):
+    """The arguments that everything here takes; the top of this file describes them."""
+
+    sizes: Sizes | None
+    normalize: str
+    stratify: bool | None
+    seed: int
+
+
+DEFAULTS = {"sizes": None, "normalize": "center", "stratify": None, "seed": 0}
+
+
+def with_split_options(function: Function) -> Function:
+    """Show the `SplitOptions` in a function's signature, and answer arguments it does not have."""
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(name, kind, default=value) for name, value in DEFAULTS.items()]
+    function.__signature__ = signature.replace(parameters=own + shared)  # type: ignore[attr-defined]
+    answered: Function = spelled(function)
+    return answered
 
 
 class MNIST(Splits):
@@ -110,28 +124,18 @@ class MNIST(Splits):
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def __init__(
-        self,
-        folder: str | Path | None = None,
-        sizes: Sizes = (50_000, 10_000, 10_000),
-        normalize: str = "center",
-        stratify: bool | None = None,
-        seed: int = 0,
+        self, folder: str | Path | None = None, sizes: Sizes = (50_000, 10_000, 10_000),
+        normalize: str = "center", stratify: bool | None = None, seed: int = 0,
         download: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         contents = published.obtain(self.set_name, folder, download)
         arrays = {file: readers.parse_idx(content, file) for file, content in contents.items()}
         labels = [arrays[published.TRAIN_LABELS], arrays[published.TEST_LABELS]]
         images = [arrays[published.TRAIN_IMAGES], arrays[published.TEST_IMAGES]]
         parts = divide(
-            np.concatenate(images)[:, None],
-            np.concatenate(labels),
-            self.class_names,
-            sizes=sizes,
-            normalize=normalize,
-            stratify=stratify,
-            seed=seed,
-            official=len(labels[0]),
-        )
+            np.concatenate(images)[:, None], np.concatenate(labels), self.class_names,
+            sizes, normalize, stratify, seed, official=len(labels[0]),
+        )  # fmt: skip
         super().__init__(published.TITLES[self.set_name], *parts)
 
 
@@ -146,17 +150,9 @@ class FashionMNIST(MNIST):
 
     set_name = "fashion-mnist"
     class_names = (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
         "Ankle boot",
-    )
+    )  # fmt: skip
 
 
 class Digits(Splits):
@@ -181,39 +177,23 @@ normalized by 'center'
     """
 
     def __init__(
-        self,
-        sizes: Sizes = (0.7, 0.15, 0.15),
-        normalize: str = "center",
-        stratify: bool | None = None,
-        seed: int = 0,
-    ) -> None:
+        self, sizes: Sizes = (0.7, 0.15, 0.15), normalize: str = "center",
+        stratify: bool | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
         from sklearn.datasets import load_digits  # slow to import, so only when asked for
 
         raw = load_digits()
-        data = from_arrays(
-            raw.images.astype(np.uint8),
-            raw.target,
-            sizes=sizes,
-            normalize=normalize,
-            stratify=stratify,
-            seed=seed,
-            pixel_range=(0, 16),
-        )
+        options = SplitOptions(sizes=sizes, normalize=normalize, stratify=stratify, seed=seed)
+        data = from_arrays(raw.images.astype(np.uint8), raw.target, pixel_range=(0, 16), **options)
         super().__init__("Digits", data.train, data.validation, data.test)
 
 
+@with_split_options
 def from_arrays(
-    images: ArrayLike,
-    labels: ArrayLike,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
-    classes: Sequence[str] | None = None,
-    pixel_range: tuple[float, float] | None = None,
-    name: str = "arrays",
-) -> Splits:
+    images: ArrayLike, labels: ArrayLike, *, classes: Sequence[str] | None = None,
+    pixel_range: tuple[float, float] | None = None, name: str = "arrays",
+    **options: Unpack[SplitOptions],
+) -> Splits:  # fmt: skip
     """Return the splits of your own arrays.
 
     Parameters
@@ -255,67 +235,36 @@ def from_arrays(
     >>> data
     arrays: 6 / 2 / 2 images to train / validate / test, 1x4x6, 2 classes, normalized by 'center'
     """
-    pixels = readers.as_images(images, name)
+    return _splits(name, [images, labels], options, classes, pixel_range)
+
+
+def _splits(
+    name: str, arrays: Sequence[Any], options: SplitOptions, classes: Sequence[str] | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> Splits:  # fmt: skip
+    """Splits of images and labels, and of those of a test file where there are four arrays."""
+    images = [readers.as_images(array, name) for array in arrays[::2]]
+    labels, official = arrays[1], None
+    if len(images) == 2:
+        official, (train, test) = len(images[0]), (each.shape[1:] for each in images)
+        if train != test:
+            raise ValueError(f"{name}: images to train have shape {train}, those to test {test}")
+        parts = [array.reshape(-1) for array in arrays[1::2]]
+        for pictures, part in zip(images, parts, strict=True):
+            check_counts(pictures, part, name)
+        labels, images = np.concatenate(parts), [np.concatenate(images)]
     numbers, names = readers.as_labels(labels, name, classes)
-    check_counts(pixels, numbers, name)
-    parts = divide(
-        pixels,
-        numbers,
-        names,
-        sizes=sizes,
-        normalize=normalize,
-        stratify=stratify is not False,
-        seed=seed,
-        pixel_range=pixel_range,
-    )
-    return Splits(name, *parts)
+    check_counts(images[0], numbers, name)
+    options["stratify"] = options.get("stratify") is not False
+    more: Any = {"official": official, "pixel_range": pixel_range}
+    return Splits(name, *divide(images[0], numbers, names, **more, **options))
 
 
-def _from_two_files(
-    train: Sequence[NDArray[Any]],
-    test: Sequence[NDArray[Any]],
-    name: str,
-    sizes: Sizes | None,
-    normalize: str,
-    stratify: bool | None,
-    seed: int,
-) -> Splits:
-    """Splits of a set that is divided into [images, labels] to train and to test."""
-    images = [readers.as_images(part[0], name) for part in (train, test)]
-    if images[0].shape[1:] != images[1].shape[1:]:
-        raise ValueError(
-            f"{name}: images to train have shape {images[0].shape[1:]}, "
-            f"those to test {images[1].shape[1:]}"
-        )
-    for pictures, (_, labels) in zip(images, (train, test), strict=True):
-        check_counts(pictures, labels.reshape(-1), name)
-    numbers, names = readers.as_labels(
-        np.concatenate([train[1].reshape(-1), test[1].reshape(-1)]), name
-    )
-    parts = divide(
-        np.concatenate(images),
-        numbers,
-        names,
-        sizes=sizes,
-        normalize=normalize,
-        stratify=stratify is not False,
-        seed=seed,
-        official=len(images[0]),
-    )
-    return Splits(name, *parts)
-
-
+@with_split_options
 def from_idx(
-    images_path: str | Path,
-    labels_path: str | Path,
-    test_images_path: str | Path | None = None,
-    test_labels_path: str | Path | None = None,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
-) -> Splits:
+    images_path: str | Path, labels_path: str | Path, test_images_path: str | Path | None = None,
+    test_labels_path: str | Path | None = None, **options: Unpack[SplitOptions],
+) -> Splits:  # fmt: skip
     """Return the splits of IDX files, the format of MNIST, plain or gzip whatever their names say.
 
     Parameters
@@ -341,26 +290,15 @@ def from_idx(
         If a file is damaged (the message says at which byte), the counts of images and labels
         differ, or a file unpacks to too much (see the top of this module).
     """
-    train = [readers.read_idx(images_path), readers.read_idx(labels_path)]
-    name = Path(images_path).name
-    if test_images_path is None and test_labels_path is None:
-        return from_arrays(
-            *train, sizes=sizes, normalize=normalize, stratify=stratify, seed=seed, name=name
-        )
-    if test_images_path is None or test_labels_path is None:
+    paths = [images_path, labels_path, test_images_path, test_labels_path]
+    given = [path for path in paths if path is not None]
+    if len(given) == 3:
         raise ValueError("from_idx: a test file needs both test_images_path and test_labels_path")
-    test = [readers.read_idx(test_images_path), readers.read_idx(test_labels_path)]
-    return _from_two_files(train, test, name, sizes, normalize, stratify, seed)
+    return _splits(Path(images_path).name, [readers.read_idx(path) for path in given], options)
 
 
-def from_npz(
-    path: str | Path,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
-) -> Splits:
+@with_split_options
+def from_npz(path: str | Path, **options: Unpack[SplitOptions]) -> Splits:
     """Return the splits of a .npz archive: x_train, y_train, x_test, y_test, or images, labels.
 
     The first four are what Keras writes.  Counts then take the test part from x_test, by default
@@ -385,26 +323,14 @@ def from_npz(
         As `from_arrays` does.
     """
     arrays = archives.read_npz(path)
-    name = Path(path).name
-    if len(arrays) == 2:
-        return from_arrays(
-            *arrays, sizes=sizes, normalize=normalize, stratify=stratify, seed=seed, name=name
-        )
-    x_train, y_train, x_test, y_test = arrays
-    x_train, x_test = (tables.channels_first(x) for x in (x_train, x_test))
-    return _from_two_files(
-        [x_train, y_train], [x_test, y_test], name, sizes, normalize, stratify, seed
-    )
+    if len(arrays) == 4:
+        arrays[::2] = map(tables.channels_first, arrays[::2])
+    return _splits(Path(path).name, arrays, options)
 
 
+@with_split_options
 def from_csv(
-    path: str | Path,
-    shape: tuple[int, ...] | None = None,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
+    path: str | Path, shape: tuple[int, ...] | None = None, **options: Unpack[SplitOptions]
 ) -> Splits:
     """Return the splits of a table with one image per line: the label, then the pixels, 0..255.
 
@@ -427,28 +353,14 @@ def from_csv(
     FileNotFoundError, ValueError
         The message of a ValueError names the line that is wrong.
     """
-    images, labels = tables.read_csv(path, shape)
-    return from_arrays(
-        images,
-        labels,
-        sizes=sizes,
-        normalize=normalize,
-        stratify=stratify,
-        seed=seed,
-        name=Path(path).name,
-    )
+    return _splits(Path(path).name, tables.read_csv(path, shape), options)
 
 
+@with_split_options
 def from_folder(
-    path: str | Path,
-    size: int | tuple[int, int] | None = None,
-    gray: bool = True,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
-) -> Splits:
+    path: str | Path, size: int | tuple[int, int] | None = None, gray: bool = True,
+    **options: Unpack[SplitOptions],
+) -> Splits:  # fmt: skip
     """Return the splits of PNG and JPEG pictures that lie in one subfolder per class.
 
     Parameters
@@ -476,28 +388,14 @@ def from_folder(
         of this module).
     """
     images, labels, classes = folders.read_folder(path, size, gray)
-    return from_arrays(
-        images,
-        labels,
-        sizes=sizes,
-        normalize=normalize,
-        stratify=stratify,
-        seed=seed,
-        classes=classes,
-        name=Path(path).name,
-    )
+    return _splits(Path(path).name, [images, labels], options, classes)
 
 
+@with_split_options
 def load(
-    name_or_path: str | Path,
-    folder: str | Path | None = None,
-    *,
-    sizes: Sizes | None = None,
-    normalize: str = "center",
-    stratify: bool | None = None,
-    seed: int = 0,
-    download: bool = True,
-) -> Splits:
+    name_or_path: str | Path, folder: str | Path | None = None, *, download: bool = True,
+    **options: Unpack[SplitOptions],
+) -> Splits:  # fmt: skip
     """Return the splits of a named set or of a file, for programs that get the choice as text.
 
     Parameters
@@ -534,44 +432,28 @@ def load(
     Traceback (most recent call last):
     ValueError: ...did you mean 'mnist'? Choose from mnist, fashion-mnist, digits, or ...
     """
-    options: dict[str, Any] = {"normalize": normalize, "stratify": stratify, "seed": seed}
-    if sizes is not None:
-        options["sizes"] = sizes
+    given: Any = {key: value for key, value in options.items() if (key, value) != ("sizes", None)}
     name = str(name_or_path).lower().replace("_", "-").replace(" ", "-")
-    if name == "mnist":
-        return MNIST(folder, download=download, **options)
-    if name in ("fashion-mnist", "fashionmnist"):
-        return FashionMNIST(folder, download=download, **options)
+    name = "fashion-mnist" if name == "fashionmnist" else name
     if name == "digits":
-        return Digits(**options)
+        return Digits(**given)
+    for published_set in (MNIST, FashionMNIST):
+        if name == published_set.set_name:
+            return published_set(folder, download=download, **given)
     path = Path(folder or "").expanduser() / Path(name_or_path).expanduser()
+    kind = path.name.lower().removesuffix(".gz")
     if not path.exists():
-        raise _unknown(str(name_or_path), name, path)
-    return _load_path(path, options)
-
-
-def _unknown(given: str, name: str, path: Path) -> Exception:
-    if path.suffix or path.name != given:
-        return FileNotFoundError(f"there is no file or folder {str(path)!r}")
-    known = ["mnist", "fashion-mnist", "digits"]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return ValueError(
-        f"{given!r} is no known data set; {hint}Choose from {', '.join(known)}, "
-        "or give the path of a file or folder"
-    )
-
-
-def _load_path(path: Path, options: dict[str, Any]) -> Splits:
+        if path.suffix or path.name != str(name_or_path):
+            raise FileNotFoundError(f"there is no file or folder {str(path)!r}")
+        error = unknown_name("data set", name_or_path, ("mnist", "fashion-mnist", "digits"))
+        known = str(error).replace("Known:", "Choose from")
+        raise ValueError(f"{known}, or give the path of a file or folder")
     if path.is_dir():
         idx_files = folders.find_idx_files(path)
-        return from_idx(*idx_files, **options) if idx_files else from_folder(path, **options)
-    kind = path.name.lower().removesuffix(".gz")
-    if kind.endswith(".npz"):
-        return from_npz(path, **options)
-    if kind.endswith(".csv"):
-        return from_csv(path, **options)
-    raise ValueError(
-        f"{str(path)!r}: expected a .npz or .csv file or a folder; for a pair of IDX files, name "
-        "both by from_idx"
-    )
+        return from_idx(*idx_files, **given) if idx_files else from_folder(path, **given)
+    if not kind.endswith((".npz", ".csv")):
+        raise ValueError(
+            f"{str(path)!r}: expected a .npz or .csv file or a folder; pass a pair of IDX files to "
+            "from_idx"
+        )
+    return from_npz(path, **given) if kind.endswith(".npz") else from_csv(path, **given)

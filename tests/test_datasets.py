@@ -1,11 +1,13 @@
 """Dataset, Scaling, Splits and the way a set is divided."""
 
+import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+import Datasets
 from Datasets import NORMALIZATIONS, Dataset, Digits, Scaling, from_arrays, load
 from glassbox.data.splitting import split
 
@@ -223,7 +225,7 @@ def test_pixel_range_goes_before_the_type():
 
 
 def test_scaling_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"normalize='centered'.*did you mean 'center'"):
+    with pytest.raises(ValueError, match=r"unknown normalize 'centered': did you mean 'center'"):
         Digits(normalize="centered")
     with pytest.raises(ValueError, match="high must be above low"):
         Scaling("unit", 3, 3)
@@ -387,3 +389,23 @@ def test_sorted_user_data_is_shuffled_unless_told_otherwise():
     ]
     kept = from_arrays(images, labels, sizes=(20, 10, 10), stratify=False)
     assert kept.train.labels.tolist() == [0] * 20
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Digits(normalise="unit"),
+        lambda: from_arrays(np.zeros((4, 8, 8)), [0, 1, 0, 1], normalise="unit"),
+        lambda: load("digits", normalise="unit"),
+    ],
+)
+def test_a_misspelled_option_is_answered(call):
+    with pytest.raises(TypeError, match="no argument 'normalise'; it is called normalize here"):
+        call()
+
+
+def test_the_shared_options_stand_in_every_signature():
+    for function in (Datasets.MNIST, Digits, from_arrays, load, Datasets.from_folder):
+        names = set(inspect.signature(function).parameters)
+        assert {"sizes", "normalize", "stratify", "seed"} <= names
+        assert "options" not in names

@@ -169,7 +169,7 @@ def test_whole_numbers_beyond_a_byte_become_floats():
     ("images", "labels", "told"),
     [
         (np.zeros((4, 3)), [0] * 4, r"got shape \(4, 3\)"),
-        (np.zeros((4, 8, 8, 3)), [0] * 4, r"use images.transpose\(0, 3, 1, 2\)"),
+        (np.zeros((4, 8, 8, 3)), [0] * 4, r"write images.transpose\(0, 3, 1, 2\)"),
         (np.zeros((0, 8, 8)), [], "no images"),
         (np.zeros((4, 8, 8)), [[0, 1]] * 4, r"labels \(samples,\), got shape \(4, 2\)"),
         (np.zeros((4, 8, 8)), [], "no labels"),
@@ -192,7 +192,7 @@ def test_nan_and_infinity_are_counted_and_the_first_is_named():
 
 
 def test_types_that_are_no_numbers_are_refused():
-    with pytest.raises(TypeError, match="images must be numbers"):
+    with pytest.raises(TypeError, match="expected images of numbers"):
         from_arrays(np.full((2, 2, 2), "a"), [0, 1])
     with pytest.raises(TypeError, match="labels must be whole numbers"):
         from_arrays(np.zeros((2, 2, 2)), [0.5, 1])
@@ -290,7 +290,7 @@ def test_npz_with_other_names_or_of_another_kind(tmp_path):
     with pytest.raises(ValueError, match="holds data; expected the arrays x_train"):
         from_npz(tmp_path / "n.npz")
     (tmp_path / "t.npz").write_text("no archive")
-    with pytest.raises(ValueError, match=r"is no .npz archive"):
+    with pytest.raises(ValueError, match=r"is not a .npz archive"):
         from_npz(tmp_path / "t.npz")
     np.savez(tmp_path / "d.npz", images=PIXELS, labels=LABELS)
     content = bytearray((tmp_path / "d.npz").read_bytes())
@@ -361,7 +361,7 @@ def test_csv_of_fractions_stays_float(tmp_path):
         (["-1,2,3,4,5"], "line 1: the label is '-1'"),
         (["label,a,b"], "no images"),
         ([""], "no images"),
-        (["1,2,3,4"], "3 pixels a line make no square"),
+        (["1,2,3,4"], "3 pixels a line do not make a square"),
     ],
 )
 def test_wrong_line_of_a_csv_is_named(tmp_path, lines, told):

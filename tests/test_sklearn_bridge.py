@@ -165,7 +165,7 @@ def test_fitting_again_starts_anew_and_leaves_the_given_layers_alone(digits):
         ({"image_shape": (1, 4, 16)}, (20, 1, 8, 8), r"does not fit images of \(1, 8, 8\)"),
         ({"image_shape": None}, (20, 3, 2, 8, 8), "Found array with dim"),
         ({"epochs": 0}, (20, 64), "epochs: expected at least 1"),
-        ({"normalize": "magic"}, (20, 64), "normalize='magic' is unknown"),
+        ({"normalize": "magic"}, (20, 64), "unknown normalize 'magic'"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told(settings, given, message):

@@ -1,14 +1,11 @@
 """What stands behind `Datasets.py`: finding, reading, splitting, scaling and altering images.
 
-Read it from the file outwards:
+Nothing in here imports the network, and nothing keeps state between calls. From the file outwards:
 
-    published.py    which files MNIST and Fashion-MNIST consist of, and finding them in a folder
-    download.py     fetching a file through several mirrors
-    readers.py      IDX files, and what every reader shares; tables.py: .npz and .csv; folders.py
-    splitting.py    which image goes into which part
-    scaling.py      how stored pixels become the numbers a network sees
-    dataset.py      Dataset (one part) and Splits (all three)
-    augment.py      random shifts, rotations and the like while training
-
-Nothing in here imports the network, and nothing keeps state between calls.
+published.py   which files MNIST and Fashion-MNIST consist of, and finding them in a folder
+download.py    fetching a file through several mirrors
+readers.py     IDX files, and what every reader shares; archives.py: .npz; tables.py; folders.py
+splitting.py, scaling.py    which image goes into which part; from stored pixels to input
+dataset.py, given.py        Dataset (one part), Splits (all three), and arrays made into either
+augment.py     random shifts, rotations and the like while training
 """

@@ -2,10 +2,8 @@
 
 The .npy format: 93 and NUMPY, two bytes for the version, the header's length as two bytes (four
 from version 2 on; little-endian), the header as the text of a Python dict with the type, the order
-and the shape, then the values.
-
-NumPy's own reader makes the array that a header promises before it looks for the values, and
-evaluates the header as Python. Here a header is only searched for the three things it must say.
+and the shape, then the values. NumPy's own reader makes the array that a header promises before it
+looks for the values, and evaluates the header as Python; here it is only searched for the three.
 """
 
 from __future__ import annotations
@@ -39,23 +37,23 @@ DAMAGE = (
 
 
 def read_npz(path: str | Path) -> list[NDArray[Any]]:
-    """The arrays of an archive: [images, labels], and the test file's two where it has them.
+    """Read [images, labels] of an archive, or Keras' [x_train, y_train, x_test, y_test].
 
-    Understood are the names x_train, y_train, x_test, y_test (as Keras writes them) and
-    images, labels, and arrays of plain numbers or text. Pickled objects are never loaded. All that
-    is read together may unpack to 200 times the archive's size, and to 32 MiB in any case.
+    Only arrays of plain numbers or text are read; pickled objects are never loaded. All that is
+    read together may unpack to 200 times the archive's size, and to 32 MiB in any case.
 
     Raises FileNotFoundError, and ValueError for any other content.
     """
     path = existing(path)
     if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{str(path)!r} is no .npz archive (it is not a zip file, or is cut short)"
-        )
+        raise ValueError(f"{str(path)!r} is not a .npz archive (not a zip file, or cut short)")
     try:
         with zipfile.ZipFile(path) as archive:
-            names = _wanted(archive, path)
-            contents = [_unpacked(archive, name) for name in names]
+            names, contents = _wanted(archive, path), []
+            for name in names:
+                info = archive.getinfo(f"{name}.npy")
+                with archive.open(info) as file:  # without a number, it would unpack without end
+                    contents.append(file.read(info.file_size))
     except _Refused as refusal:
         raise ValueError(f"{str(path)!r} {refusal}") from None
     except DAMAGE as error:
@@ -67,24 +65,22 @@ def read_npz(path: str | Path) -> list[NDArray[Any]]:
 
 
 class _Refused(Exception):
-    """What is wrong with an archive that is whole; no ValueError, since zipfile raises those."""
+    """What is wrong with a whole archive; not a ValueError, since zipfile raises those."""
 
 
 def _wanted(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
-    """The names of the arrays to read, once it is sure that they do not unpack to too much."""
+    """Give the names of the arrays to read after checking that they do not unpack to too much."""
     members = {info.filename: info for info in archive.infolist()}
-    for names in (KERAS_NAMES, PLAIN_NAMES):
-        if all(f"{name}.npy" in members for name in names):
-            break
-    else:
+    kinds = (KERAS_NAMES, PLAIN_NAMES)
+    names = next((k for k in kinds if all(f"{name}.npy" in members for name in k)), None)
+    if names is None:
         held = [name.removesuffix(".npy")[:40] for name in members]
         some = ", ".join(held[:10]) + (f" and {len(held) - 10:,} more" if len(held) > 10 else "")
         raise _Refused(
             f"holds {some or 'nothing'}; expected the arrays {', '.join(KERAS_NAMES)} "
             f"or {', '.join(PLAIN_NAMES)}"
         )
-    size = path.stat().st_size
-    total = 0
+    size, total = path.stat().st_size, 0
     for name in names:
         info = members[f"{name}.npy"]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -100,25 +96,22 @@ def _wanted(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
     return names
 
 
-def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
-    info = archive.getinfo(f"{name}.npy")
-    with archive.open(info) as file:
-        return file.read(info.file_size)  # without a number, zipfile would unpack without end
-
-
 def parse_npy(content: bytes, source: str = "npy content") -> NDArray[Any]:
-    """The array in the content of a .npy file, in the machine's byte order.
+    """Give the array in the content of a .npy file, in the machine's byte order.
 
     Raises ValueError for anything but plain numbers and text, and for a header that promises more
     or less than there is.
-
-    >>> import io
-    >>> file = io.BytesIO()
-    >>> np.save(file, np.array([[1, 2], [3, 4]]))
-    >>> parse_npy(file.getvalue()).tolist()
-    [[1, 2], [3, 4]]
     """
-    header, begin = _header(content, source)
+    if not content.startswith(NPY_MAGIC):
+        raise ValueError(f"{source} (it does not begin as a .npy file does); save it again")
+    first = 10 if content[6:7] == b"\1" else 12
+    begin = first + int.from_bytes(content[8:first], "little")
+    if begin > min(len(content), LONGEST_HEADER):
+        raise ValueError(
+            f"{source} (its header is said to end at byte {begin:,}, of {len(content):,} in all); "
+            "save it again"
+        )
+    header = content[first:begin].decode("latin-1")
     kind, order, shape = (pattern.search(header) for pattern in (TYPE, ORDER, SHAPE))
     if kind is None:
         raise ValueError(
@@ -132,21 +125,5 @@ def parse_npy(content: bytes, source: str = "npy content") -> NDArray[Any]:
         raise ValueError(
             f"{source} (its header gives the shape as ({shape[1][:60]})); save it again"
         )
-    return array_of(
-        content, begin, tuple(map(int, sizes)), np.dtype(kind[1] + kind[2]), source,
-        fortran=order[1] == "True",
-    )  # fmt: skip
-
-
-def _header(content: bytes, source: str) -> tuple[str, int]:
-    """The text of the header, and the byte at which the values begin."""
-    if not content.startswith(NPY_MAGIC):
-        raise ValueError(f"{source} (it does not begin as a .npy file does); save it again")
-    first = 10 if content[6:7] == b"\1" else 12
-    begin = first + int.from_bytes(content[8:first], "little")
-    if begin > min(len(content), LONGEST_HEADER):
-        raise ValueError(
-            f"{source} (its header is said to end at byte {begin:,}, of {len(content):,} in all); "
-            "save it again"
-        )
-    return content[first:begin].decode("latin-1"), begin
+    dtype, fortran = np.dtype(kind[1] + kind[2]), order[1] == "True"
+    return array_of(content, begin, tuple(map(int, sizes)), dtype, source, fortran)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,28 +57,22 @@ class Augmentation:
     erase_share: tuple[float, float] = (0.02, 0.2)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             for number in value if isinstance(value, tuple | list) else (value,):
                 if not isinstance(number, int | float | np.integer | np.floating):
-                    raise TypeError(f"Augmentation: {field.name} must be a number, got {value!r}")
+                    raise TypeError(f"Augmentation: {name} must be a number, got {value!r}")
         if self.shift != int(self.shift):
             raise ValueError(f"Augmentation: shift must be whole pixels, got {self.shift!r}")
         object.__setattr__(self, "shift", int(self.shift))
-        self._within("shift", 0, np.inf)
-        self._within("rotation", 0, 180)
-        self._within("zoom", 0, 0.99)
-        self._within("erase", 0, 1)
+        for name, high in (("shift", np.inf), ("rotation", 180), ("zoom", 0.99), ("erase", 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= high:
+                raise ValueError(f"Augmentation: {name} must lie in 0..{high}, got {value!r}")
         shares = self.erase_share
         if len(shares) != 2 or not 0 < shares[0] <= shares[1] <= 1:
             raise ValueError(
                 f"Augmentation: erase_share must be (least, greatest) in 0..1, got {shares!r}"
             )
-
-    def _within(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if not low <= value <= high:
-            raise ValueError(f"Augmentation: {name} must lie in {low}..{high}, got {value!r}")
 
     def __call__(self, x: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
         """Return a new array of altered images; `x` itself is left as it is.
@@ -106,10 +100,8 @@ class Augmentation:
         if x.dtype.kind != "f":
             raise TypeError(f"Augmentation: expected images of floats, got {x.dtype}")
         if x.ndim != 4:
-            raise ValueError(
-                "Augmentation: expected images (samples, channels, height, width), "
-                f"got shape {x.shape}"
-            )
+            expected = "expected images (samples, channels, height, width)"
+            raise ValueError(f"Augmentation: {expected}, got shape {x.shape}")
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
                 "Augmentation: generator must be a numpy.random.Generator, such as "
@@ -129,7 +121,7 @@ class Augmentation:
     def _draw_moves(
         self, n: int, generator: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """(rows down, columns right, -1 where mirrored and else 1) for each image."""
+        """Draw (rows down, columns right, -1 where mirrored and else 1) for each image."""
         down, right = generator.integers(-self.shift, self.shift, size=(2, n), endpoint=True)
         mirror = np.where(generator.random(n) < 0.5, -1, 1) if self.flip else np.ones(n, int)
         return down, right, mirror
@@ -146,7 +138,7 @@ class Augmentation:
         return _gather(images, [0], (row * width + column) * n + np.arange(n))[0]
 
     def _warp(self, images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
-        """One affine map for each image, bilinearly sampled.
+        """Sample one affine map for each image bilinearly.
 
         The map goes backwards, from an output pixel p to the point in the input that it shows:
         center + turn back (p - center - shift) / zoom.
@@ -164,17 +156,14 @@ class Augmentation:
         index += left.astype(np.intp)
         index *= n
         index += np.arange(n)
-        below = width * n if height > 1 else 0
-        beside = n if width > 1 else 0
-        corners = _gather(images, [0, beside, below, below + beside], index)
-        return _between(
-            _between(corners[0], corners[1], column), _between(corners[2], corners[3], column), row
-        )
+        below, beside = width * n if height > 1 else 0, n if width > 1 else 0
+        a, b, c, d = _gather(images, [0, beside, below, below + beside], index)
+        return _between(_between(a, b, column), _between(c, d, column), row)
 
     def _source_points(
         self, height: int, width: int, n: int, generator: np.random.Generator, dtype: Any
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The point (row, column) each output pixel shows, each (height, width, n)."""
+        """Give the point (row, column) each output pixel shows, each (height, width, n)."""
         down, right, mirror = self._draw_moves(n, generator)
         angle = np.deg2rad(generator.uniform(-self.rotation, self.rotation, n))
         zoom = generator.uniform(1 - self.zoom, 1 + self.zoom, n)
@@ -182,8 +171,13 @@ class Augmentation:
         middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
         y = np.arange(height)[:, None] - middle_row - down
         x = np.arange(width)[:, None] - middle_column - right
-        row = _outer_sum(cos * y + middle_row, sin * x, dtype)
-        column = _outer_sum(-sin * y * mirror + middle_column, cos * x * mirror, dtype)
+        row, column = (  # (height, n) and (width, n) -> (height, width, n)
+            by_row.astype(dtype)[:, None] + by_column.astype(dtype)[None]
+            for by_row, by_column in (
+                (cos * y + middle_row, sin * x),
+                (-sin * y * mirror + middle_column, cos * x * mirror),
+            )
+        )
         return row.clip(0, height - 1, out=row), column.clip(0, width - 1, out=column)
 
     def _erase(self, images: NDArray[Any], generator: np.random.Generator) -> None:
@@ -203,24 +197,16 @@ class Augmentation:
         np.copyto(images, mean, where=rows[:, None] & columns[None])
 
 
-def _outer_sum(by_row: NDArray[Any], by_column: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """(height, n) and (width, n) -> (height, width, n)."""
-    return by_row.astype(dtype)[:, None] + by_column.astype(dtype)[None]
-
-
 def _gather(images: NDArray[Any], offsets: list[int], index: NDArray[Any]) -> list[NDArray[Any]]:
     """For each offset, the pixels of every channel at `index + offset`, shaped like the images.
 
     `index` (height, width, n) counts within one channel's (height, width, n) block.
     """
-    channels = images.reshape(len(images), -1)
-    results = []
-    for offset in offsets:
-        out = np.empty_like(images)
-        for channel, place in zip(channels, out, strict=True):
+    results = [np.empty_like(images) for _ in offsets]
+    for offset, out in zip(offsets, results, strict=True):
+        for channel, place in zip(images.reshape(len(images), -1), out, strict=True):
             # "clip" only spares the search for bad indices; there are none
             channel[offset:].take(index, out=place, mode="clip")
-        results.append(out)
     return results
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from glassbox.data.scaling import Scaling
 from glassbox.data.splitting import split
+from glassbox.spelling import Spelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +59,11 @@ class Dataset:
     def __post_init__(self) -> None:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.ndim != 4:
-            raise ValueError(
-                "Dataset: expected images (samples, channels, height, width), "
-                f"got shape {images.shape}"
-            )
+            expected = "expected images (samples, channels, height, width)"
+            raise ValueError(f"Dataset: {expected}, got shape {images.shape}")
         if images.dtype not in (np.uint8, np.float32):
-            raise TypeError(
-                f"Dataset: expected images of uint8 or float32, got {images.dtype}; "
-                "from_arrays converts other types"
-            )
+            expected = "expected images of uint8 or float32"
+            raise TypeError(f"Dataset: {expected}, got {images.dtype}; from_arrays converts others")
         check_counts(images, labels, "Dataset")
         if labels.dtype.kind not in "iu":
             raise TypeError(
@@ -74,8 +71,10 @@ class Dataset:
                 "labels.astype(int), or hand names to from_arrays"
             )
         check_labels(labels, len(self.classes), "Dataset")
-        object.__setattr__(self, "images", _read_only(images))
-        object.__setattr__(self, "labels", _read_only(labels.astype(np.int64, copy=False)))
+        kept = {"images": images.view(), "labels": labels.astype(np.int64, copy=False).view()}
+        for name, view in kept.items():
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
@@ -115,9 +114,7 @@ class Dataset:
         TypeError
             If `dtype` is not a floating type.
         """
-        chosen = np.atleast_1d(np.asarray(indices))
-        if chosen.size == 0:
-            chosen = chosen.astype(np.intp)  # an empty list would arrive as floats
+        chosen = np.atleast_1d(_whole(indices))
         return self.scaling.apply(self.images[chosen], dtype), self.labels[chosen]
 
     def take(self, n: int) -> Dataset:
@@ -141,14 +138,11 @@ class Dataset:
         >>> data.subset([2, 0]).labels.tolist()
         [1, 0]
         """
-        if not isinstance(indices, slice):
-            indices = np.asarray(indices)
-            if indices.size == 0:
-                indices = indices.astype(np.intp)
+        indices = indices if isinstance(indices, slice) else _whole(indices)
         return Dataset(self.images[indices], self.labels[indices], self.classes, self.scaling)
 
 
-class Splits:
+class Splits(metaclass=Spelled):
     """A data set in three parts that share classes and scaling.
 
     Parameters
@@ -170,24 +164,8 @@ class Splits:
 
     def __init__(self, name: str, train: Dataset, validation: Dataset, test: Dataset) -> None:
         self.name = name
-        self.train = train
-        self.validation = validation
-        self.test = test
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
-        return self.train.shape
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes' names, in the order of their labels."""
-        return self.train.classes
-
-    @property
-    def scaling(self) -> Scaling:
-        """How pixels are scaled, in every part alike."""
-        return self.train.scaling
+        self.train, self.validation, self.test = train, validation, test
+        self.shape, self.classes, self.scaling = train.shape, train.classes, train.scaling
 
     def __repr__(self) -> str:
         parts = (self.train, self.validation, self.test)
@@ -200,17 +178,10 @@ class Splits:
 
 
 def divide(
-    images: NDArray[Any],
-    labels: NDArray[Any],
-    classes: tuple[str, ...],
-    *,
-    sizes: Sequence[float] | None,
-    normalize: str,
-    stratify: bool | None,
-    seed: int,
-    official: int | None = None,
-    pixel_range: tuple[float, float] | None = None,
-) -> tuple[Dataset, Dataset, Dataset]:
+    images: NDArray[Any], labels: NDArray[Any], classes: tuple[str, ...],
+    sizes: Sequence[float] | None = None, normalize: str = "center", stratify: bool | None = None,
+    seed: int = 0, official: int | None = None, pixel_range: tuple[float, float] | None = None,
+) -> tuple[Dataset, Dataset, Dataset]:  # fmt: skip
     """Split a set, fit the scaling to the training part alone, and make the three Datasets.
 
     `official`: how many samples, from the first on, the training file has (see `split`).
@@ -221,6 +192,12 @@ def divide(
     first = Dataset(training_images, labels[train], classes, scaling)
     second, third = (Dataset(images[i], labels[i], classes, scaling) for i in others)
     return first, second, third
+
+
+def _whole(indices: ArrayLike) -> NDArray[Any]:
+    """Give indices as an array; an empty list would arrive as floats."""
+    chosen = np.asarray(indices)
+    return chosen if chosen.size else chosen.astype(np.intp)
 
 
 def check_counts(images: NDArray[Any], labels: NDArray[Any], source: str) -> None:
@@ -242,9 +219,3 @@ def check_labels(labels: NDArray[Any], classes: int, source: str) -> None:
             f"{source}: labels must lie in 0..{classes - 1}, but {outside.size:,} do not; "
             f"the first is {labels[first]} at index {first}"
         )
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view

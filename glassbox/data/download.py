@@ -1,16 +1,12 @@
 """Fetching files through several mirrors, with bounded patience.
 
-What may go wrong, and what is done about it:
-
-- the network is down, or swallows everything: the waiting for first bytes, over all files and
-  mirrors together, ends after ``PATIENCE`` seconds. Every transfer has a thread of its own,
-  since neither a name look-up nor a host of many addresses keeps to a time limit by itself;
-- a mirror does not answer: it is not asked again for the other files;
-- a mirror sends a web page or other content: its bytes are refused, the next one is asked;
-- a connection breaks off or stalls: the next mirror is asked, and this one once more at the end;
-- a slow download that goes on arriving is never cut.
-
-Nothing is written before it is whole and verified, and then under a temporary name first.
+- The waiting for first bytes, over all files and mirrors together, ends after `PATIENCE` seconds,
+  whatever the network does: every transfer has its own thread, since neither a name look-up nor a
+  host of many addresses keeps to a time limit by itself.
+- A mirror that does not answer is not asked again for the other files; after other content (a web
+  page, say) the next one is asked; a connection that breaks off or stalls is tried once more at
+  the end. A slow download that goes on arriving is never cut.
+- Nothing is written before it is complete and verified, and then under a temporary name first.
 """
 
 from __future__ import annotations
@@ -36,98 +32,56 @@ class DataUnavailable(OSError):
     """Files of a data set are not on this computer and could not be downloaded."""
 
 
-class Transfer:
-    """One file on its way from one mirror, in a thread of its own.
-
-    It plays both roles that pooch asks for: the file that is written to and the progress bar.
-    """
+class Transfer(threading.Thread):
+    """One file on its way from one mirror, in its own thread."""
 
     def __init__(self, url: str, title: str) -> None:
-        from pooch import HTTPDownloader  # a tenth of a second, spared those who have the data
-
-        self.url = url
-        self.title = title
-        self.total = 0  # bytes announced; pooch sets it
+        super().__init__(daemon=True)
+        self.url, self.title = url, title
         self.begun = threading.Event()  # the first byte is here, or the transfer has failed
+        self.accepted: bool | None = None  # whether the server agreed to send (not 404, say)
         self.failure: Exception | None = None
         self.given_up = False
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._bar: Any = None
-        self._response: Any = None
-        self._fetch = HTTPDownloader(
-            progressbar=self,
-            chunk_size=CHUNK,
-            timeout=(FIRST_BYTE, PAUSE),
-            headers={"Accept-Encoding": "identity"},
-            hooks={"response": self._answered},
-        )
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.received = 0  # bytes
+        self.chunks: list[bytes] = []
 
-    @property
-    def any_bytes(self) -> bool:
-        return self._received > 0
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the server has agreed to send the file."""
-        return self._response is not None and bool(self._response.ok)
-
-    @property
-    def refused(self) -> bool:
-        """Whether the server has answered, but with a status such as 404."""
-        return self._response is not None and not self._response.ok
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def result(self) -> bytes:
-        """Wait for the end of a transfer that has begun; raises what went wrong in it."""
-        while self._thread.is_alive():
-            self._thread.join(1.0)  # in slices, so that Ctrl-C is heard on every system
-        if self.failure is not None:
-            raise self.failure
-        return b"".join(self._chunks)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Receive the file; what goes wrong is handed to the thread that waits."""
+        headers, wait, bar = {"Accept-Encoding": "identity"}, (FIRST_BYTE, PAUSE), None
         try:
-            self._fetch(self.url, self, None)
-        except Exception as error:  # handed to the thread that waits, whatever it is
-            self.failure = error
-        finally:
-            if self._response is not None:
-                self._response.close()  # pooch leaves it open when reading fails
-            if self._bar is not None:
-                self._bar.close()
-            self.begun.set()
-
-    def _answered(self, response: Any, *args: Any, **options: Any) -> None:
-        self._response = response
-
-    def write(self, chunk: bytes) -> None:
-        if self.given_up:
-            raise ConnectionAbortedError("given up")
-        if self._bar is None:
+            import requests  # a tenth of a second, spared those who have the data
             from tqdm import tqdm
 
-            # None: shown in a terminal only
-            self._bar = tqdm(
-                desc=self.title, total=self.total or None, unit="B", unit_scale=True, disable=None
-            )
-        self._received += len(chunk)
-        if self._received > LARGEST:
-            raise ConnectionAbortedError(f"sent more than {LARGEST:,} bytes")
-        self._chunks.append(chunk)
-        self._bar.update(len(chunk))
-        self.begun.set()
+            with requests.get(self.url, stream=True, timeout=wait, headers=headers) as response:
+                self.accepted = response.ok
+                response.raise_for_status()
+                total = int(response.headers.get("content-length", 0)) or None
+                look: dict[str, Any] = {"total": total, "unit": "B", "unit_scale": True}
+                for chunk in response.iter_content(CHUNK):
+                    if self.given_up:
+                        raise ConnectionAbortedError("given up")
+                    if bar is None:  # disable=None: shown in a terminal only
+                        bar = tqdm(desc=self.title, disable=None, **look)
+                    self.received += len(chunk)
+                    if self.received > LARGEST:
+                        raise ConnectionAbortedError(f"sent more than {LARGEST:,} bytes")
+                    self.chunks.append(chunk)
+                    bar.update(len(chunk))
+                    self.begun.set()
+        except Exception as error:
+            self.failure = error
+        finally:
+            if bar is not None:
+                bar.close()
+            self.begun.set()
 
-    def flush(self) -> None:
-        """Asked for by pooch; there is nothing to flush."""
-
-    def update(self, size: int) -> None:
-        """Asked for by pooch, whose sizes are rounded up; ``write`` counts the real ones."""
-
-    reset = close = flush
+    def result(self) -> bytes:
+        """Wait for the end of a transfer that has begun; raise what went wrong in it."""
+        while self.is_alive():
+            self.join(1.0)  # in slices, so that Ctrl-C is heard on every system
+        if self.failure is not None:
+            raise self.failure
+        return b"".join(self.chunks)
 
 
 class Mirrors:
@@ -139,14 +93,11 @@ class Mirrors:
         self.failures: list[str] = []
 
     def fetch(self, file: str, verify: Verify) -> tuple[bytes, bytes] | None:
-        """The file as sent and its verified content, or None when no mirror has it."""
-        broken_off: list[str] = []
-        for address in list(self.alive):
-            packed = self._ask(address, file, verify, broken_off)
-            if packed:
-                return packed
-        for address in broken_off:
-            packed = self._ask(address, file, verify, [])
+        """Give the file as sent and its verified content, or None when no mirror has it."""
+        asked = list(self.alive)
+        again = len(asked)  # from here on those whose connection broke off are asked once more
+        for number, address in enumerate(asked):
+            packed = self._ask(address, file, verify, asked if number < again else [])
             if packed:
                 return packed
         return None
@@ -154,48 +105,40 @@ class Mirrors:
     def _ask(
         self, address: str, file: str, verify: Verify, broken_off: list[str]
     ) -> tuple[bytes, bytes] | None:
-        url = f"{address}{file}.gz"
-        transfer = Transfer(url, file)
+        transfer = Transfer(f"{address}{file}.gz", file)
+        limit, begin = min(FIRST_BYTE, self.patience), time.monotonic()
         try:
-            sent = self._receive(transfer)
+            if limit <= 0:
+                raise TimeoutError(f"not asked, after {PATIENCE:g} s of waiting for the others")
+            transfer.start()
+            begun = transfer.begun.wait(limit)
+            if not transfer.received:
+                self.patience -= time.monotonic() - begin
+            if not begun:
+                raise TimeoutError(f"no answer within {limit:.2g} s")
+            sent = transfer.result()
             return sent, verify(file, sent)
         except (OSError, ValueError) as error:
-            self.failures.append(f"{url}: {reason(error)}")
+            self.failures.append(f"{transfer.url}: {reason(error)}")
             if transfer.accepted and isinstance(error, OSError):
                 broken_off.append(address)
-            elif not transfer.accepted and not transfer.refused:
+            elif transfer.accepted is None:
                 self.alive.remove(address)
         finally:
             transfer.given_up = True
         return None
 
-    def _receive(self, transfer: Transfer) -> bytes:
-        limit = min(FIRST_BYTE, self.patience)
-        if limit <= 0:
-            raise TimeoutError(f"not asked, after {PATIENCE:g} s of waiting for the others")
-        begin = time.monotonic()
-        transfer.start()
-        begun = transfer.begun.wait(limit)
-        if not transfer.any_bytes:
-            self.patience -= time.monotonic() - begin
-        if not begun:
-            raise TimeoutError(f"no answer within {limit:.2g} s")
-        return transfer.result()
-
 
 def fetch_all(
-    addresses: Sequence[str],
-    files: Sequence[str],
-    place: Path,
-    verify: Verify,
-    problem: str,
+    addresses: Sequence[str], files: Sequence[str], place: Path, verify: Verify, problem: str,
     remedy: str,
-) -> dict[str, bytes]:
-    """Download files into the folder ``place``; returns their contents.
+) -> dict[str, bytes]:  # fmt: skip
+    """Download files into the folder `place`; returns their contents.
 
-    ``addresses`` are the mirrors, to which a file's name is added. ``verify`` unpacks and checks
-    what a mirror sent, raising ValueError. ``problem`` and ``remedy`` begin and end the message of
-    the DataUnavailable that is raised when a file cannot be had from any mirror, or not be saved.
+    addresses : the mirrors, to which a file's name is added
+    verify : unpacks and checks what a mirror sent, raising ValueError
+    problem, remedy : begin and end the message of the DataUnavailable that is raised when a file
+        cannot be had from any mirror, or not be saved
     """
     mirrors = Mirrors(addresses)
     contents = {}
@@ -217,7 +160,7 @@ def fetch_all(
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line, without the layers that libraries wrap around it."""
+    """Say what went wrong in one line, without the layers that libraries wrap around it."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP status {response.status_code}"

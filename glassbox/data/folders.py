@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,40 +19,40 @@ PICTURES = {".png", ".jpg", ".jpeg"}
 def read_folder(
     path: str | Path, size: int | tuple[int, int] | None = None, gray: bool = True
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
-    """Images (samples, channels, height, width), labels, and classes named as the subfolders.
+    """Read images (samples, channels, height, width), labels, and classes named as the subfolders.
 
-    Parameters
-    ----------
     path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order
     size : (height, width) or one number for both; pictures are resized to it
     gray : one channel of gray, else three of red, green and blue
 
-    A picture may unpack to 200 times the size of its file, and to 32 MiB in any case; without
-    ``size`` so may the whole folder.
+    A picture may unpack to its `room`; without `size` so may the whole folder.
 
-    Raises FileNotFoundError, and ValueError for no or empty subfolders, for files that are no
+    Raises FileNotFoundError, and ValueError for no or empty subfolders, for files that are not
     pictures or unpack to too much, for links that lead out of the folder, and for pictures of
-    different sizes when no ``size`` is given.
+    different sizes without a `size`.
     """
     path = existing(path, folder=True)
     folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     if not folders:
         raise ValueError(f"{str(path)!r}: expected one subfolder of pictures for each class")
-    target = _size(size)
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is not None and (len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair)):
+        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    first: Path | None = None
-    packed = unpacked = 0
+    first, packed, unpacked = path, 0, 0
     for label, file in _pictures(path, folders):
-        first = first or file
-        picture = read_picture(file, target, gray)
+        first = file if not images else first
+        picture = read_picture(file, pair, gray)
         if images and picture.shape != images[0].shape:
+            sides = ("{} x {}".format(*one.shape[1:]) for one in (picture, images[0]))
+            here, there = (f"{side} pixels (height x width)" for side in sides)
             raise ValueError(
-                f"{str(file)!r} has {_describe(picture)}, but {str(first)!r} has "
-                f"{_describe(images[0])}; give size=(height, width) to resize them all"
+                f"{str(file)!r} has {here}, but {str(first)!r} has {there}; give "
+                "size=(height, width) to resize them all"
             )
         packed, unpacked = packed + file.stat().st_size, unpacked + picture.nbytes
-        if target is None and unpacked > room(packed):
+        if pair is None and unpacked > room(packed):
             raise ValueError(
                 f"{str(path)!r}: {len(images) + 1:,} pictures unpack from {packed:,} to "
                 f"{unpacked:,} bytes, which is too many; give size=(height, width)"
@@ -64,40 +63,34 @@ def read_folder(
 
 
 def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:
-    """The label and the place of every picture."""
+    """Yield the label and the path of every picture."""
     for label, folder in enumerate(folders):
         stay_inside(folder, root)
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
         if not files:
             raise ValueError(f"{str(folder)!r}: no PNG or JPEG files in this subfolder")
-        for file in files:
-            stay_inside(file, root)
-            yield label, file
+        yield from ((label, stay_inside(file, root)) for file in files)
 
 
 def stay_inside(path: Path, root: Path) -> Path:
-    """The path; ValueError for a link that leads out of the folder ``root``.
+    """Give the path; ValueError for a link that leads out of the folder `root`.
 
-    A folder may come from anywhere, and what it holds must not make other files of this computer
-    part of the data.
+    A folder may come from anywhere, and must not make files from outside part of the data.
     """
-    if path.is_symlink() and not _real(path).is_relative_to(_real(root)):
+    real, outer = (Path(os.path.realpath(one)) for one in (path, root))
+    if path.is_symlink() and not real.is_relative_to(outer):
         raise ValueError(
             f"{str(path)!r} is a link that leads out of {str(root)!r}; put a copy in its place"
         )
     return path
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
 def read_picture(
     path: Path, size: tuple[int, int] | None = None, gray: bool = True
 ) -> NDArray[np.uint8]:
-    """One picture as (channels, height, width); transparent parts are laid on white.
+    """Read one picture as (channels, height, width); transparent parts are laid on white.
 
-    Raises FileNotFoundError, and ValueError for what is no PNG or JPEG file, or unpacks to more
+    Raises FileNotFoundError, and ValueError for what is not a PNG or JPEG file, or unpacks to more
     than the `room` of its file.
     """
     path = existing(path)
@@ -126,8 +119,7 @@ def _decoded(content: bytes, size: tuple[int, int] | None, gray: bool) -> NDArra
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("L" if gray else "RGB")
     if size is not None:
         picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -135,25 +127,11 @@ def _decoded(content: bytes, size: tuple[int, int] | None, gray: bool) -> NDArra
     return values[None] if gray else values.transpose(2, 0, 1)
 
 
-def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or any(not isinstance(side, int) or side < 1 for side in pair):
-        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
-    return pair[0], pair[1]
-
-
-def _describe(picture: NDArray[Any]) -> str:
-    return f"{picture.shape[1]} x {picture.shape[2]} pixels (height x width)"
-
-
 def find_idx_files(path: str | Path) -> list[Path]:
-    """The IDX files in a folder: [images, labels], and the test file's two where there are any.
+    """Find the IDX files in a folder: [images, labels], and the test file's two; [] without any.
 
-    Their names are expected to be as those of MNIST and EMNIST: ``...images-idx3-ubyte`` and
-    ``...labels-idx1-ubyte``, with ``t10k`` or ``test`` in those of the test file, each plain or
-    with ``.gz``. Returns [] when there are none.
+    Their names are those of MNIST and EMNIST: ``...images-idx3-ubyte`` and
+    ``...labels-idx1-ubyte``, with ``t10k`` or ``test`` for the test file, each plain or ``.gz``.
 
     Raises ValueError when labels are missing, when several sets lie in one folder, and for a link
     that leads out of it.
@@ -168,13 +146,11 @@ def find_idx_files(path: str | Path) -> list[Path]:
     if len(test) > 1 or len(train) > 1:
         names = ", ".join(p.name for p in images)
         raise ValueError(f"{str(path)!r} holds several sets ({names}); name the files by from_idx")
-    files = [file for p in train + test for file in (p, _labels_beside(p))]
+    files = []
+    for file in train + test:
+        name = file.name.replace("images-idx3", "labels-idx1").removesuffix(".gz")
+        beside = [p for p in (path / f"{name}.gz", path / name) if p.is_file()]
+        if not beside:
+            raise ValueError(f"{str(file)!r} has no labels beside it: expected {name} or {name}.gz")
+        files += [file, beside[0]]
     return [stay_inside(file, path) for file in files]
-
-
-def _labels_beside(images: Path) -> Path:
-    name = images.name.replace("images-idx3", "labels-idx1").removesuffix(".gz")
-    for candidate in (name + ".gz", name):
-        if (images.parent / candidate).is_file():
-            return images.parent / candidate
-    raise ValueError(f"{str(images)!r} has no labels beside it: expected {name} or {name}.gz")

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassbox.data.dataset import Dataset
-from glassbox.data.readers import MOST_CLASSES
+from glassbox.data.readers import MOST_CLASSES, channels_last, with_channels
 from glassbox.data.scaling import Scaling
 
 
 def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) -> Dataset:
-    """A Dataset as it is; a pair (images, labels) made into one.
+    """Give a Dataset as it is, or make one of a pair (images, labels).
 
-    Without ``classes`` they are numbered from 0 to the largest label. Bytes are scaled by
-    ``scaling`` (0..1 without one); floats are taken to be scaled already.
+    Without `classes` they are numbered from 0 to the largest label. Bytes are scaled by
+    `scaling` (0..1 without one); floats are taken to be scaled already.
 
     Raises TypeError for anything else, ValueError for wrong shapes, an empty set, labels that do
     not fit, and NaN or infinity in the images.
@@ -38,12 +38,12 @@ def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) ->
         highest = int(labels.max())
         if highest >= MOST_CLASSES:
             raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
-        classes = tuple(str(k) for k in range(highest + 1))
+        classes = tuple(map(str, range(highest + 1)))
     return Dataset(images, labels, classes, _scaling(images, scaling))
 
 
 def as_images(given: Any, scaling: Scaling | None) -> Dataset:
-    """A Dataset as it is; an array of images made into one, with labels that nobody reads."""
+    """Give a Dataset as it is, or make one of an array of images, with labels that nobody reads."""
     if isinstance(given, Dataset):
         return given
     images = _pixels(given)
@@ -51,7 +51,7 @@ def as_images(given: Any, scaling: Scaling | None) -> Dataset:
 
 
 def places(indices: Any) -> NDArray[Any]:
-    """Indices as kernels take them, whatever kind of whole numbers or mask they are."""
+    """Give indices as kernels take them, whatever kind of whole numbers or mask they are."""
     found = np.asarray(indices)
     if found.dtype == bool:
         return np.flatnonzero(found)
@@ -64,9 +64,8 @@ def check_finite(images: NDArray[Any]) -> None:
         return
     if images.size and np.isfinite(images.max()) and np.isfinite(images.min()):
         return
-    sound = np.isfinite(images).all(axis=(1, 2, 3))
-    if not sound.all():
-        bad = np.flatnonzero(~sound)
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if bad.size:
         raise ValueError(
             f"{len(bad):,} of {len(images):,} images hold NaN or infinite pixels, the first is "
             f"image {bad[0]}; clean or drop them"
@@ -75,29 +74,15 @@ def check_finite(images: NDArray[Any]) -> None:
 
 def _pixels(images: Any) -> NDArray[Any]:
     """Images as (n, channels, height, width), uint8 or finite float32."""
-    array = np.asarray(images)
-    if array.ndim == 3:
-        array = array[:, None]
-    if array.ndim != 4:
-        raise ValueError(
-            "expected images (samples, channels, height, width) or (samples, height, width), got "
-            f"shape {array.shape}"
-        )
+    array = with_channels(images, "expected images")
     if array.shape[3] in (1, 3, 4) and array.shape[1] == array.shape[2] > 4:
-        raise ValueError(
-            f"images of shape {array.shape} have their channels last; here they are (samples, "
-            "channels, height, width): write images.transpose(0, 3, 1, 2)"
-        )
+        raise channels_last("images", array.shape)
     if array.dtype != np.uint8:
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"expected images of numbers, got {array.dtype}")
-        with np.errstate(over="ignore"):  # what becomes infinite here is told of below
+        with np.errstate(over="ignore"):  # what becomes infinite here is reported below
             array = np.asarray(array, np.float32)
         check_finite(array)
     return array
 
 
 def _scaling(images: NDArray[Any], scaling: Scaling | None) -> Scaling:
-    if images.dtype != np.uint8:
-        return Scaling("none")
-    return scaling or Scaling("unit")
+    return Scaling("none") if images.dtype != np.uint8 else scaling or Scaling("unit")

@@ -1,13 +1,9 @@
 """The files that MNIST and Fashion-MNIST consist of, and finding them on this computer.
 
-A set lies in a folder of its own below the data folder, each file plain or as .gz:
-
-    <data folder>/mnist/train-images-idx3-ubyte.gz          and three more
-    <data folder>/fashion-mnist/train-images-idx3-ubyte.gz  and three more
-
-Both sets use the same names, so a name proves nothing: the content is hashed at each loading
-(a tenth of a second). It is the unpacked content that counts, since anybody may compress the
-same bytes differently. Files right in the data folder are taken too where the hash fits.
+A set lies in its own folder below the data folder, as in mnist/train-images-idx3-ubyte.gz
+and three more, each plain or as .gz. Both sets use the same names, so a name proves nothing: the
+unpacked content is hashed at each loading (a tenth of a second). Files right in the data folder are
+taken too where the hash fits.
 """
 
 from __future__ import annotations
@@ -57,20 +53,14 @@ MIRRORS: dict[str, tuple[str, ...]] = {
 
 
 def cache_folder() -> Path:
-    """The folder in the user's home where downloads go unless another is named."""
+    """Give the folder in the user's home where downloads go unless another is named."""
     import pooch  # a tenth of a second, spared those who name a folder
 
     return Path(pooch.os_cache("glassbox"))
 
 
-def data_folder(folder: str | Path | None = None) -> Path:
-    """The data folder: the argument, else the environment variable, else the cache folder."""
-    named = folder or os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else cache_folder()
-
-
 def obtain(name: str, folder: str | Path | None = None, download: bool = True) -> dict[str, bytes]:
-    """The unpacked content of each file of a set, found in the data folder or downloaded into it.
+    """Give the unpacked content of each file of a set, from the data folder or the network.
 
     A damaged file in a folder that the user named is an error, since it is not ours to replace;
     in the cache folder it is downloaded again. A named folder that cannot be written to is left
@@ -79,10 +69,10 @@ def obtain(name: str, folder: str | Path | None = None, download: bool = True) -
     Raises ValueError for a damaged file, DataUnavailable when files are missing and cannot be
     downloaded or may not (``download=False``).
     """
-    place = data_folder(folder)
-    is_cache = not (folder or os.environ.get(FOLDER_VARIABLE))
-    found = _look(name, place, replace_damaged=is_cache)
-    if len(found) < len(CONTENTS[name]) and download and not is_cache and not _writable(place):
+    named = folder or os.environ.get(FOLDER_VARIABLE)
+    place = Path(named).expanduser() if named else cache_folder()
+    found = _look(name, place, replace_damaged=not named)
+    if len(found) < len(CONTENTS[name]) and download and named and not _writable(place):
         cache = cache_folder()
         warnings.warn(
             f"the data folder {str(place)!r} cannot be written to; using {str(cache)!r} "
@@ -97,18 +87,14 @@ def obtain(name: str, folder: str | Path | None = None, download: bool = True) -
     target = place / name
     were = "was" if len(missing) == 1 else "were"
     problem = f"{TITLES[name]}: {', '.join(missing)} {were} not found in {str(target)!r}"
-    if not download:
-        raise DataUnavailable(f"{problem}, and download=False forbids fetching. {_remedy(target)}")
-    check = functools.partial(verify, name)
-    return found | fetch_all(MIRRORS[name], missing, target, check, problem, _remedy(target))
-
-
-def _remedy(place: Path) -> str:
-    """How to provide the files by hand."""
-    return (
-        f"Put the files into {str(place)!r} (unpacked, or packed as .gz), or name the folder above "
-        f"it by folder=... or by the environment variable {FOLDER_VARIABLE}."
+    remedy = (
+        f"Put the files into {str(target)!r} (unpacked, or packed as .gz), or name the folder "
+        f"above it by folder=... or by the environment variable {FOLDER_VARIABLE}."
     )
+    if not download:
+        raise DataUnavailable(f"{problem}, and download=False forbids fetching. {remedy}")
+    check = functools.partial(verify, name)
+    return found | fetch_all(MIRRORS[name], missing, target, check, problem, remedy)
 
 
 def verify(name: str, file: str, content: bytes, source: str = "what was sent") -> bytes:
@@ -117,10 +103,10 @@ def verify(name: str, file: str, content: bytes, source: str = "what was sent") 
     expected, found = CONTENTS[name][file], hashlib.sha256(unpacked).hexdigest()
     if found == expected:
         return unpacked
-    for other, files in CONTENTS.items():
-        for other_file, digest in files.items():
-            if digest == found:
-                raise ValueError(f"{source}: this is {other_file} of {TITLES[other]}")
+    names = {digest: (each, kind) for kind in CONTENTS for each, digest in CONTENTS[kind].items()}
+    if found in names:
+        other_file, other = names[found]
+        raise ValueError(f"{source}: this is {other_file} of {TITLES[other]}")
     raise ValueError(
         f"{source}: the {len(unpacked):,} unpacked bytes have sha256 {found}, "
         f"expected {expected} for {file} of {TITLES[name]}"
@@ -128,28 +114,24 @@ def verify(name: str, file: str, content: bytes, source: str = "what was sent") 
 
 
 def _look(name: str, place: Path, replace_damaged: bool) -> dict[str, bytes]:
-    """The verified contents that are there already."""
-    contents = ((file, _look_for(name, file, place, replace_damaged)) for file in CONTENTS[name])
-    return {file: content for file, content in contents if content is not None}
-
-
-def _look_for(name: str, file: str, place: Path, replace_damaged: bool) -> bytes | None:
-    damage: ValueError | None = None
-    for path in (place / name / file, place / name / f"{file}.gz"):
-        if path.is_file():
+    """Give the verified contents that are there already."""
+    found = {}
+    for file in CONTENTS[name]:
+        damage: ValueError | None = None
+        own = [place / name / file, place / name / f"{file}.gz"]
+        for path in (*own, place / file, place / f"{file}.gz"):
+            if file in found or not path.is_file():
+                continue
             try:
-                return verify(name, file, path.read_bytes(), repr(str(path)))
+                found[file] = verify(name, file, path.read_bytes(), repr(str(path)))
             except ValueError as error:
-                damage = error
-    for path in (place / file, place / f"{file}.gz"):
-        if path.is_file():
-            try:
-                return verify(name, file, path.read_bytes(), repr(str(path)))
-            except ValueError:
-                continue  # very likely a file of another set: not ours to complain about
-    if damage and not replace_damaged:
-        raise ValueError(f"{damage}. Delete this file and run again to download it.") from damage
-    return None
+                if path in own:  # a file right in the data folder very likely is of another set
+                    damage = error
+        if damage and file not in found and not replace_damaged:
+            raise ValueError(
+                f"{damage}. Delete this file and run again to download it."
+            ) from damage
+    return found
 
 
 def _writable(place: Path) -> bool:

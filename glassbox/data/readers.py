@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,23 +21,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 GZIP_MAGIC = b"\x1f\x8b"
+HTML = (b"<!doctype", b"<html", b"<head", b"<?xml")
 MOST_CLASSES = 2**16  # a larger label is more likely a mistake
 MOST_AXES = 8
 LARGEST_PIXEL = 1e15  # the squares of larger ones, added up over an image, overflow float32
 FREE, RATIO = 32 * 2**20, 200  # see `room`
 PIECE = 2**20  # bytes unpacked at a time
 IDX_TYPES: dict[int, np.dtype[Any]] = {
-    0x08: np.dtype("u1"),
-    0x09: np.dtype("i1"),
-    0x0B: np.dtype(">i2"),
-    0x0C: np.dtype(">i4"),
-    0x0D: np.dtype(">f4"),
-    0x0E: np.dtype(">f8"),
+    code: np.dtype(kind)
+    for code, kind in ((8, "u1"), (9, "i1"), (11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8"))
 }
 
 
 def room(packed: int) -> int:
-    """How many bytes a compressed file of so many may unpack to.
+    """Give the number of bytes that a compressed file of `packed` bytes may unpack to.
 
     200 times its own size, and 32 MiB in any case: real images never shrink as far, and a file
     made to fill the memory is stopped in time.
@@ -48,48 +46,36 @@ def room(packed: int) -> int:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The content of a file, unpacked when it is gzip, whatever its name says.
-
-    Raises FileNotFoundError, and ValueError for a damaged gzip file, one that unpacks to more than
-    its `room`, and a saved web page.
-    """
+    """Read a file and unpack it if it is gzip, whatever its name; raises as `unpack` does."""
     path = existing(path)
     return unpack(path.read_bytes(), str(path))
 
 
 def existing(path: str | Path, folder: bool = False) -> Path:
-    """The path with ~ expanded.
+    """Give the path with ~ expanded.
 
-    Raises FileNotFoundError, and ValueError for a file where a folder is due, the other way round,
-    and for a pipe or a device, which may never end.
-
-    >>> existing("no such file")
-    Traceback (most recent call last):
-        ...
-    FileNotFoundError: there is no file 'no such file'
+    Raises FileNotFoundError, and ValueError for a file where a folder is expected, a folder where
+    a file is expected, and a pipe or a device, which may never end.
     """
     path = Path(path).expanduser()
-    kind = "folder" if folder else "file"
+    wanted, found = ("folder" if is_folder else "file" for is_folder in (folder, path.is_dir()))
     if not path.exists():
-        raise FileNotFoundError(f"there is no {kind} {str(path)!r}")
-    if path.is_dir() != folder:
-        raise ValueError(
-            f"{str(path)!r} is a {'folder' if path.is_dir() else 'file'}, not a {kind}"
-        )
+        raise FileNotFoundError(f"there is no {wanted} {str(path)!r}")
+    if found != wanted:
+        raise ValueError(f"{str(path)!r} is a {found}, not a {wanted}")
     if not folder and not path.is_file():
-        raise ValueError(
-            f"{str(path)!r} is no plain file but a pipe or a device; copy it to a file"
-        )
+        raise ValueError(f"{str(path)!r} is a pipe or a device, not a file; copy it to a file")
     return path
 
 
 def unpack(content: bytes, source: str, limit: int | None = None) -> bytes:
-    """Undo gzip compression where there is any; ``source`` names the content in messages.
+    """Undo gzip compression where there is any; `source` names the content in errors.
 
-    ``limit`` bounds the unpacked bytes; by default it is the `room` of so much content. Raises
-    ValueError.
+    limit : of the unpacked bytes; by default the `room` of the content
+
+    Raises ValueError for a damaged gzip file, one that unpacks to too much, and a saved web page.
     """
-    if is_web_page(content):
+    if content[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(HTML):
         raise ValueError(
             f"{source}: this is an HTML page, not data (a login or an error page, saved under "
             "the name of the file); download it again from another place"
@@ -117,72 +103,49 @@ def unpack(content: bytes, source: str, limit: int | None = None) -> bytes:
     return data.getvalue()
 
 
-def is_web_page(content: bytes) -> bool:
-    """Whether the content begins as HTML does.
-
-    >>> is_web_page(b"<!DOCTYPE html><html>Please log in")
-    True
-    """
-    start = content[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml"))
-
-
 def read_idx(path: str | Path) -> NDArray[Any]:
-    """The array in an IDX file, plain or gzip. Raises as ``read_bytes`` and ``parse_idx`` do."""
+    """Read an IDX file, plain or gzip; raises as `read_bytes` and `parse_idx` do."""
     return parse_idx(read_bytes(path), str(path))
 
 
 def parse_idx(content: bytes, source: str = "IDX content") -> NDArray[Any]:
-    """The array in the content of an IDX file, in the machine's byte order.
+    """Give the array in the content of an IDX file, in the machine's byte order.
 
-    Raises ValueError that says which byte is wrong and what was expected there. A header that
-    promises more than there is, is refused before anything is allocated.
+    Raises ValueError that says which byte is wrong and what was expected there, before anything is
+    allocated for what the header promises.
 
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])).tolist()
     [7, 9]
     """
-    if len(content) < 4:
-        raise ValueError(
-            f"{source}: an IDX file begins with 4 bytes of header, this one has {len(content)}"
-        )
-    if content[:2] != b"\0\0":
-        raise ValueError(
-            f"{source}: bytes 0 and 1 of an IDX file are 00 00, got {content[:2].hex(' ')}; "
-            "this is no IDX file"
-        )
-    if content[2] not in IDX_TYPES:
-        known = ", ".join(f"{code:02x} ({dtype.name})" for code, dtype in IDX_TYPES.items())
-        raise ValueError(f"{source}: byte 2 gives the type as {content[2]:02x}, expected {known}")
-    axes = content[3]
-    if not 1 <= axes <= MOST_AXES:
-        raise ValueError(
-            f"{source}: byte 3 gives the number of axes, expected 1 to {MOST_AXES}, got {axes}"
-        )
+    size, start = len(content), content[:2]
+    kind, axes = content[2:4] if size >= 4 else (0, 0)
     begin = 4 + 4 * axes
-    if len(content) < begin:
-        raise ValueError(
-            f"{source}: byte 3 promises {axes} axes, so a header of {begin} bytes, "
-            f"but the file has only {len(content)}"
-        )
+    known = ", ".join(f"{code:02x} ({dtype.name})" for code, dtype in IDX_TYPES.items())
+    faults = (
+        (size < 4, f"an IDX file begins with 4 bytes of header, this one has {size}"),
+        (start != b"\0\0", f"bytes 0 and 1 of an IDX file are 00 00, got {start.hex(' ')}"),
+        (kind not in IDX_TYPES, f"byte 2 gives the type as {kind:02x}, expected {known}"),
+        (not 1 <= axes <= MOST_AXES,
+         f"byte 3 gives the number of axes, expected 1 to {MOST_AXES}, got {axes}"),
+        (size < begin,
+         f"byte 3 promises {axes} axes, so a header of {begin} bytes, but there are only {size}"),
+    )  # fmt: skip
+    for found, words in faults:
+        if found:
+            raise ValueError(f"{source}: {words}")
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, begin, 4))
-    return array_of(content, begin, shape, IDX_TYPES[content[2]], source)
+    return array_of(content, begin, shape, IDX_TYPES[kind], source)
 
 
 def array_of(
-    content: bytes,
-    begin: int,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    source: str,
+    content: bytes, begin: int, shape: tuple[int, ...], dtype: np.dtype[Any], source: str,
     fortran: bool = False,
-) -> NDArray[Any]:
-    """The array whose values are all that follows byte ``begin``, in the machine's byte order.
+) -> NDArray[Any]:  # fmt: skip
+    """Give the array whose values are all that follows byte `begin`, in the machine's byte order.
 
     Raises ValueError unless exactly so many bytes follow as the header's shape and type promise.
     """
-    expected = dtype.itemsize
-    for size in shape:
-        expected *= size  # whole numbers of Python: no product is too large
+    expected = math.prod((dtype.itemsize, *shape))  # Python's whole numbers: none is too large
     found = len(content) - begin
     if found != expected:
         fault = "is cut short" if found < expected else "has trailing bytes"
@@ -197,8 +160,33 @@ def array_of(
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
+def with_channels(array: ArrayLike, what: str) -> NDArray[Any]:
+    """Give images as (samples, channels, height, width), one channel where there was no such axis.
+
+    what : begins the message of the TypeError for what is not numbers, and of the ValueError for
+        another number of axes
+    """
+    images = np.asarray(array)
+    if images.dtype.kind not in "buif":
+        raise TypeError(f"{what} of numbers, got an array of {images.dtype}")
+    if images.ndim not in (3, 4):
+        raise ValueError(
+            f"{what} (samples, channels, height, width) or (samples, height, width), got shape "
+            f"{images.shape}"
+        )
+    return images[:, None] if images.ndim == 3 else images
+
+
+def channels_last(what: str, shape: tuple[int, ...]) -> ValueError:
+    """Give the error for images that have their channels in the last axis."""
+    return ValueError(
+        f"{what} of shape {shape} have their channels last; here they are (samples, channels, "
+        "height, width): write images.transpose(0, 3, 1, 2)"
+    )
+
+
 def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
-    """Images (samples, channels, height, width) of uint8 or float32 out of what a user has.
+    """Give images (samples, channels, height, width) of uint8 or float32 from what a user has.
 
     (samples, height, width) gets one channel. Whole numbers up to 255 become uint8; whole
     numbers beyond, booleans and other floats become float32.
@@ -206,28 +194,16 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
     Raises TypeError for what is not numbers; ValueError for other shapes, for an empty set, and
     for NaN, infinity and pixels beyond 1e15, with their number and the first place.
     """
-    images = np.asarray(array)
-    if images.dtype.kind not in "buif":
-        raise TypeError(f"{source}: images must be numbers, got an array of {images.dtype}")
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4:
-        raise ValueError(
-            f"{source}: expected images (samples, height, width) or (samples, channels, height, "
-            f"width), got shape {images.shape}"
-        )
+    images = with_channels(array, f"{source}: expected images")
     if images.size == 0:
         raise ValueError(f"{source}: no images, got shape {images.shape}")
     if images.shape[3] in (3, 4) and min(images.shape[1:3]) > 4:
-        raise ValueError(
-            f"{source}: shape {images.shape} seems to have its colors last; expected "
-            "(samples, channels, height, width): use images.transpose(0, 3, 1, 2)"
-        )
+        raise channels_last(f"{source}: images", images.shape)
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind in "iu" and images.min() >= 0 and 1 < images.max() <= 255:
         return images.astype(np.uint8)
-    with np.errstate(over="ignore"):  # what becomes infinite here is told of below
+    with np.errstate(over="ignore"):  # what becomes infinite here is reported below
         images = images.astype(np.float32, copy=False)
     bad = ~(np.abs(images) <= LARGEST_PIXEL)
     if bad.any():
@@ -235,7 +211,7 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
         raise ValueError(
             f"{source}: {np.count_nonzero(bad):,} pixels are NaN, infinite or beyond "
             f"{LARGEST_PIXEL:g}; the first is {images[first]} at index {first} (sample, channel, "
-            "row, column); mend or drop these images"
+            "row, column); correct or drop these images"
         )
     return images
 
@@ -243,9 +219,9 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
 def as_labels(
     array: ArrayLike, source: str, classes: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels 0..classes-1 and the classes' names, out of whole numbers or of names.
+    """Give labels 0..classes-1 and the classes' names, from whole numbers or from names.
 
-    Without ``classes`` numbers are named by themselves, and names are sorted.
+    Without `classes` numbers are named by themselves, and names are sorted.
 
     Raises TypeError for other types; ValueError for the wrong shape and for labels that are
     negative or not among the classes.
@@ -269,19 +245,13 @@ def as_labels(
         raise TypeError(
             f"{source}: labels must be whole numbers 0, 1, 2 ... or names, got {labels.dtype}"
         )
-    if labels.min() < 0:
-        raise ValueError(
-            f"{source}: labels must lie in 0..classes-1, got {labels.min()} at index "
-            f"{int(labels.argmin())}"
-        )
-    highest = int(labels.max())
     limit = len(classes) if classes is not None else MOST_CLASSES
-    if highest >= limit:
-        raise ValueError(
-            f"{source}: labels must lie in 0..{limit - 1}, got {highest} at index "
-            f"{int(labels.argmax())}"
-        )
-    return labels.astype(np.int64), tuple(classes or map(str, range(highest + 1)))
+    for at in (int(labels.argmin()), int(labels.argmax())):
+        if not 0 <= labels[at] < limit:
+            raise ValueError(
+                f"{source}: labels must lie in 0..{limit - 1}, got {labels[at]} at index {at}"
+            )
+    return labels.astype(np.int64), tuple(classes or map(str, range(int(labels.max()) + 1)))
 
 
 def _named(
@@ -291,8 +261,8 @@ def _named(
         unique, positions = np.unique(labels.astype(str), return_inverse=True)
         names: list[str] = unique.tolist()
     except (ValueError, SystemError) as error:  # bytes beyond ASCII, numbers of no character
-        raise ValueError(f"{source}: the labels are no names that can be read ({error})") from error
-    classes = tuple(names) if classes is None else tuple(classes)
+        raise ValueError(f"{source}: the labels are not readable names ({error})") from error
+    classes = tuple(names if classes is None else classes)
     if len(classes) > MOST_CLASSES:
         raise ValueError(
             f"{source}: {len(classes):,} different names among the labels, expected at most "
@@ -302,5 +272,4 @@ def _named(
     unknown = sorted(set(names) - set(place))
     if unknown:
         raise ValueError(f"{source}: {unknown[:10]} among the labels, not among {classes[:10]}")
-    order = np.array([place[name] for name in names])
-    return order[positions].astype(np.int64), classes
+    return np.array([place[name] for name in names])[positions].astype(np.int64), classes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from glassbox.errors import unknown_name
 
 NORMALIZATIONS = {
     "center": "0..1, minus the mean of the training part, channel by channel",
@@ -66,18 +67,13 @@ class Scaling:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", check_name(self.name))
         if not self.high > self.low:
-            raise ValueError(
-                f"Scaling: high must be above low, got low={self.low!r}, high={self.high!r}"
-            )
+            raise ValueError(f"Scaling: high must be above low={self.low!r}, got {self.high!r}")
         if any(not value > 0 for value in self.std):
             raise ValueError(f"Scaling: every std must be positive, got {self.std}")
 
     @classmethod
     def fit(
-        cls,
-        name: str,
-        images: NDArray[Any],
-        pixel_range: tuple[float, float] | None = None,
+        cls, name: str, images: NDArray[Any], pixel_range: tuple[float, float] | None = None
     ) -> Scaling:
         """Fit a normalization to training images.
 
@@ -139,22 +135,20 @@ class Scaling:
         if dtype.kind != "f":
             raise TypeError(f"Scaling: dtype must be a floating type such as float32, got {dtype}")
         if images.ndim != 4:
-            raise ValueError(
-                "Scaling: expected images (samples, channels, height, width), "
-                f"got shape {images.shape}"
-            )
-        channels = images.shape[1]
-        if self.mean and len(self.mean) != channels:
-            raise ValueError(
-                f"Scaling: fitted to {len(self.mean)} channels, got images of {channels}"
-            )
+            expected = "expected images (samples, channels, height, width)"
+            raise ValueError(f"Scaling: {expected}, got shape {images.shape}")
         n, *picture = images.shape
+        fitted = len(self.mean)
+        if fitted not in (0, picture[0]):
+            raise ValueError(f"Scaling: fitted to {fitted} channels, got images of {picture[0]}")
         out = np.empty((*picture, n), dtype)
         out[...] = images.transpose(1, 2, 3, 0)  # one pass: copy, cast and reorder
         if self.name == "per-image":
-            self._standardise_each(images, out)
+            self._standardize_each(images, out)
         elif self.name == "min-max":
-            self._stretch_each(images, out)
+            smallest, spread = _low_and_spread(images)
+            out -= smallest.astype(dtype)
+            out /= np.where(spread == 0, 1, spread).astype(dtype)
         elif self.name != "none":
             self._scale_all(out)
         return out.transpose(3, 0, 1, 2)
@@ -169,13 +163,12 @@ class Scaling:
         if self.name in ("per-image", "min-max"):
             return None
         kind: Any = np.dtype(dtype).type
-        span = 1.0 if self.name == "none" else self.high - self.low
-        low = 0.0 if self.name == "none" else self.low
+        low, span = (0.0, 1.0) if self.name == "none" else (self.low, self.high - self.low)
         mean = np.array(self.mean or [0.0] * channels, dtype)
         return kind(low), kind(span), mean, np.array(self.std or [1.0] * channels, dtype)
 
     def _scale_all(self, out: NDArray[Any]) -> None:
-        """((pixel - low) / (high - low) - mean) / std, in place, skipping what does nothing."""
+        """Compute ((pixel - low) / (high - low) - mean) / std in place, without needless steps."""
         if self.low != 0:
             out -= self.low
         out /= self.high - self.low
@@ -185,7 +178,7 @@ class Scaling:
             out /= np.asarray(self.std, out.dtype)[:, None, None, None]
 
     @staticmethod
-    def _standardise_each(images: NDArray[Any], out: NDArray[Any]) -> None:
+    def _standardize_each(images: NDArray[Any], out: NDArray[Any]) -> None:
         # Summed along each image's own row: the same bits in whatever company an image comes.
         rows = _rows(images).astype(out.dtype)
         mean = rows.mean(axis=1)
@@ -199,18 +192,9 @@ class Scaling:
         out -= mean
         out /= std
 
-    @staticmethod
-    def _stretch_each(images: NDArray[Any], out: NDArray[Any]) -> None:
-        low, spread = _low_and_spread(images)
-        out -= low.astype(out.dtype)
-        out /= np.where(spread == 0, 1, spread).astype(out.dtype)
-
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a dict of strings, numbers and lists, ready for `json.dumps`."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Scaling:
@@ -225,11 +209,9 @@ class Scaling:
 def check_name(name: str) -> str:
     """Return the name of a normalization ("centre" is understood too); ValueError if unknown."""
     name = "center" if name == "centre" else name
-    if name in NORMALIZATIONS:
-        return name
-    close = difflib.get_close_matches(str(name), NORMALIZATIONS, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"normalize={name!r} is unknown; {hint}Choose from {list(NORMALIZATIONS)}")
+    if name not in NORMALIZATIONS:
+        raise unknown_name("normalize", name, NORMALIZATIONS)
+    return name
 
 
 def _pixel_range(images: NDArray[Any]) -> tuple[float, float]:

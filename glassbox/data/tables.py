@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,22 +17,23 @@ from glassbox.data.readers import LARGEST_PIXEL, MOST_CLASSES, read_bytes
 def read_csv(
     path: str | Path, shape: tuple[int, ...] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Images (samples, channels, height, width) and labels from lines ``label,pixel,pixel,...``.
+    """Read images (samples, channels, height, width) and labels from lines ``label,pixel,...``.
 
-    Parameters
-    ----------
     path : the file, plain or gzip; a first line that begins with a word is a header
     shape : (height, width) or (channels, height, width); by default a square of one channel
 
     Whole pixels up to 255 become uint8, all others float32.
 
     Raises FileNotFoundError, and ValueError that names the line of anything that is not a number
-    and of a line of another length; for gzip as ``readers.read_bytes``.
+    and of a line of another length; for gzip as `readers.read_bytes`.
     """
     content, source = read_bytes(path), repr(str(path))
     with _text(content) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of an empty file; an error follows
-        header = _skip_header(file)
+        first = file.readline()
+        header = bool(first.strip()) and not _is_number(first.split(",")[0])
+        if not header:
+            file.seek(0)
         try:
             table = np.loadtxt(
                 file, dtype=np.float32, delimiter=",", comments=None, quotechar='"', ndmin=2
@@ -57,15 +57,6 @@ def _text(content: bytes) -> TextIO:
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="replace")
 
 
-def _skip_header(file: TextIO) -> bool:
-    """Read past the first line if it is a header, and say whether it was one."""
-    first = file.readline()
-    if first.strip() and not _is_number(first.split(",")[0]):
-        return True
-    file.seek(0)
-    return False
-
-
 def _is_number(text: str) -> bool:
     try:
         float(text.strip().strip('"'))
@@ -78,7 +69,10 @@ def _fault(content: bytes, source: str, header: bool) -> str | None:
     """Go through the file line by line for the first one that is wrong, and describe it."""
     columns = None
     with _text(content) as file:
-        for number, fields in _lines(file, header):
+        for number, line in enumerate(file, start=1):
+            if not line.strip() or (header and number == 1):
+                continue
+            fields = [text.strip().strip('"') for text in line.split(",")]
             where = f"{source}, line {number}"
             columns = columns or len(fields)
             if len(fields) != columns:
@@ -95,20 +89,14 @@ def _fault(content: bytes, source: str, header: bool) -> str | None:
     return None
 
 
-def _lines(file: TextIO, header: bool) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip() and not (header and number == 1):
-            yield number, [text.strip().strip('"') for text in line.split(",")]
-
-
 def _picture(pixels: int, shape: tuple[int, ...] | None, source: str) -> tuple[int, ...]:
-    """(channels, height, width) for so many pixels a line."""
+    """Give (channels, height, width) for so many pixels a line."""
     if shape is None:
         side = math.isqrt(pixels)
         if side * side != pixels or pixels == 0:
             raise ValueError(
-                f"{source}: {pixels} pixels a line make no square; say shape=(height, width) "
-                "or shape=(channels, height, width)"
+                f"{source}: {pixels} pixels a line do not make a square; give "
+                "shape=(height, width) or shape=(channels, height, width)"
             )
         return 1, side, side
     if len(shape) not in (2, 3) or math.prod(shape) != pixels:
@@ -117,12 +105,9 @@ def _picture(pixels: int, shape: tuple[int, ...] | None, source: str) -> tuple[i
 
 
 def channels_first(images: NDArray[Any]) -> NDArray[Any]:
-    """Keras' (samples, height, width, channels) as (samples, channels, height, width).
+    """Turn Keras' (samples, height, width, channels) into (samples, channels, height, width).
 
     Other shapes are left as they are: three axes, or few channels on the second.
-
-    >>> channels_first(np.zeros((5, 32, 32, 3))).shape
-    (5, 3, 32, 32)
     """
     if images.ndim == 4 and images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         return images.transpose(0, 3, 1, 2)
