@@ -48,7 +48,7 @@ def type_in(*words, folder, data=None, program=ROOT / "main.py"):
 def digits_run(tmp_path_factory):
     """One run on the embedded digits, looked at by several tests."""
     folder = tmp_path_factory.mktemp("run")
-    done = type_in(*DIGITS, "--preview", "100", "--threads", "2", folder=folder)
+    done = type_in(*DIGITS, "--preview", "1", "--threads", "2", folder=folder)
     assert done.returncode == 0, done.stderr
     (run,) = (folder / "results").iterdir()
     return done, run
@@ -181,7 +181,10 @@ def test_help_lists_every_option(main_here):
         (["--epochs", "many"], "argument --epochs: invalid whole number value: 'many'"),
         (["--threads", "0"], "argument --threads: expected a whole number of at least 1"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0"),
-        (["--preview", "150"], "argument --preview: expected per cent above 0 and up to 100"),
+        (["--preview", "150"], "argument --preview: expected a share above 0 and up to 1, got 150"),
+        (["--preview", "25"], "got 25; for 25 per cent write 0.25"),
+        (["--preview", "50%"], "got 50%; for 50 per cent write 0.5"),
+        (["--preview", "often"], "argument --preview: invalid share value: 'often'"),
         (["--kernels", "cuda"], "argument --kernels: invalid choice: 'cuda'"),
         (["--batch"], "unrecognized arguments: --batch"),
     ],
@@ -229,7 +232,9 @@ def test_a_set_of_ones_own(tmp_path):
     np.savez(tmp_path / "bars.npz", images=images, labels=labels)
     done = type_in("--dataset", "bars.npz", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "168 images are few: 239 epochs, not 6." in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "Small data set (168 images): training 239 epochs instead of 6. Set --epochs to" in said
+    assert max(map(len, done.stdout.splitlines())) <= 80
     (run,) = (tmp_path / "results").iterdir()
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == 1

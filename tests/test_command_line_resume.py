@@ -62,14 +62,14 @@ def test_the_model_a_run_leaves_predicts_by_itself(done):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_reports_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_keeps_reports_and_says_how_to_resume(tmp_path):
     process = begin(tmp_path, *RUN)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     run = only_run(tmp_path)
     assert "Stopped: interrupted in epoch" in error
-    assert f"Go on with: python main.py --resume results/{run.name}" in out
+    assert f"Resume with: python main.py --resume results/{run.name}" in out
     assert {"report.html", "model.safetensors", "checkpoint.safetensors"} <= set(os.listdir(run))
     assert 1 <= len(read(run / "history.json")["epochs"]) < 60
 
@@ -89,7 +89,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(SystemExit, match="Stopped at once"):
+        with pytest.raises(SystemExit, match="Stopped immediately"):
             start(main.network, SHORT, batch_size=32, learning_rate=0.004)
     finally:
         signal.signal(signal.SIGINT, before)

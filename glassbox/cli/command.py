@@ -33,12 +33,12 @@ def network(options: Options) -> CNN:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line; mistakes end it with a sentence, not a traceback."""
+    """Run a command line; report mistakes in a sentence, without a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="glassbox",
         description="A convolutional network framework in NumPy that you can see through.",
-        epilog="glassbox train --help lists the options of a command.",
+        epilog="Run 'glassbox train --help' for the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"glassbox {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import shutil
 import sys
 import textwrap
 import time
@@ -36,110 +37,95 @@ IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless 
 
 
 def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: Any) -> None:
-    """Run the experiment of a command line; mistakes end it with a sentence, not a traceback.
+    """Run the experiment of a command line; report mistakes in a sentence, without a traceback.
 
-    network : from `Options` to an unbuilt CNN.
-    arguments : the command line's words; None takes those the program was started with.
-    defaults : of `Options`: epochs, batch_size, learning_rate and the like.
+    network : from `Options` to an unbuilt CNN
+    arguments : the command line's words; by default those the program was started with
+    defaults : of `Options`: epochs, batch_size, learning_rate and the like
     """
     options = parse(arguments, **defaults)
     try:
         run(network, options)
     except KeyboardInterrupt:
-        sys.exit("Stopped at once.")
+        sys.exit("Stopped immediately.")
     except (ValueError, TypeError, OSError, Diverged) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def run(network: Builder, options: Options) -> Results | None:
-    """Train, test and write; returns the folder (None for a sanity check, which writes nothing)."""
+    """Train, test and write; return the folder (None for a sanity check, which writes nothing)."""
     begun = time.perf_counter()
     data = find_data(options)
     options = dataclasses.replace(options, classes=len(data.classes))
-    print(textwrap.fill(str(data), 80), end="\n\n")
+    _print_wrapped(str(data))
     model = network(options)
     model.summary(data.shape)
     print()
     if options.sanity_check:
         model.sanity_check(data.train)
         return None
-    results = _folder(options, data)  # before any work that could be lost
+    # Before any work that could be lost: a new folder, or that of the resumed run.
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
+    new = options.resume is None
+    results = Results.create(options.output, stem=stem) if new else Results(str(options.resume))
     results.write_json("settings", settings(model, data, dataclasses.asdict(options)))
     try:
         _train(model, data, options, results)
-    except KeyboardInterrupt:
-        _remove_if_untrained(results)
-        _tell_how_to_go_on(results)
-        raise
-    except BaseException:
-        _remove_if_untrained(results)
+    except BaseException as error:
+        # A run that failed before it had anything to show but its settings leaves no folder.
+        if {path.name for path in results.path.iterdir()} <= {"settings.json"}:
+            (results.path / "settings.json").unlink(missing_ok=True)
+            results.path.rmdir()
+        if isinstance(error, KeyboardInterrupt):
+            _print_how_to_resume(results)
         raise
     model.save(results.path / MODEL)
     report(model, data, dataclasses.asdict(options), results, begun)
     if model.history.ended.startswith("interrupted"):
-        _tell_how_to_go_on(results)
+        _print_how_to_resume(results)
     return results
 
 
-def _tell_how_to_go_on(results: Results) -> None:
+def _print_wrapped(text: str) -> None:
+    """Print a paragraph, 80 columns wide or as wide as a narrower terminal."""
+    print(textwrap.fill(text, min(80, shutil.get_terminal_size().columns)), end="\n\n")
+
+
+def _print_how_to_resume(results: Results) -> None:
     if (results.path / CHECKPOINT).exists():
         name = Path(sys.argv[0]).name
         program = "glassbox train" if name in ("glassbox", "__main__.py") else f"python {name}"
-        print(f"Go on with: {program} --resume {results.path}")
-
-
-def _folder(options: Options, data: Splits) -> Results:
-    """A new folder, or that of the run that goes on."""
-    if options.resume is None:
-        return Results.create(options.output, stem=_stem(data))
-    return Results(options.resume)
+        print(f"Resume with: {program} --resume {results.path}")
 
 
 def find_data(options: Options) -> Splits:
-    """The data set asked for; where MNIST can neither be found nor fetched, the embedded digits."""
+    """Load the chosen data set, or the digits where MNIST can neither be found nor fetched."""
     try:
         return load(options.dataset, folder=options.data_dir)
     except DataUnavailable as error:
         if options.data_dir is not None:  # a folder was named: silence would hide the mistake
             raise
-        print(
-            f"NOTICE: {error}\n\nTraining on scikit-learn's 1,797 embedded 8 x 8 digits instead.\n",
-            file=sys.stderr,
-            flush=True,
-        )
+        instead = "Training on scikit-learn's 1,797 embedded 8 x 8 digits instead."
+        print(f"NOTICE: {error}\n\n{instead}\n", file=sys.stderr, flush=True)
         return Digits()
 
 
-def _stem(data: Splits) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
-
-
-def _remove_if_untrained(results: Results) -> None:
-    """No folder stays behind a run that failed before it had anything to show but settings."""
-    if {path.name for path in results.path.iterdir()} <= {"settings.json"}:
-        (results.path / "settings.json").unlink(missing_ok=True)
-        results.path.rmdir()
-
-
 def _train(model: CNN, data: Splits, options: Options, results: Results) -> None:
-    epochs = options.epochs
-    enough = math.ceil(IMAGES_AT_LEAST / len(data.train))
+    epochs, images = options.epochs, len(data.train)
+    enough = math.ceil(IMAGES_AT_LEAST / images)
     if not options.epochs_given and enough > epochs:
+        instead = f"training {enough} epochs instead of {epochs}. Set --epochs to override."
+        _print_wrapped(f"Small data set ({images:,} images): {instead}")
         epochs = enough
-        print(f"{len(data.train):,} images are few: {epochs} epochs, not {options.epochs}.\n")
+    checkpoint = results.path / CHECKPOINT
     model.fit(
-        data.train,
-        data.validation,
-        epochs,
-        options.batch_size,
-        preview=options.preview,
-        preview_folder=results.path / "previews",
-        checkpoint=results.path / CHECKPOINT,
-        checkpoint_every=options.checkpoint_every,
-        resume=results.path / CHECKPOINT if options.resume is not None else None,
+        data.train, data.validation, epochs, options.batch_size,
+        preview=options.preview, preview_folder=results.path / "previews",
+        checkpoint=checkpoint, checkpoint_every=options.checkpoint_every,
+        resume=checkpoint if options.resume is not None else None,
         allow_changes=bool(options.changed),
-    )
+    )  # fmt: skip
     for change in model.history.changes:
         print("Changed after {step} steps of epoch {epoch}: {what} {was} -> {now}".format(**change))
 
@@ -149,8 +135,8 @@ def report(
 ) -> Scores:
     """Test a trained network and write everything a person wants to see to the results folder.
 
-    options : whatever decided the run; kept in settings.json and shown in report.html.
-    begun : time.perf_counter() as it was when the run began.
+    options : whatever decided the run; kept in settings.json and shown in report.html
+    begun : time.perf_counter() at the start of the run
     """
     part, name = (data.test, "test") if len(data.test) else (data.train, "train")
     history = model.history
@@ -160,38 +146,30 @@ def report(
     results.write_json("settings", decided)
     tested = model.evaluate(part)
     hidden = hidden_layer(model)
+    best = history.records[(history.best_epoch or 0) - 1]
+    validation = {key: best.get(f"validation_{key}") for key in ("accuracy", "loss")}
     run = Run(
-        part.images,
-        part.labels,
-        model.predict_proba(part),
-        data.classes,
-        title=f"{data.name}: what the network learnt",
-        part=name,
+        part.images, part.labels, model.predict_proba(part), data.classes,
+        title=f"{data.name}: what the network learned", part=name,
         hidden=partial(activations_of, model, hidden, part) if hidden else None,
-        hidden_name=f"Layer {hidden}",
-        loss=tested.loss,
-        history=history.records,
-        running=history.running,
+        hidden_name=f"Layer {hidden}", loss=tested.loss,
+        history=history.records, running=history.running,
         settings={key: value for key, value in decided.items() if key not in ("layers", "machine")},
-        summary=summary_table(model.layers, model.dtype.itemsize),
-        machine=decided["machine"],
-        seconds={"training": history.seconds},
-        begun=begun,
-        numbers=_numbers(model),
+        summary=summary_table(model.layers, model.dtype.itemsize), machine=decided["machine"],
+        seconds={"training": history.seconds}, begun=begun,
+        numbers={"validation": validation, "parameters": model.parameter_count},
         figures=_figures(model, part),
-    )
+    )  # fmt: skip
     scores = write_evaluation(results, run)
-    print(f"\n{scores.metrics.table()}\n")
-    print(f"{name} {tested}")
+    print(f"\n{scores.metrics.table()}\n\n{name} {tested}")
     seconds = time.perf_counter() - begun
-    print(f"{seconds:.1f} s in all, {history.seconds:.1f} s of them training and validating")
-    print(f"Results: {results.path}")
-    print("Everything on one page: report.html in it")
+    print(f"{seconds:.1f} s in total, {history.seconds:.1f} s for training and validation")
+    print(f"Results: {results.path}\nOpen report.html there to see everything on one page.")
     return scores
 
 
 def hidden_layer(model: CNN) -> str | None:
-    """The name of the last layer before the one that gives the class scores; None without one."""
+    """Give the name of the last layer before the class scores; None without one."""
     weighted = [k for k, layer in enumerate(model.layers) if "weight" in layer.parameters]
     return model.layers[weighted[-1] - 1].name if weighted and weighted[-1] else None
 
@@ -199,27 +177,17 @@ def hidden_layer(model: CNN) -> str | None:
 def activations_of(
     model: CNN, layer: str, data: Dataset, places: Array, batch_size: int = 100
 ) -> Array:
-    """What one layer makes of some images, (places, ...).
-
-    In batches: only this layer's numbers are kept, since all layers' together are many times more.
-    """
-    parts = [
-        dict(model.activations(data.subset(places[start : start + batch_size])))[layer]
-        for start in range(0, len(places), batch_size)
-    ]
-    return np.concatenate(parts)
+    """Compute the output of one layer for some images, (places, ...), in batches to save memory."""
+    batches = (places[start : start + batch_size] for start in range(0, len(places), batch_size))
+    return np.concatenate([dict(model.activations(data.subset(b)))[layer] for b in batches])
 
 
 def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
-    """The pictures that only the network itself can give: file name -> (title, figure)."""
+    """Draw the pictures that only the network itself can give: file name -> (title, figure)."""
     one = part.take(1)
     maps = [(name, array[0]) for name, array in model.activations(one)]
-    found = {
-        "feature_maps": (
-            "What every layer makes of one image",
-            feature_maps(one.batch([0])[0][0], maps),
-        ),
-    }
+    drawn = feature_maps(one.batch([0])[0][0], maps)
+    found = {"feature_maps": ("What every layer makes of one image", drawn)}
     for layer in model.layers:
         if isinstance(layer, Conv2D):
             drawn = filters(layer.parameters["weight"], layer.name)
@@ -227,20 +195,8 @@ def _figures(model: CNN, part: Dataset) -> dict[str, tuple[str, Figure]]:
     return found
 
 
-def _numbers(model: CNN) -> dict[str, Any]:
-    """What metrics.json holds besides the scores; accuracies are shares of 1."""
-    last = model.history.records[(model.history.best_epoch or 0) - 1]
-    return {
-        "validation": {
-            "accuracy": last.get("validation_accuracy"),
-            "loss": last.get("validation_loss"),
-        },
-        "parameters": model.parameter_count,
-    }
-
-
 def settings(model: CNN, data: Splits, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides the run, and the machine it ran on."""
+    """Give everything that decides the run, and the machine it ran on."""
     return {
         "options": dict(options),
         "layers": [
