@@ -35,9 +35,9 @@ def test_scores_equal_a_count_by_hand():
         assert metrics.recall[c] == pytest.approx(hits / there)
         assert metrics.f_measure[c] == pytest.approx(2 * hits / (called + there))
     assert metrics.accuracy == pytest.approx(np.mean(truth == predicted))
-    assert metrics.macro_precision == pytest.approx(sum(metrics.precision) / 4)
-    assert metrics.macro_recall == pytest.approx(sum(metrics.recall) / 4)
-    assert metrics.macro_f_measure == pytest.approx(sum(metrics.f_measure) / 4)
+    assert metrics.macro["precision"] == pytest.approx(sum(metrics.precision) / 4)
+    assert metrics.macro["recall"] == pytest.approx(sum(metrics.recall) / 4)
+    assert metrics.macro["f_measure"] == pytest.approx(sum(metrics.f_measure) / 4)
 
 
 def test_a_single_class_raises_no_warning():
@@ -55,13 +55,13 @@ def test_classes_never_seen_are_reported_with_zeros_and_without_warnings():
     assert metrics.precision.tolist() == [pytest.approx(2 / 3), 0, 0, 0]
     assert metrics.recall.tolist() == [1, 0, 0, 0]
     assert metrics.support.tolist() == [2, 0, 1, 0]
-    assert metrics.macro_recall == 0.25
+    assert metrics.macro["recall"] == 0.25
 
 
 @pytest.mark.parametrize(
     ("truth", "predicted", "error", "message"),
     [
-        ([0, 1], [0], ValueError, "got 2 true and 1 predicted labels"),
+        ([0, 1], [0], ValueError, "predicted holds 1 labels for 2 samples, expected one each"),
         ([], [], ValueError, "truth is empty, expected at least one label"),
         ([0, 3], [0, 1], ValueError, r"truth holds label 3 \(sample 1\), expected 0 to 2"),
         ([0, 1], [-1, 1], ValueError, r"predicted holds label -1 \(sample 0\)"),
@@ -80,7 +80,7 @@ def test_json_holds_everything_as_plain_values():
     plain = json.loads(json.dumps(metrics.to_json(), allow_nan=False))
     assert plain["samples"] == 200
     assert plain["accuracy"] == metrics.accuracy
-    assert plain["macro"]["f_measure"] == metrics.macro_f_measure
+    assert plain["macro"]["f_measure"] == metrics.macro["f_measure"]
     assert plain["confusion"] == metrics.confusion.tolist()
     assert [row["name"] for row in plain["classes"]] == list("abcd")
     assert [row["recall"] for row in plain["classes"]] == metrics.recall.tolist()

@@ -231,7 +231,7 @@ def test_degenerate_runs_have_a_page_too(tmp_path, truth, table, classes):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"truth": TRUTH[:9]}, ValueError, "got 9 true labels and 60 rows of probabilities"),
+        ({"truth": TRUTH[:9]}, ValueError, "truth holds 9 labels for 60 samples"),
         ({"images": RUN.images[:9]}, ValueError, "got 9 images and 60 true labels"),
         ({"images": RUN.images[:, 0]}, ValueError, r"images: got an array of shape \(60, 8, 6\)"),
         ({"probabilities": 3 * TABLE}, ValueError, "expected 0 to 1"),

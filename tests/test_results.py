@@ -96,7 +96,8 @@ def test_an_unwritable_folder_is_explained_and_nothing_is_left(
     if step == "mkdir":
         real = Path.mkdir
         fail = refuse(code)
-        monkeypatch.setattr(Path, "mkdir", lambda p: fail() if p.name == "run" else real(p))
+        mkdir = lambda p, *a, **k: fail() if p.name == "run" else real(p, *a, **k)  # noqa: E731
+        monkeypatch.setattr(Path, "mkdir", mkdir)
     else:
         monkeypatch.setattr(os, "fsync", refuse(code))
     with pytest.raises(kind, match=f"cannot write results into .*{reason}.*--output") as caught:
@@ -238,9 +239,9 @@ class Panel:
     figure = Drawing()
 
 
-def test_write_figure_takes_figures_and_their_parts(results):
-    assert results.write_figure("a.png", Drawing()).read_bytes() == b"png 110"
-    assert results.write_figure("b", Panel()).name == "b.png"
+def test_save_takes_figures_and_their_parts(tmp_path):
+    for number, drawing in enumerate((Drawing(), Panel())):
+        assert save(drawing, tmp_path / f"{number}.png").read_bytes() == b"png 110"
 
 
 def test_save_passes_the_resolution_on(tmp_path):

@@ -7,24 +7,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from glassbox.report.style import (
-    COLOR,
-    ERRORS,
-    SIZE,
-    array_of,
-    class_labels,
-    color_bar,
-    dress,
-    font,
-    new_figure,
-    write,
-)
+from glassbox.report import style
+from glassbox.report.style import COLOR, SIZE, class_labels, dress, font, new_figure, write
 
 NUMBERED = 30  # classes up to which a confusion matrix has numbers; beyond they would be dust
 
@@ -37,10 +27,6 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
     Losses that span more than a factor of 100 get a logarithmic axis.
 
-    >>> figure = curves([{"epoch": 1, "loss": 0.4, "accuracy": 0.9}])
-    >>> [axes.get_title(loc="left") for axes in figure.axes]
-    ['Loss: lowest 0.4 in epoch 1', 'Accuracy: best 90.00 % in epoch 1']
-
     Raises ValueError for an empty history.
     """
     if not history:
@@ -48,32 +34,19 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = new_figure(10.5, 4.2)
     lines: dict[str, Line2D] = {}
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        watched = None
+        watched = ""  # validation, where there is one
         for source, name in (("training", key), ("validation", f"validation_{key}")):
             epochs, values = _series(history, name)
             if len(epochs):
                 lines[source] = _line(axes, epochs, values, source)
-                watched = (source, epochs, values)  # validation, where there is one
-        title = f"No {key} recorded"
-        if watched:
-            _, losses = _series(
-                history, "validation_loss" if watched[0] == "validation" else "loss"
-            )
-            title = _draw_best(axes, key, *watched, losses)
+                watched = source
+        title = _draw_best(axes, key, history, watched) if watched else f"No {key} recorded"
         dress(axes, title, "epoch", grid="y")
         _scale(axes, key)
         first, last = history[0]["epoch"], history[-1]["epoch"]
         axes.set_xlim(first - 0.5, last + max(0.5, 0.02 * (last - first)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.legend(
-        lines.values(),
-        lines,
-        loc="outside upper right",
-        ncols=2,
-        frameon=False,
-        fontsize=SIZE["text"],
-        labelcolor=COLOR["ink"],
-    )
+    style.legend(figure, lines.values(), lines, "outside upper right", SIZE["text"], ncols=2)
     return figure
 
 
@@ -95,9 +68,7 @@ def running_panels(
 ) -> None:
     """Draw what `running` shows into two given axes: loss into the first, accuracy the second."""
     seen, loss, accuracy = (np.asarray(v, np.float64) for v in (steps, losses, accuracies))
-    if not seen.ndim == 1 == loss.ndim == accuracy.ndim or not len(seen) == len(loss) == len(
-        accuracy
-    ):
+    if seen.ndim != 1 or not seen.shape == loss.shape == accuracy.shape:
         raise ValueError(
             f"running: got shapes {seen.shape}, {loss.shape} and {accuracy.shape}, expected one "
             "number of images, one loss and one accuracy per point, (points,) each"
@@ -105,15 +76,13 @@ def running_panels(
     for axes, key, values in zip(panels, ("loss", "accuracy"), (loss, accuracy), strict=True):
         _line(axes, seen, values, "training")
         now = f": now {_number(key, values[-1])}" if len(seen) else ": nothing yet"
-        dress(axes, f"MovingMetrics {key}{now}", "images seen", grid="y")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        dress(axes, f"Running {key}{now}", "images seen", grid="y")
+        axes.xaxis.set_major_formatter(style.THOUSANDS)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _scale(axes, key)
 
 
-def confusion(
-    matrix: ArrayLike, classes: Sequence[str], normalized: bool = False, axes: Axes | None = None
-) -> Axes:
+def confusion(matrix: ArrayLike, classes: Sequence[str], normalized: bool = False) -> Axes:
     """Draw a confusion matrix whose color shows the errors; right answers stay pale blue.
 
     matrix      (classes, classes) counts; rows are the truth, columns the prediction
@@ -121,62 +90,56 @@ def confusion(
 
     Each row ends with its recall: the share of that class that was found.
 
-    >>> axes = confusion([[9, 1], [0, 10]], ["cat", "dog"])
-    >>> axes.get_title(loc="left")
-    '19 of 20 right (95.0 %)'
-
     Raises ValueError where the matrix is not square or does not match `classes`.
     """
-    counts = array_of(matrix, (2,), "confusion", "(classes, classes)")
-    n = len(classes)
+    counts, n = style.array_of(matrix, (2,), "confusion", "(classes, classes)"), len(classes)
     if counts.shape != (n, n):
         raise ValueError(
             f"confusion: got a matrix of shape {counts.shape}, expected ({n}, {n}) for the {n} "
             "classes; give one name per row"
         )
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)
+    totals, diagonal = counts.sum(axis=1), np.eye(n, dtype=bool)
+    shares = counts / np.maximum(totals, 1)[:, None]
     shown = 100 * shares if normalized else counts
-    errors = np.where(np.eye(n, dtype=bool), 0, shown)
-    if axes is None:
-        side = (0.56 if n <= 12 else 0.46 if n <= NUMBERED else 0.2) * max(n, 5)
-        axes = new_figure(side + 2.9, side + 1.6).subplots()
-    scale = ScalarMappable(Normalize(0, max(errors.max(), 1)), matplotlib.colormaps[ERRORS])
-    axes.imshow(_error_colors(errors, scale), aspect="equal", interpolation="nearest")
+    errors = np.where(diagonal, 0, shown)
+    side = (0.56 if n <= 12 else 0.46 if n <= NUMBERED else 0.2) * max(n, 5)
+    axes = new_figure(side + 2.9, side + 1.6).subplots()
+    scale = ScalarMappable(Normalize(0, max(errors.max(), 1)), matplotlib.colormaps["Oranges"])
+    colors = np.asarray(scale.to_rgba(errors))[..., :3]
+    colors[errors == 0] = 1.0
+    colors[diagonal] = to_rgb(COLOR["diagonal"])
+    axes.imshow(colors, aspect="equal", interpolation="nearest")
     if n <= NUMBERED:
         _write_cells(axes, shown, errors, scale, normalized)
     right, samples = int(np.trace(counts)), int(counts.sum())
     share = 100 * right / max(samples, 1)
     dress(axes, f"{right:,} of {samples:,} right ({share:.1f} %)", "predicted", "truth")
     _name_both_axes(axes, class_labels(classes))
-    _write_recall(axes, np.diag(shares), totals[:, 0])
-    what = "errors, % of the row" if normalized else "wrong images"
-    color_bar(
-        axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=MaxNLocator(5, integer=True)
+    options = font("small", "soft") | {"ha": "left"}
+    write(axes, n - 0.35, -0.75, "found", **options)
+    for row, (recall, total) in enumerate(zip(np.diag(shares), totals, strict=True)):
+        write(axes, n - 0.35, row, f"{100 * recall:.1f} %" if total else "none", **options)
+    what, ticks = (
+        "errors, % of the row" if normalized else "wrong images",
+        MaxNLocator(5, integer=True),
     )
+    style.color_bar(axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=ticks)
     return axes
 
 
 def class_scores(
-    scores: ArrayLike,
-    classes: Sequence[str],
-    truth: int | None = None,
-    axes: Axes | None = None,
+    scores: ArrayLike, classes: Sequence[str], truth: int | None = None, axes: Axes | None = None,
     limit: int = 20,
-) -> Axes:
+) -> Axes:  # fmt: skip
     """Draw one bar per class; the predicted and the true class are marked by color and words.
 
     scores      (classes,) what the network gives for one sample; the largest is its prediction
     truth       the sample's label, where it is known
     limit       of more classes than this only the highest scores are drawn, and the truth
 
-    >>> axes = class_scores([0.1, 0.7, 0.2], ["cat", "dog", "emu"], truth=2)
-    >>> axes.get_title(loc="left")
-    'Predicted dog, but it is emu'
-
     Raises ValueError where scores, classes and truth do not fit together.
     """
-    values = array_of(scores, (1,), "class_scores", "(classes,)").astype(np.float64)
+    values = style.array_of(scores, (1,), "class_scores", "(classes,)").astype(np.float64)
     if len(values) != len(classes) or (truth is not None and not 0 <= truth < len(classes)):
         raise ValueError(
             f"class_scores: got {len(values)} scores and truth {truth} for {len(classes)} classes, "
@@ -190,9 +153,19 @@ def class_scores(
     if axes is None:
         axes = new_figure(6.4, 0.9 + 0.29 * max(len(keep), 4)).subplots()
     names, rows = class_labels(classes), range(len(keep))
-    colors, words = zip(*(_role(int(i), best, truth) for i in keep), strict=True)
+    roles = {} if truth is None else {truth: ("truth", "the truth")}
+    roles[best] = ("wrong", "predicted")
+    verdict = f"Predicted {names[best]}"
+    if truth is None:
+        roles[best] = ("truth", "predicted")
+    elif truth == best:
+        roles[best], verdict = ("right", "predicted, and true"), f"{verdict}, which is right"
+    else:
+        verdict += f", but it is {names[truth]}"
+    colors, words = zip(*(roles.get(int(i), ("other", "")) for i in keep), strict=True)
     axes.barh(rows, heights[keep], color=[COLOR[c] for c in colors], height=0.72, linewidth=0)
-    dress(axes, _verdict(names, best, truth), "score", grid="x")
+    drawn = "" if len(keep) == len(classes) else f", {len(keep)} of {len(classes)} classes"
+    dress(axes, verdict, f"score{drawn}", grid="x")
     axes.set_yticks(rows, [names[i] for i in keep])
     axes.invert_yaxis()
     axes.spines["left"].set_visible(False)
@@ -203,12 +176,9 @@ def class_scores(
     axes.set_xlim(low - (0.03 * span if low < 0 else 0), high + 0.68 * span)  # room for the words
     axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
     for row, i in enumerate(keep):
-        text = f"{values[i]:.2f}  {words[row]}"
-        style = font("small", colors[row] if words[row] else "soft")
-        weight = "bold" if words[row] else "normal"
-        write(axes, max(heights[i], 0.0) + 0.02 * span, row, text, fontweight=weight, **style)
-    if len(keep) < len(classes):
-        axes.set_xlabel(f"score, {len(keep)} of {len(classes)} classes", **font("text", "soft"))
+        text, place = f"{values[i]:.2f}  {words[row]}", max(heights[i], 0.0) + 0.02 * span
+        look = font("small", colors[row] if words[row] else "soft")
+        write(axes, place, row, text, fontweight="bold" if words[row] else "normal", **look)
     return axes
 
 
@@ -222,19 +192,14 @@ def _series(
 
 def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], source: str) -> Line2D:
     marker = "o" if len(x) <= 30 else ""  # a single point has no line to show it
-    style: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-", "marker": marker, "markersize": 4}
-    return axes.plot(x, y, color=COLOR[source], **style)[0]
+    look: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-", "marker": marker, "markersize": 4}
+    return axes.plot(x, y, color=COLOR[source], **look)[0]
 
 
-def _draw_best(
-    axes: Axes,
-    key: str,
-    source: str,
-    epochs: NDArray[np.float64],
-    values: NDArray[np.float64],
-    losses: NDArray[np.float64],
-) -> str:
+def _draw_best(axes: Axes, key: str, history: Sequence[Mapping[str, Any]], source: str) -> str:
     """Ring the best value and say in words which it is; of equal ones that of the lowest loss."""
+    prefix = "validation_" if source == "validation" else ""
+    (epochs, values), (_, losses) = (_series(history, prefix + name) for name in (key, "loss"))
     name = key.capitalize()
     if not np.isfinite(values).any():
         return f"{name}: not one finite value"
@@ -243,8 +208,7 @@ def _draw_best(
     at = equal[losses[equal].argmin() if len(losses) == len(values) else 0]
     ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.6, "markersize": 11}
     axes.plot(epochs[at], values[at], "o", markeredgecolor=COLOR[source], clip_on=False, **ring)
-    word = "lowest" if key == "loss" else "best"
-    where = " on validation" if source == "validation" else ""
+    word, where = "lowest" if key == "loss" else "best", " on validation" if prefix else ""
     return f"{name}: {word}{where} {_number(key, values[at])} in epoch {epochs[at]:.0f}"
 
 
@@ -260,81 +224,43 @@ def _scale(axes: Axes, key: str) -> None:
     if key == "accuracy":
         room = 0.06 * max(high - low, 0.05)
         axes.set_ylim(low - room, high + room)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axes.yaxis.set_major_formatter(style.percent)
     elif low > 0 and high > 100 * low:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_ylabel("logarithmic", **font("small", "soft"))
     else:
         axes.set_ylim(min(0.0, low), high + 0.08 * ((high - min(0.0, low)) or 1.0))
-
-
-def _error_colors(errors: NDArray[Any], scale: ScalarMappable) -> NDArray[np.float64]:
-    colors = np.asarray(scale.to_rgba(errors))[..., :3]
-    colors[errors == 0] = 1.0
-    diagonal = np.eye(len(errors), dtype=bool)
-    colors[diagonal] = matplotlib.colors.to_rgb(COLOR["diagonal"])
-    return colors
 
 
 def _write_cells(
     axes: Axes, shown: NDArray[Any], errors: NDArray[Any], scale: ScalarMappable, normalized: bool
 ) -> None:
     n = len(shown)
-    longest = max(len(_cell(value, normalized)) for value in shown.flat)
+    texts = {
+        place: f"{v:.1f}" if normalized and v else f"{v:.0f}" for place, v in np.ndenumerate(shown)
+    }
+    longest = max(map(len, texts.values()))
     size = SIZE["text"] if longest <= 4 and n <= 12 else SIZE["small"] - (n > 16) - (longest > 5)
     # White ink where it has more contrast: where less than 22 % of the light comes back.
     light = np.asarray(scale.to_rgba(errors))[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
-    dark = light < 0.22
-    for (row, column), value in np.ndenumerate(shown):
-        right = row == column
-        if not value:
-            color = "soft" if right else "grid"
-        else:
-            color = "paper" if dark[row, column] else "ink"
-        text, weight = _cell(value, normalized), "bold" if right else "normal"
-        style: dict[str, Any] = {"ha": "center", "fontsize": size, "fontweight": weight}
-        write(axes, column, row, text, color=COLOR[color], **style)
-
-
-def _cell(value: float, normalized: bool) -> str:
-    return f"{value:.1f}" if normalized and value else f"{value:.0f}"
+    for (row, column), text in texts.items():
+        right, empty = row == column, not shown[row, column]
+        color = "paper" if light[row, column] < 0.22 else "ink"
+        color = ("soft" if right else "grid") if empty else color
+        look: dict[str, Any] = {"fontsize": size, "fontweight": "bold" if right else "normal"}
+        write(axes, column, row, text, color=COLOR[color], ha="center", **look)
 
 
 def _name_both_axes(axes: Axes, names: list[str]) -> None:
-    places = range(len(names))
+    places, end = range(len(names)), len(names) - 0.5
     turn = 0 if max(map(len, names)) <= 3 else 40 if len(names) <= 20 else 90
     anchor: dict[str, Any] = {"ha": "right" if turn else "center"}
     anchor["va"] = "center" if turn == 90 else "top"
     axes.set_xticks(places, names, rotation=turn, rotation_mode="anchor", **anchor)
     axes.set_yticks(places, names)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     edges = np.arange(1, len(names)) - 0.5
-    axes.hlines(edges, -0.5, len(names) - 0.5, color=COLOR["grid"], linewidth=0.8)
-    axes.vlines(edges, -0.5, len(names) - 0.5, color=COLOR["grid"], linewidth=0.8)
-
-
-def _write_recall(axes: Axes, recall: NDArray[np.float64], totals: NDArray[Any]) -> None:
-    edge = len(recall) - 0.35
-    options = font("small", "soft") | {"ha": "left"}
-    write(axes, edge, -0.75, "found", **options)
-    for row, (share, total) in enumerate(zip(recall, totals, strict=True)):
-        write(axes, edge, row, f"{100 * share:.1f} %" if total else "none", **options)
-
-
-def _role(index: int, best: int, truth: int | None) -> tuple[str, str]:
-    if index == best:
-        if truth is None:
-            return "truth", "predicted"
-        return ("right", "predicted, and true") if index == truth else ("wrong", "predicted")
-    return ("truth", "the truth") if index == truth else ("other", "")
-
-
-def _verdict(names: list[str], best: int, truth: int | None) -> str:
-    if truth is None:
-        return f"Predicted {names[best]}"
-    if best == truth:
-        return f"Predicted {names[best]}, which is right"
-    return f"Predicted {names[best]}, but it is {names[truth]}"
+    axes.hlines(edges, -0.5, end, color=COLOR["grid"], linewidth=0.8)
+    axes.vlines(edges, -0.5, end, color=COLOR["grid"], linewidth=0.8)

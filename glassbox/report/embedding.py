@@ -12,8 +12,7 @@ PERPLEXITY = 30.0  # about how many neighbours each point minds
 def sample_places(count: int, limit: int = SAMPLE) -> NDArray[np.int64]:
     """Choose at most `limit` of `count` places, always the same ones, in rising order.
 
-    They are drawn at random: every tenth image of a set sorted 0, 1, 2, ..., 9, 0, ... would be
-    of one class.
+    At random, since every tenth image of a set sorted 0, 1, ..., 9, 0, ... would be of one class.
 
     >>> sample_places(5).tolist(), len(sample_places(70000))
     ([0, 1, 2, 3, 4], 1000)
@@ -26,12 +25,11 @@ def sample_places(count: int, limit: int = SAMPLE) -> NDArray[np.int64]:
 def tsne(vectors: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     """Lay vectors out in the plane so that neighbours stay neighbours; gives (samples, 2).
 
-    The vectors are first reduced to their 50 main directions. Distances between far points mean
-    nothing, nor do the axes. One thread computes, so that the same vectors give the same map.
+    vectors    (samples, ...); everything behind the first axis is one vector, reduced to its 50
+               main directions. Samples all alike, or fewer than four, are laid on one line.
 
-    vectors    (samples, ...); everything behind the first axis is one vector
-
-    Samples that are all alike, or fewer than four, are laid on one line.
+    Distances between far points mean nothing, nor do the axes. One thread computes, so that the
+    same vectors give the same map.
 
     >>> two_heaps = np.repeat([[0.0, 0, 0], [9, 9, 9]], 20, axis=0) + np.eye(40, 3)
     >>> tsne(two_heaps).shape
@@ -43,8 +41,7 @@ def tsne(vectors: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     table = np.asarray(vectors)
     if table.ndim < 2 or not table.size:
         raise ValueError(
-            f"tsne: got an array of shape {table.shape}, expected (samples, features); "
-            "pass one row per image"
+            f"tsne: got shape {table.shape}, expected (samples, ...), one row per image"
         )
     table = table.reshape(len(table), -1).astype(np.float32)
     if not np.isfinite(table).all():

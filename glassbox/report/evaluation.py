@@ -20,50 +20,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Hidden = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
+NAMES = {"precision": "precision", "recall": "recall", "f_measure": "F-measure"}
+MAP_NOTE = (
+    "t-SNE lays images beside each other whose numbers are similar; the ringed ones are mistaken. "
+    "Clear heaps mean that the classes are told apart. Distances between heaps, and the axes, "
+    "mean nothing."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """All that is known of a run when it is over; everything behind the classes may be left out.
+    """All that is known of a finished run; everything behind the classes may be left out."""
 
-    images          (samples, channels, height, width), of any range
-    truth           (samples,) integer labels
-    probabilities   (samples, classes), 0 to 1; the largest is the prediction
-    classes         the name of each label
-    title           the page's heading
-    part            which part of the data this is; the name of its numbers in metrics.json
-    hidden          activations of the last hidden layer, (samples, ...); or a function from
-                    places among the samples to the rows for them, called with at most 1,000
-    hidden_name     what that layer is called
-    loss            mean loss of these samples
-    history         one record per epoch, as `figures.curves` takes them
-    running         points within the epochs: dicts of images (seen so far), loss and accuracy
-    settings        whatever decided the run; may be nested
-    summary         the network as a text table
-    machine         what it ran on
-    seconds         what took how long, in seconds
-    begun           `time.perf_counter()` as it was at the start; then "total" is measured, too
-    numbers         more for metrics.json, beside `part` and "seconds"
-    figures         more pictures: file name -> (title, figure)
-    """
-
-    images: ArrayLike
-    truth: ArrayLike
-    probabilities: ArrayLike
-    classes: Sequence[str]
-    title: str = "A run"
-    part: str = "test"
+    images: ArrayLike  # (samples, channels, height, width), of any range
+    truth: ArrayLike  # (samples,) integer labels, 0 to len(classes) - 1
+    probabilities: ArrayLike  # (samples, classes), 0 to 1; the largest is the prediction
+    classes: Sequence[str]  # the name of each label
+    title: str = "A run"  # the page's heading
+    part: str = "test"  # which part of the data this is; the name of its numbers in metrics.json
+    # activations of the last hidden layer, (samples, ...), or a function from places among the
+    # samples to the rows for them, called with at most 1,000; and what that layer is called
     hidden: Hidden | None = None
     hidden_name: str = "last hidden layer"
-    loss: float | None = None
-    history: Sequence[Mapping[str, Any]] = ()
-    running: Sequence[Mapping[str, Any]] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    summary: str = ""
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    begun: float | None = None
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    loss: float | None = None  # mean of these samples
+    history: Sequence[Mapping[str, Any]] = ()  # one record per epoch, as for `figures.curves`
+    running: Sequence[Mapping[str, Any]] = ()  # dicts of images (seen so far), loss and accuracy
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what decided the run; may be nested
+    summary: str = ""  # the network as a text table
+    machine: Mapping[str, Any] = field(default_factory=dict)  # what it ran on
+    seconds: Mapping[str, float] = field(default_factory=dict)  # what took how long
+    begun: float | None = None  # `time.perf_counter()` at the start; then "total" is measured, too
+    numbers: Mapping[str, Any] = field(default_factory=dict)  # more for metrics.json
+    # more pictures: file name -> (title, figure)
     figures: Mapping[str, "tuple[str, Figure]"] = field(default_factory=dict)
 
 
@@ -77,30 +65,21 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Give all numbers, and the chief ones once more as texts for people."""
-        return self.metrics.to_json() | {
-            "roc": self.roc.to_json(),
-            "calibration": self.calibration.to_json(),
-            "readable": self.readable(),
-        }
+        more = {"roc": self.roc.to_json(), "calibration": self.calibration.to_json()}
+        return self.metrics.to_json() | more | {"readable": self.readable()}
 
     def readable(self) -> dict[str, str]:
         """Give the chief scores as short texts."""
         return {
             "accuracy": f"{100 * self.metrics.accuracy:.2f} %",
-            "mean precision": f"{self.metrics.macro_precision:.3f}",
-            "mean recall": f"{self.metrics.macro_recall:.3f}",
-            "mean F-measure": f"{self.metrics.macro_f_measure:.3f}",
+            **{f"mean {NAMES[key]}": f"{mean:.3f}" for key, mean in self.metrics.macro.items()},
             "mean area under the ROC curve": _area(self.roc.macro),
             "expected calibration error": f"{100 * self.calibration.error:.2f} %",
         }
 
 
 def score(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Scores:
-    """Compute every score of `metrics.py` and `scores.py` from labels and probabilities.
-
-    truth           (samples,) integer labels, 0 to len(classes) - 1
-    probabilities   (samples, classes), 0 to 1; the largest is the prediction
-    classes         the name of each label
+    """Compute every score of `metrics.py` and `scores.py`; the arguments are those of a `Run`.
 
     >>> scores = score([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], ["cat", "dog"])
     >>> scores.readable()["accuracy"], scores.readable()["mean area under the ROC curve"]
@@ -109,10 +88,8 @@ def score(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) ->
     Raises TypeError and ValueError as `scores.roc` and `scores.calibration` do.
     """
     curves = roc(truth, probabilities, classes)  # first, since it checks the shapes
-    predicted = np.asarray(probabilities).argmax(axis=1)
-    return Scores(
-        evaluate_predictions(truth, predicted, classes), curves, calibration(truth, probabilities)
-    )
+    metrics = evaluate_predictions(truth, np.asarray(probabilities).argmax(axis=1), classes)
+    return Scores(metrics, curves, calibration(truth, probabilities))
 
 
 def write_evaluation(results: Results, run: Run) -> Scores:
@@ -120,15 +97,6 @@ def write_evaluation(results: Results, run: Run) -> Scores:
 
     Everything is computed before the first file is written, so a mistake in the arguments leaves
     the folder as it was. With 1,000 images the two t-SNE maps take most of the time, a few seconds.
-
-    >>> import tempfile
-    >>> truth, sure = [0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]
-    >>> with tempfile.TemporaryDirectory() as base:
-    ...     results = Results.create(base, "demo")
-    ...     scores = write_evaluation(
-    ...         results, Run(np.zeros((3, 1, 4, 4)), truth, sure, ["cat", "dog"]))
-    ...     print(sorted(path.stem for path in results.path.glob("*.png")))
-    ['confused', 'confusion', 'confusion_shares', 'embedding', 'mistakes', 'reliability', 'roc']
 
     Raises TypeError and ValueError for arrays that do not fit together, and OSError where the
     folder cannot be written.
@@ -142,7 +110,10 @@ def write_evaluation(results: Results, run: Run) -> Scores:
         seconds["total"] = now - run.begun
     own = {"loss": run.loss} if run.loss is not None else {}
     numbers = {run.part: own | scores.to_json(), **run.numbers, "seconds": seconds}
-    text = page(run.title, _lead(run, scores), _sections(run, scores, pictures, seconds))
+    matrix, accuracy = scores.metrics.confusion, 100 * scores.metrics.accuracy
+    right = f"{int(np.trace(matrix)):,} of {int(matrix.sum()):,} {run.part} images right"
+    lead = f"{right}: accuracy {accuracy:.2f} %."
+    text = page(run.title, lead, _sections(run, scores, pictures, seconds))
     results.write_json("metrics", numbers)  # first: of all that is left, only this can raise
     for picture in pictures.values():
         results.write_bytes(f"{picture.name}.png", picture.png)
@@ -151,7 +122,7 @@ def write_evaluation(results: Results, run: Run) -> Scores:
 
 
 def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
-    """Every picture by its file name, in the order of the page."""
+    """Draw every picture; by file name, in the order of the page."""
     # Only who asks for pictures waits for matplotlib to load.
     from glassbox.report import figures
 
@@ -164,6 +135,12 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
         )
     said, sure, classes = table.argmax(axis=1), table.max(axis=1), run.classes
     matrix = scores.metrics.confusion
+    places = sample_places(len(images))
+    maps = [("The images: t-SNE of the pixels", tsne(images[places]))]
+    if run.hidden is not None:
+        maps.append((f"{run.hidden_name}: t-SNE of the activations", tsne(_rows(run, places))))
+    beside = figures.embedding(maps, right[places], said[places], classes)
+    samples = (images, right, said, sure, classes)
     drawn: dict[str, tuple[str, str, Any]] = {
         "confusion": (
             "Confusion matrix: images", "Rows are the truth, columns the prediction.",
@@ -179,12 +156,11 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
             figures.reliability(scores.calibration)),
         "confused": (
             "The most confused pairs", "The examples it was surest of come first.",
-            figures.confused(images, right, said, sure, classes)),
+            figures.confused(*samples)),
         "mistakes": (
             "The worst mistakes", "The number is the image's place in this part of the data.",
-            figures.mistakes(images, right, said, sure, classes)),
-        "embedding": (
-            "What lies beside what", _MAP_NOTE, _embedding(run, images, right, said)),
+            figures.mistakes(*samples)),
+        "embedding": ("What lies beside what", MAP_NOTE, beside),
     }  # fmt: skip
     if run.history:
         drawn["curves"] = ("Loss and accuracy by epoch", "", figures.curves(run.history))
@@ -198,50 +174,21 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
                 f"other than {', '.join(drawn)}; rename it"
             )
         drawn[name] = (title, "", figure)
-    return {
-        name: Picture(name, title, note, encode(figure))
-        for name, (title, note, figure) in drawn.items()
-    }
-
-
-_MAP_NOTE = (
-    "t-SNE lays images beside each other whose numbers are similar; the ringed ones are mistaken. "
-    "Clear heaps mean that the classes are told apart. Distances between heaps, and the axes, "
-    "mean nothing."
-)
-
-
-def _embedding(run: Run, images: NDArray[Any], right: NDArray[Any], said: NDArray[Any]) -> "Figure":
-    from glassbox.report.figures import embedding
-
-    places = sample_places(len(images))
-    panels = [("The images: t-SNE of the pixels", tsne(images[places]))]
-    if run.hidden is not None:
-        panels.append((f"{run.hidden_name}: t-SNE of the activations", tsne(_rows(run, places))))
-    return embedding(panels, right[places], said[places], run.classes)
+    items = drawn.items()
+    return {name: Picture(name, title, note, encode(fig)) for name, (title, note, fig) in items}
 
 
 def _rows(run: Run, places: NDArray[np.int64]) -> NDArray[Any]:
-    """The hidden activations at some places, from an array of all or from a function."""
-    samples = len(np.asarray(run.truth))
-    if callable(run.hidden):
-        rows, expected = np.asarray(run.hidden(places)), len(places)
-    else:
-        rows, expected = np.asarray(run.hidden), samples
+    """Give the hidden activations at some places, from an array of all or from a function."""
+    hidden = run.hidden
+    rows = np.asarray(hidden(places) if callable(hidden) else hidden)
+    expected = len(places) if callable(hidden) else len(np.asarray(run.truth))
     if rows.ndim < 2 or len(rows) != expected:
         raise ValueError(
             f"write_evaluation: got hidden activations of shape {rows.shape}, expected "
             f"({expected}, ...), one row per image"
         )
-    return rows if callable(run.hidden) else rows[places]
-
-
-def _lead(run: Run, scores: Scores) -> str:
-    matrix = scores.metrics.confusion
-    return (
-        f"{int(np.trace(matrix)):,} of {int(matrix.sum()):,} {run.part} images right: "
-        f"accuracy {100 * scores.metrics.accuracy:.2f} %."
-    )
+    return rows if callable(hidden) else rows[places]
 
 
 def _sections(
@@ -266,29 +213,13 @@ def _sections(
 
 
 def _by_class(scores: Scores) -> Table:
-    m = scores.metrics
-    heads = ("class", "precision", "recall", "F-measure", "ROC area", "images")
-    columns = (m.classes, m.precision, m.recall, m.f_measure, scores.roc.auc, m.support)
+    m, areas = scores.metrics, map(_area, scores.roc.auc)
     total = int(m.support.sum())
-    rows = [
-        *zip(*columns, strict=True),
-        ("mean", m.macro_precision, m.macro_recall, m.macro_f_measure, scores.roc.macro, total),
-        (
-            "weighted mean",
-            m.weighted_precision,
-            m.weighted_recall,
-            m.weighted_f_measure,
-            None,
-            total,
-        ),
-    ]
-    return Table(
-        heads,
-        [
-            (name, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", "-" if a is None else _area(a), f"{s:,}")
-            for name, p, r, f, a, s in rows
-        ],
-    )
+    rows = [[*row[:4], area, row[4]] for row, area in zip(m.rows(), areas, strict=True)]
+    rows.append(["mean", *m.macro.values(), _area(scores.roc.macro), total])
+    rows.append(["weighted mean", *m.weighted.values(), "-", total])
+    texts = [[n, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", a, f"{s:,}"] for n, p, r, f, a, s in rows]
+    return Table(("class", *NAMES.values(), "ROC area", "images"), texts)
 
 
 def _area(area: float) -> str:
@@ -296,15 +227,13 @@ def _area(area: float) -> str:
 
 
 def _epochs(history: Sequence[Mapping[str, Any]]) -> Table:
-    """The records as rows; accuracies in per cent."""
+    """Give the records as rows; accuracies in per cent."""
     records = [as_json(record) for record in history]
     keys = list(dict.fromkeys(key for record in records for key in record))
 
-    def cell(record: Mapping[str, Any], key: str) -> str:
-        value = record.get(key)
-        if key.endswith("accuracy") and isinstance(value, int | float):
-            return f"{100 * value:.2f} %"
-        return readable(value)
+    def cell(key: str, value: Any) -> str:
+        share = key.endswith("accuracy") and isinstance(value, int | float)
+        return f"{100 * value:.2f} %" if share else readable(value)
 
-    heads = [key.replace("_", " ") for key in keys]
-    return Table(heads, [[cell(record, key) for key in keys] for record in records])
+    rows = [[cell(key, record.get(key)) for key in keys] for record in records]
+    return Table([key.replace("_", " ") for key in keys], rows)

@@ -1,29 +1,11 @@
-"""Every picture this package draws. Each function gives a Figure or Axes; `save` writes either.
-
-curves, running, confusion, class_scores                  in charts.py
-roc, reliability, embedding                               in score_charts.py
-feature_maps, filters, preview                            in maps.py
-mistakes, confused, samples                               in maps.py, too
-"""
+"""Every picture this package draws. Each function gives a Figure or Axes; `save` writes either."""
 
 from glassbox.report.charts import class_scores, confusion, curves, running
-from glassbox.report.maps import confused, feature_maps, filters, mistakes, preview, samples
+from glassbox.report.maps import confused, feature_maps, filters, mistakes, preview
 from glassbox.report.results import save
 from glassbox.report.score_charts import embedding, reliability, roc
 
 __all__ = [
-    "class_scores",
-    "confused",
-    "confusion",
-    "curves",
-    "embedding",
-    "feature_maps",
-    "filters",
-    "mistakes",
-    "preview",
-    "reliability",
-    "roc",
-    "running",
-    "samples",
-    "save",
-]
+    "class_scores", "confused", "confusion", "curves", "embedding", "feature_maps", "filters",
+    "mistakes", "preview", "reliability", "roc", "running", "save",
+]  # fmt: skip

@@ -9,75 +9,66 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report.names import short_names
 
+SCORES = ("precision", "recall", "f_measure")
+
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """The scores of one evaluation; `classes` gives the order of every row and column below.
-
-    confusion           (classes, classes) counts; rows are the truth, columns the prediction
-    accuracy            share of right predictions, 0 to 1
-    precision           (classes,) of all that were called this class, the share that is
-    recall              (classes,) of all that are this class, the share that was found
-    f_measure           (classes,) harmonic mean of precision and recall
-    support             (classes,) samples that truly are of this class
-    macro_...           plain mean over all classes; a class never seen counts as 0
-    weighted_...        mean over all classes, each counted by its support
-    """
+    """The scores of one evaluation; `classes` gives the order of every row and column below."""
 
     classes: tuple[str, ...]
-    confusion: NDArray[np.int64]
-    accuracy: float
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f_measure: NDArray[np.float64]
-    support: NDArray[np.int64]
-    macro_precision: float
-    macro_recall: float
-    macro_f_measure: float
-    weighted_precision: float
-    weighted_recall: float
-    weighted_f_measure: float
+    confusion: NDArray[
+        np.int64
+    ]  # (classes, classes) counts: rows the truth, columns the prediction
+    accuracy: float  # share of right predictions, 0 to 1
+    precision: NDArray[
+        np.float64
+    ]  # (classes,) of all that were called this class, the share that is
+    recall: NDArray[np.float64]  # (classes,) of all that are this class, the share that was found
+    f_measure: NDArray[np.float64]  # (classes,) harmonic mean of precision and recall
+    support: NDArray[np.int64]  # (classes,) samples that truly are of this class
+
+    @property
+    def macro(self) -> dict[str, float]:
+        """The plain means over all classes; a class never seen counts as 0."""
+        return {name: float(getattr(self, name).mean()) for name in SCORES}
+
+    @property
+    def weighted(self) -> dict[str, float]:
+        """The means over all classes, each counted by its support."""
+        means = (np.average(getattr(self, name), weights=self.support) for name in SCORES)
+        return dict(zip(SCORES, map(float, means), strict=True))
 
     @property
     def shares(self) -> NDArray[np.float64]:
         """The confusion matrix with every row divided by its sum; an empty row stays zero."""
         return self.confusion / np.maximum(self.support, 1)[:, None]
 
-    def confused_pairs(self, limit: int = 10) -> list[tuple[int, int, int]]:
-        """Name the most frequent confusions: (truth, prediction, images), the most first.
-
-        >>> evaluate_predictions([0, 0, 0, 1], [1, 1, 0, 0], ["cat", "dog"]).confused_pairs()
-        [(0, 1, 2), (1, 0, 1)]
-        """
-        return confused_pairs(self.confusion, limit)
+    def rows(self) -> list[list[Any]]:
+        """Give [class, precision, recall, F-measure, images] for every class."""
+        columns = [getattr(self, name).tolist() for name in (*SCORES, "support")]
+        return [list(row) for row in zip(self.classes, *columns, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the same as plain dicts, lists, strings and numbers, ready for `json.dump`."""
-        columns = (self.precision, self.recall, self.f_measure, self.support)
-        keys = ("precision", "recall", "f_measure", "support")
-        rows = zip(*(column.tolist() for column in columns), strict=True)
+        """Give the same as plain dicts, lists, strings and numbers, ready for `json.dump`.
+
+        >>> record = evaluate_predictions([0, 0, 0, 1], [1, 1, 0, 0], ["cat", "dog"]).to_json()
+        >>> record["confused_pairs"][0]
+        {'truth': 'cat', 'predicted': 'dog', 'images': 2}
+        """
         return {
             "samples": int(self.confusion.sum()),
             "accuracy": self.accuracy,
-            "macro": {
-                "precision": self.macro_precision,
-                "recall": self.macro_recall,
-                "f_measure": self.macro_f_measure,
-            },
-            "weighted": {
-                "precision": self.weighted_precision,
-                "recall": self.weighted_recall,
-                "f_measure": self.weighted_f_measure,
-            },
+            "macro": self.macro,
+            "weighted": self.weighted,
             "classes": [
-                {"name": name, **dict(zip(keys, row, strict=True))}
-                for name, row in zip(self.classes, rows, strict=True)
+                dict(zip(("name", *SCORES, "support"), row, strict=True)) for row in self.rows()
             ],
             "confusion": self.confusion.tolist(),
             "confusion_shares": self.shares.tolist(),
             "confused_pairs": [
                 {"truth": self.classes[truth], "predicted": self.classes[said], "images": images}
-                for truth, said, images in self.confused_pairs()
+                for truth, said, images in confused_pairs(self.confusion)
             ],
         }
 
@@ -101,22 +92,15 @@ class Metrics:
         """
         if width < 44:
             raise ValueError(f"table: got width {width}, expected 44 or more columns")
-        return f"{self._scores(width)}\n\n{self._summary()}\n\n{self._matrix(width)}"
-
-    def _scores(self, width: int) -> str:
         names = short_names(self.classes, width - 38)
-        room = max(map(len, [*names, "class"]))
-        means = (self.macro_precision, self.macro_recall, self.macro_f_measure, self.support.sum())
-        columns = (self.precision, self.recall, self.f_measure, self.support)
-        rows = zip([*names, "mean"], [*zip(*columns, strict=True), means], strict=True)
-        return "\n".join(
-            [f"{'class':<{room}}  precision  recall  F-measure  images"]
-            + [f"{n:<{room}}  {p:9.3f}  {r:6.3f}  {f:9.3f}  {s:6d}" for n, (p, r, f, s) in rows]
-        )
-
-    def _summary(self) -> str:
-        right, samples = int(np.trace(self.confusion)), int(self.confusion.sum())
-        return f"{right:,} of {samples:,} right: accuracy {self.accuracy:.4f}"
+        room, right = max(map(len, [*names, "class"])), int(np.trace(self.confusion))
+        mean = ["mean", *self.macro.values(), int(self.support.sum())]
+        named = [[name, *row[1:]] for name, row in zip(names, self.rows(), strict=True)]
+        scores = [f"{'class':<{room}}  precision  recall  F-measure  images"]
+        for n, p, r, f, s in [*named, mean]:
+            scores.append(f"{n:<{room}}  {p:9.3f}  {r:6.3f}  {f:9.3f}  {s:6d}")
+        summary = f"{right:,} of {mean[-1]:,} right: accuracy {self.accuracy:.4f}"
+        return "\n".join([*scores, "", summary, "", self._matrix(width)])
 
     def _matrix(self, width: int) -> str:
         n, longest = len(self.classes), max(map(len, self.classes))
@@ -129,68 +113,42 @@ class Metrics:
             return f"(the {n} x {n} confusion matrix needs more than {width} columns)"
         names = short_names(self.classes, room)
         room = max(map(len, names))
-        lines = [["", *short_names(self.classes, cell)]]
-        for name, counts in zip(names, self.confusion.tolist(), strict=True):
-            lines.append([name, *(str(count) if count else "." for count in counts)])
-        return "truth \\ predicted as\n" + "\n".join(
-            f"{line[0]:<{room}}" + "".join(f" {text:>{cell}}" for text in line[1:])
-            for line in lines
-        )
+        lines = ["truth \\ predicted as"]
+        heads = ["", *short_names(self.classes, cell)]
+        counts = [
+            [str(count) if count else "." for count in row] for row in self.confusion.tolist()
+        ]
+        for first, *texts in [heads, *([n, *row] for n, row in zip(names, counts, strict=True))]:
+            lines.append(f"{first:<{room}}" + "".join(f" {text:>{cell}}" for text in texts))
+        return "\n".join(lines)
 
 
 def evaluate_predictions(truth: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Metrics:
     """Count the confusions between true and predicted labels and score every class.
 
-    truth, predicted    (samples,) integer labels, 0 to len(classes) - 1
-    classes             the name of each label; all of them are reported, seen or not
-
-    A score that would divide by zero is 0: the precision of a class never predicted, the recall
-    of a class that does not occur.
+    All `classes` are reported, seen or not. A score that would divide by zero is 0: the precision
+    of a class never predicted, the recall of a class that does not occur.
 
     >>> metrics = evaluate_predictions([0, 1, 2, 2], [0, 2, 2, 2], ["cat", "dog", "emu"])
-    >>> metrics.accuracy
-    0.75
-    >>> metrics.confusion.tolist()
-    [[1, 0, 0], [0, 0, 1], [0, 0, 2]]
-    >>> metrics.precision.round(3).tolist()
-    [1.0, 0.0, 0.667]
+    >>> metrics.accuracy, metrics.precision.round(3).tolist()
+    (0.75, [1.0, 0.0, 0.667])
 
     Raises TypeError for labels that are not integers; ValueError for labels of the wrong shape,
     of different lengths, out of range, or none at all.
     """
     names = tuple(str(name) for name in classes)
-    right, said = (
-        checked_labels(labels, f"evaluate_predictions: {what}", len(names))
-        for labels, what in ((truth, "truth"), (predicted, "predicted"))
-    )
-    if len(right) != len(said):
-        raise ValueError(
-            f"evaluate_predictions: got {len(right)} true and {len(said)} predicted labels, "
-            "expected as many of one as of the other; pass both for the same samples"
-        )
+    right = checked_labels(truth, "evaluate_predictions: truth", len(names))
+    said = checked_labels(predicted, "evaluate_predictions: predicted", len(names), len(right))
     # Only who evaluates waits the second that scikit-learn takes to load.
     from sklearn.metrics import precision_recall_fscore_support
 
     n = len(names)
-    every = np.arange(n)
-    scores = precision_recall_fscore_support(right, said, labels=every, zero_division=0)
+    scores = precision_recall_fscore_support(right, said, labels=np.arange(n), zero_division=0)
     precision, recall, f_measure, support = (np.asarray(score) for score in scores)
-    return Metrics(
-        classes=names,
-        # Not scikit-learn's confusion_matrix, which warns of a single class.
-        confusion=np.bincount(n * right + said, minlength=n * n).reshape(n, n),
-        accuracy=float(np.mean(right == said)),
-        precision=precision,
-        recall=recall,
-        f_measure=f_measure,
-        support=support.astype(np.int64),
-        macro_precision=float(precision.mean()),
-        macro_recall=float(recall.mean()),
-        macro_f_measure=float(f_measure.mean()),
-        weighted_precision=float(np.average(precision, weights=support)),
-        weighted_recall=float(np.average(recall, weights=support)),
-        weighted_f_measure=float(np.average(f_measure, weights=support)),
-    )
+    # Not scikit-learn's confusion_matrix, which warns of a single class.
+    counts = np.bincount(n * right + said, minlength=n * n).reshape(n, n)
+    accuracy = float(np.mean(right == said))
+    return Metrics(names, counts, accuracy, precision, recall, f_measure, support.astype(np.int64))
 
 
 def confused_pairs(confusion: NDArray[Any], limit: int = 10) -> list[tuple[int, int, int]]:
@@ -200,16 +158,14 @@ def confused_pairs(confusion: NDArray[Any], limit: int = 10) -> list[tuple[int, 
     """
     errors = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
     ranked = np.argsort(-errors, axis=None, kind="stable")[:limit]
-    rows, columns = np.unravel_index(ranked, errors.shape)
-    return [
-        (int(row), int(column), int(errors[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-        if errors[row, column] > 0
-    ]
+    places = (divmod(int(place), len(errors)) for place in ranked)
+    return [(*place, int(errors[place])) for place in places if errors[place] > 0]
 
 
-def checked_labels(labels: ArrayLike, who: str, classes: int) -> NDArray[np.int64]:
-    """Give labels as integers, or raise in the name of `who` where they are none of the classes."""
+def checked_labels(
+    labels: ArrayLike, who: str, classes: int, samples: int | None = None
+) -> NDArray[np.int64]:
+    """Give labels as integers; raise, naming `who`, unless all `samples` are of the classes."""
     array = np.asarray(labels)
     if array.ndim != 1:
         raise ValueError(
@@ -224,6 +180,10 @@ def checked_labels(labels: ArrayLike, who: str, classes: int) -> NDArray[np.int6
     if outside.size:
         raise ValueError(
             f"{who} holds label {array[outside[0]]} (sample {outside[0]}), expected "
-            f"0 to {classes - 1} for {classes} classes; name every class or mend the labels"
+            f"0 to {classes - 1} for {classes} classes; name every class or correct the labels"
+        )
+    if samples not in (None, len(array)):
+        raise ValueError(
+            f"{who} holds {len(array)} labels for {samples} samples, expected one each"
         )
     return array.astype(np.int64)

@@ -54,24 +54,17 @@ th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #e4e7eb; text-align: l
   vertical-align: top }
 th { color: #52606d; font-weight: 600 }
 .number { text-align: right }
-td.number { white-space: nowrap }
-td { overflow-wrap: break-word }
+td { overflow-wrap: break-word } td.number { white-space: nowrap }
 pre { font: 0.85rem/1.4 ui-monospace, monospace; overflow-x: auto; padding: 0.7rem;
   background: #f5f7fa }
 figure { margin: 1.6rem 0; break-inside: avoid }
-figcaption { max-width: 42rem; margin-bottom: 0.4rem }
-figcaption b { display: block }
+figcaption { max-width: 42rem; margin-bottom: 0.4rem } figcaption b { display: block }
 img { display: block; max-width: 100%; height: auto }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt }
-  nav { display: none }
-  h2 { break-after: avoid }
-  tr { break-inside: avoid }
-  .wide, pre { overflow: visible }
-  pre { white-space: pre-wrap; font-size: 7pt }
-  table { font-size: 8pt }
-  th, td { padding: 0.1rem 0.4rem }
-  img { max-height: 21cm }
+  nav { display: none } h2 { break-after: avoid } tr { break-inside: avoid }
+  .wide, pre { overflow: visible } pre { white-space: pre-wrap; font-size: 7pt }
+  table { font-size: 8pt } th, td { padding: 0.1rem 0.4rem } img { max-height: 21cm }
 }
 """
 
@@ -84,19 +77,14 @@ def page(title: str, lead: str, sections: Mapping[str, Sequence[Part]]) -> str:
                    parts is left out
 
     All texts are taken as texts: a class called "<b>" is shown so.
-
-    >>> print(page("Run & rest", "", {"Numbers": [Table(["a"], [["1"]])]}).count("&amp;"))
-    2
     """
-    filled = {heading: parts for heading, parts in sections.items() if parts}
-    links = "".join(
-        f'<a href="#part{number}">{_text(heading)}</a> ' for number, heading in enumerate(filled)
-    )
+    filled = {_text(heading): parts for heading, parts in sections.items() if parts}
+    links = "".join(f'<a href="#part{n}">{heading}</a> ' for n, heading in enumerate(filled))
     body = "\n".join(
-        f'<section>\n<h2 id="part{number}">{_text(heading)}</h2>\n'
-        + "\n".join(_part(part) for part in parts)
+        f'<section>\n<h2 id="part{n}">{heading}</h2>\n'
+        + "\n".join(map(_part, parts))
         + "\n</section>"
-        for number, (heading, parts) in enumerate(filled.items())
+        for n, (heading, parts) in enumerate(filled.items())
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -138,10 +126,8 @@ def readable(value: Any) -> str:
     >>> [readable(value) for value in (True, 1234567, 0.98765432, 1e-7, 22915.4, None, [1, 28])]
     ['yes', '1,234,567', '0.9877', '1e-07', '22,915', '-', '1, 28']
     """
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -156,50 +142,42 @@ def readable(value: Any) -> str:
 def _flat(values: Mapping[str, Any], outer: str) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
+        name = f"{outer}{key}"
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{outer}{key}: ")
+            rows += _flat(value, f"{name}: ")
         elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-            for number, inner in enumerate(value, 1):
-                rows.append((f"{outer}{key} {number}", readable(inner)))
+            rows += [(f"{name} {number}", readable(v)) for number, v in enumerate(value, 1)]
         else:
-            rows.append((outer + key, readable(value)))
+            rows.append((name, readable(value)))
     return rows
 
 
 def _part(part: Part) -> str:
     if isinstance(part, Picture):
-        return _picture(part)
+        data = b64encode(part.png).decode("ascii")
+        note = f" {_text(part.note)}" if part.note else ""
+        return (
+            f'<figure id="{_text(part.name)}">\n'
+            f"<figcaption><b>{_text(part.title)}</b>{note}</figcaption>\n"
+            f'<img alt="{_text(part.title)}" src="data:image/png;base64,{data}">\n</figure>'
+        )
     if isinstance(part, Table):
         return _table(part)
-    if isinstance(part, Listing):
-        return f"<pre>{_text(part.text)}</pre>"
-    return f"<p>{_text(part)}</p>"
-
-
-def _picture(picture: Picture) -> str:
-    data = b64encode(picture.png).decode("ascii")
-    note = f" {_text(picture.note)}" if picture.note else ""
     return (
-        f'<figure id="{_text(picture.name)}">\n'
-        f"<figcaption><b>{_text(picture.title)}</b>{note}</figcaption>\n"
-        f'<img alt="{_text(picture.title)}" src="data:image/png;base64,{data}">\n</figure>'
+        f"<pre>{_text(part.text)}</pre>" if isinstance(part, Listing) else f"<p>{_text(part)}</p>"
     )
 
 
 def _table(table: Table) -> str:
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.heads)
-    right = [
-        bool(head) and all(_is_number(text) for text in column)
-        for head, column in zip(table.heads, columns, strict=True)
+    named = zip(table.heads, columns, strict=True)
+    classes = [
+        ' class="number"' if h and all(map(_is_number, column)) else "" for h, column in named
     ]
 
     def line(tag: str, texts: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} class="number">{_text(text)}</{tag}>'
-            if aligned
-            else f"<{tag}>{_text(text)}</{tag}>"
-            for text, aligned in zip(texts, right, strict=True)
-        )
+        cells = zip(classes, texts, strict=True)
+        return "".join(f"<{tag}{kind}>{_text(text)}</{tag}>" for kind, text in cells)
 
     head = f"<thead><tr>{line('th', table.heads)}</tr></thead>\n" if any(table.heads) else ""
     rows = "\n".join(f"<tr>{line('td', row)}</tr>" for row in table.rows)
@@ -207,9 +185,8 @@ def _table(table: Table) -> str:
 
 
 def _is_number(text: str) -> bool:
-    bare = text.replace(",", "").removesuffix("%").strip()
     try:
-        float(bare)
+        float(text.replace(",", "").removesuffix("%"))
     except ValueError:
         return text in ("-", "undefined")
     return True

@@ -1,9 +1,11 @@
 """A run's folder: every file in it is whole or absent, and no run overwrites another."""
 
+import contextlib
 import csv
 import dataclasses
 import errno
 import io
+import itertools
 import json
 import math
 import os
@@ -29,20 +31,10 @@ class Results:
 
     A file name may lack its ending and may lie in a subfolder ("previews/epoch_1"); writing the
     same name again replaces the file. Every `write_...` returns the path it wrote.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as base:
-    ...     results = Results.create(base, "demo")
-    ...     path = results.write_csv("history", [{"epoch": 1, "loss": 0.5}])
-    ...     print(path.name, path.read_text().split())
-    history.csv ['epoch,loss', '1,0.5']
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-
-    def __repr__(self) -> str:
-        return f"Results({str(self.path)!r})"
 
     @classmethod
     def create(
@@ -55,9 +47,9 @@ class Results:
                 "2026-11-21_14-03-22_mnist". A name already taken gets -2, -3, ... appended.
         stem    a word for the default name, such as the data set's
 
-        Raises ValueError for a name that is not a plain folder name, and PermissionError,
-        NotADirectoryError or another OSError where the folder cannot be written; nothing
-        half-made is left then. Call it before training, so that an hour's work has a place to go.
+        Raises ValueError for a name that is not a plain folder name, and an OSError such as
+        PermissionError where the folder cannot be written; no empty folder is left then. Call it
+        before training, so that an hour's work has a place to go.
         """
         if name is None:
             name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{stem}" if stem else "")
@@ -66,20 +58,24 @@ class Results:
                 f"Results: got the run name {name!r}, expected a plain folder name without "
                 "slashes; say where with base and what with name"
             )
-        made: list[Path] = []
+        root = Path(base)
+        made = [folder for folder in (root, *root.parents) if not folder.exists()]
         try:
-            _make_folders(Path(base), made)
-            run = _make_free_folder(Path(base), name, made)
+            root.mkdir(parents=True, exist_ok=True)
+            for number in itertools.count(1):
+                run = root / (name if number == 1 else f"{name}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    run.mkdir()  # fails where it exists, so two runs at once cannot share one
+                    break
+            made.insert(0, run)
             write_atomically(run / "probe", b"can this folder be written?")
             (run / "probe").unlink()
         except BaseException as error:
-            for folder in reversed(made):
-                try:
+            for folder in made:
+                with contextlib.suppress(OSError):  # never made, or another run moved in meanwhile
                     folder.rmdir()
-                except OSError:  # another run moved in meanwhile: the folder is its now
-                    break
             if isinstance(error, OSError):
-                raise _explained(error, Path(base)) from error
+                raise _explained(error, root) from error
             raise
         return cls(run)
 
@@ -101,19 +97,14 @@ class Results:
         if columns:
             writer.writeheader()
         for row in rows:
-            writer.writerow(
-                {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()}
-            )
+            nested = {k: json.dumps(v) for k, v in row.items() if isinstance(v, list | dict)}
+            writer.writerow(row | nested)
         return self.write_text(_ending(name, ".csv"), buffer.getvalue())
 
     def write_text(self, name: str, text: str) -> Path:
         """Write `text` as UTF-8, exactly as given; ".txt" is added to a name without an ending."""
         path = self._inside(name if Path(name).suffix or not name else name + ".txt")
         return write_atomically(path, text.encode("utf-8"))
-
-    def write_figure(self, name: str, figure: "Figure | SubFigure | Axes") -> Path:
-        """Write a figure, or the figure that given axes belong to, as PNG."""
-        return self.write_bytes(_ending(name, ".png"), encode(figure))
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write `data` exactly as given, under a name with its ending."""
@@ -131,11 +122,7 @@ class Results:
 
 
 def save(figure: "Figure | SubFigure | Axes", path: str | os.PathLike[str], dpi: int = DPI) -> Path:
-    """Write a figure, or the figure that given axes belong to, as a PNG file, whole or not at all.
-
-    It is the picture that `encode` gives. Raises OSError where the file cannot be written; what
-    stood there before is then untouched.
-    """
+    """Write the picture that `encode` gives to a file, whole or not at all (then with OSError)."""
     return write_atomically(path, encode(figure, dpi))
 
 
@@ -151,22 +138,16 @@ def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
     while True:
         buffer = io.BytesIO()
         root.savefig(buffer, format="png", dpi=dpi)
-        data = buffer.getvalue()
-        if len(data) > LARGEST:
-            data = _in_few_colors(data)
-        if len(data) <= LARGEST or dpi <= 50:
-            return data
+        if buffer.tell() > LARGEST:
+            from PIL import Image  # matplotlib brings it along
+
+            with Image.open(buffer) as picture:
+                few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            buffer = io.BytesIO()
+            few.save(buffer, format="PNG", optimize=True)
+        if buffer.tell() <= LARGEST or dpi <= 50:
+            return buffer.getvalue()
         dpi = max(50, int(0.85 * dpi))
-
-
-def _in_few_colors(png: bytes) -> bytes:
-    from PIL import Image  # matplotlib brings it along
-
-    with Image.open(io.BytesIO(png)) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    few.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def as_json(object: Any) -> Any:
@@ -193,7 +174,16 @@ def as_json(object: Any) -> Any:
         fields = dataclasses.fields(object)
         return {field.name: as_json(getattr(object, field.name)) for field in fields}
     if isinstance(object, Mapping):
-        return _json_object(object)
+        odd = [
+            k for k in object if not isinstance(k, str | int | np.integer) or isinstance(k, bool)
+        ]
+        if odd:
+            expected = "expected a string or an integer; use str(key)"
+            raise TypeError(f"as_json: got the key {odd[0]!r}, {expected}")
+        plain = {str(key): as_json(value) for key, value in object.items()}
+        if len(plain) != len(object):
+            raise ValueError(f"as_json: two keys of {list(object)} read the same; rename one")
+        return plain
     if isinstance(object, np.ndarray):
         return as_json(object.item()) if object.ndim == 0 else [as_json(item) for item in object]
     if isinstance(object, Sequence) and not isinstance(object, bytes | bytearray):
@@ -206,48 +196,9 @@ def as_json(object: Any) -> Any:
     )
 
 
-def _json_object(mapping: Mapping[Any, Any]) -> dict[str, Any]:
-    for key in mapping:
-        if not isinstance(key, str | int | np.integer) or isinstance(key, bool):
-            raise TypeError(
-                f"as_json: got the key {key!r}, expected a string or an integer; use str(key)"
-            )
-    plain = {str(key): as_json(value) for key, value in mapping.items()}
-    if len(plain) != len(mapping):
-        raise ValueError(f"as_json: two keys of {list(mapping)} read the same; rename one")
-    return plain
-
-
 def _ending(name: str, ending: str) -> str:
     # Not Path.suffix: in "preview_0.25" the ending would be ".25".
     return name if name.endswith(ending) or not name else name + ending
-
-
-def _make_folders(folder: Path, made: list[Path]) -> None:
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folders(folder.parent, made)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        if not folder.is_dir():  # else another run was a moment faster
-            raise
-    else:
-        made.append(folder)
-
-
-def _make_free_folder(base: Path, name: str, made: list[Path]) -> Path:
-    number = 1
-    while True:
-        run = base / (name if number == 1 else f"{name}-{number}")
-        try:
-            run.mkdir()  # fails where it exists, so two runs at once cannot share one
-        except FileExistsError:
-            number += 1
-        else:
-            made.append(run)
-            return run
 
 
 def _explained(error: OSError, base: Path) -> OSError:
@@ -255,9 +206,6 @@ def _explained(error: OSError, base: Path) -> OSError:
     reason = os.strerror(code) if code else str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
         code, reason = errno.ENOTDIR, "a file is in the way"
-    # OSError picks the subclass (PermissionError, ...) from the number.
-    return OSError(
-        code,
-        f"cannot write results into {str(base)!r}: {reason}; expected a folder that can be "
-        "written; free it or choose another one (--output elsewhere)",
-    )
+    problem = f"cannot write results into {str(base)!r}: {reason}"
+    advice = "expected a folder that can be written; choose another one (--output elsewhere)"
+    return OSError(code, f"{problem}; {advice}")  # of the subclass that the number tells

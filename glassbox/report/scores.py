@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report.metrics import checked_labels
+from glassbox.report.results import as_json
 
 BINS = 10  # of the reliability curve
 ROUNDING = 1e-4  # by so much a float16 or a sum of float32 may miss 0 or 1
@@ -20,61 +21,39 @@ ROUNDING = 1e-4  # by so much a float16 or a sum of float32 may miss 0 or 1
 class Roc:
     """The one-versus-rest ROC curve of every class; `classes` gives the order of all below.
 
-    curves    (false positive rate, true positive rate) of each class, two arrays of (points,);
-              both empty where the curve is undefined
-    auc       (classes,) the area under each curve: how likely an image of the class gets a higher
-              score for it than an image of another; NaN where it is undefined, which is where
-              no image, or every image, is of that class
-    macro     plain mean of the areas that are defined; NaN where none is
+    A curve is undefined where no image, or every image, is of its class.
     """
 
     classes: tuple[str, ...]
+    # (false positive rate, true positive rate) of each class, (points,) each; empty if undefined
     curves: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+    # (classes,) the area under each curve, NaN if undefined: how likely an image of the class gets
+    # a higher score for it than an image of another
     auc: NDArray[np.float64]
-    macro: float
+    macro: float  # plain mean of the areas that are defined; NaN where none is
 
     def to_json(self) -> dict[str, Any]:
         """Give the areas alone, since the curves are for pictures; an undefined one is None."""
-        areas = [None if np.isnan(area) else area for area in self.auc.tolist()]
-        return {
-            "macro": None if np.isnan(self.macro) else self.macro,
-            "classes": [
-                {"name": name, "auc": area} for name, area in zip(self.classes, areas, strict=True)
-            ],
-        }
+        areas = zip(self.classes, self.auc.tolist(), strict=True)
+        classes = [{"name": name, "auc": area} for name, area in areas]
+        return dict(as_json({"macro": self.macro, "classes": classes}))
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Does a confidence of 0.8 mean that 8 of 10 are right? Bins of equal width from 0 to 1.
+    """Does a confidence of 0.8 mean that 8 of 10 are right? Bins of equal width from 0 to 1."""
 
-    confidence   (bins,) mean confidence of the predictions in each bin; NaN where there are none
-    accuracy     (bins,) share of them that is right; NaN where there are none
-    images       (bins,) how many there are
-    error        expected calibration error: mean |accuracy - confidence|, by images
-    """
-
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    images: NDArray[np.int64]
-    error: float
+    confidence: NDArray[np.float64]  # (bins,) mean of the predictions in each bin; NaN without any
+    accuracy: NDArray[np.float64]  # (bins,) share of them that is right; NaN without any
+    images: NDArray[np.int64]  # (bins,) how many there are
+    error: float  # expected calibration error: mean |accuracy - confidence|, by images
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as plain lists; a bin without images has None."""
-        rows = zip(
-            self.confidence.tolist(), self.accuracy.tolist(), self.images.tolist(), strict=True
-        )
-        return {
-            "expected_calibration_error": self.error,
-            "bins": [
-                {
-                    "confidence": confidence if images else None,
-                    "accuracy": accuracy if images else None,
-                    "images": images,
-                }
-                for confidence, accuracy, images in rows
-            ],
-        }
+        columns = {name: getattr(self, name) for name in ("confidence", "accuracy", "images")}
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        bins = [dict(zip(columns, row, strict=True)) for row in rows]
+        return dict(as_json({"expected_calibration_error": self.error, "bins": bins}))
 
 
 def roc(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Roc:
@@ -85,35 +64,27 @@ def roc(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> R
         true positive rate  = images of k    / all images of k
         false positive rate = images of others / all images of others
 
-    truth           (samples,) integer labels, 0 to len(classes) - 1
     probabilities   (samples, classes) scores; higher means more likely. Equal scores pass the
                     threshold together and make a slanted piece of the curve.
-    classes         the name of each label
 
     >>> curves = roc([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], ["cat", "dog"])
     >>> curves.auc.tolist(), curves.macro
     ([1.0, 1.0], 1.0)
-    >>> roc([0, 0], [[0.9, 0.1], [0.6, 0.4]], ["cat", "dog"]).auc.tolist()
-    [nan, nan]
 
     Raises TypeError and ValueError for labels as `evaluate_predictions` does, and ValueError for
-    scores of another shape or that are not finite. The curves are scikit-learn's
-    (Fawcett 2006, An introduction to ROC analysis).
+    other scores. The curves are scikit-learn's (Fawcett 2006, An introduction to ROC analysis).
     """
     names = tuple(str(name) for name in classes)
     right, scores = _checked("roc", truth, probabilities, len(names))
     # Only who evaluates waits the second that scikit-learn takes to load.
     from sklearn.metrics import auc, roc_curve
 
-    curves, areas = [], np.full(len(names), np.nan)
+    curves, areas = [(np.empty(0), np.empty(0))] * len(names), np.full(len(names), np.nan)
     for label in range(len(names)):
         of_class = right == label
-        if not of_class.any() or of_class.all():  # scikit-learn warns of each one
-            curves.append((np.empty(0), np.empty(0)))
-            continue
-        false, true, _ = roc_curve(of_class, scores[:, label])
-        curves.append((false, true))
-        areas[label] = auc(false, true)
+        if of_class.any() and not of_class.all():  # of others scikit-learn warns
+            curves[label] = roc_curve(of_class, scores[:, label])[:2]
+            areas[label] = auc(*curves[label])
     defined = areas[~np.isnan(areas)]
     macro = float(defined.mean()) if len(defined) else float("nan")
     return Roc(names, tuple(curves), areas, macro)
@@ -124,10 +95,8 @@ def calibration(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) ->
 
         error = sum over bins of  images in bin / all images * |accuracy - mean confidence|
 
-    truth           (samples,) integer labels
-    probabilities   (samples, classes) from 0 to 1; the largest is the prediction, its value
-                    the confidence
-    bins            how many of equal width; a confidence on an edge belongs to the bin below
+    The largest of the probabilities (samples, classes), each from 0 to 1, is the prediction, its
+    value the confidence; one on the edge of two of the `bins` belongs to the lower one.
 
     >>> sure = calibration([0, 1, 1, 1], [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
     >>> print(sure.accuracy[-2], round(sure.error, 3))
@@ -170,12 +139,7 @@ def _checked(
             f"{what}: got probabilities of shape {scores.shape}, expected (samples, "
             f"{classes or 'classes'}), one column per class; pass what predict_proba gives"
         )
-    right = checked_labels(truth, f"{what}: truth", classes)
-    if len(right) != len(scores):
-        raise ValueError(
-            f"{what}: got {len(right)} true labels and {len(scores)} rows of probabilities, "
-            "expected as many of one as of the other; pass both for the same samples"
-        )
+    right = checked_labels(truth, f"{what}: truth", classes, len(scores))
     wild = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if wild.size:
         raise ValueError(

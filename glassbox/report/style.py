@@ -15,33 +15,25 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
 from glassbox.report.names import short_names
 
 # The hues are Okabe and Ito's, which stay apart for the color-blind.
 COLOR = {
-    "ink": "#1F2933",
-    "soft": "#667281",
-    "grid": "#E4E7EB",
-    "paper": "#FFFFFF",
-    "training": "#0072B2",
-    "validation": "#D55E00",
-    "right": "#00875F",
-    "wrong": "#D55E00",
-    "truth": "#0072B2",
-    "other": "#B4BCC6",
-    "above": "#B2182B",
-    "below": "#2166AC",
+    "ink": "#1F2933", "soft": "#667281", "grid": "#E4E7EB", "paper": "#FFFFFF",
+    "training": "#0072B2", "validation": "#D55E00", "right": "#00875F", "wrong": "#D55E00",
+    "truth": "#0072B2", "other": "#B4BCC6", "above": "#B2182B", "below": "#2166AC",
     "diagonal": "#DCEBF5",
-}
+}  # fmt: skip
 # Ten classes apart: Okabe and Ito's again, yellow and black (the mistakes' ink) replaced.
 CLASS_HUES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#C1272D"]
 CLASS_HUES += ["#56B4E9", "#6A3D9A", "#8C510A", "#A3A500", "#7F7F7F"]
 SIZE = {"title": 12.0, "text": 10.0, "small": 8.5}
 Grid = Literal["", "x", "y"]
 DIVERGING = "RdBu_r"  # blue below zero, white at it, red above
-ERRORS = "Oranges"
+THOUSANDS = "{x:,.0f}"  # the ticks of an axis; so is `percent`
 
 
 def new_figure(width: float, height: float, constrained: bool = True) -> Figure:
@@ -61,10 +53,8 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: Grid = ""
     axes.tick_params(
         colors=COLOR["soft"], labelcolor=COLOR["ink"], labelsize=SIZE["small"], which="both"
     )
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(COLOR["soft"])
-        spine.set_linewidth(0.8)
+    axes.spines[:].set(color=COLOR["soft"], linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(False, which="both")
     if grid:
         axes.grid(True, axis=grid, color=COLOR["grid"], linewidth=0.8, linestyle="-")
@@ -75,22 +65,40 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: Grid = ""
 def bare(axes: Axes, title: str = "") -> Axes:
     """Give axes the house style without ticks and spines, as a picture wants them."""
     dress(axes, title)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return axes
 
 
+def headline(figure: Figure, text: str, x: float = 0.02) -> None:
+    """Write a title at the top left of a figure."""
+    figure.suptitle(text, x=x, ha="left", **font("title", "ink"))
+
+
+def legend(
+    figure: Figure, handles: Any, texts: Any, place: Any, size: float, title: str = "", **more: Any
+) -> Legend:
+    """Put a legend beside the axes of a figure; `place` is an "outside ..." of matplotlib."""
+    look: dict[str, Any] = {"frameon": False, "fontsize": size, "labelcolor": COLOR["ink"]}
+    look |= {"title": title or None, "title_fontsize": SIZE["text"]} | more
+    drawn = figure.legend(handles, texts, loc=place, **look)
+    drawn.get_title().set_color(COLOR["soft"])
+    return drawn
+
+
 def font(size: str, color: str) -> dict[str, Any]:
-    """Give the keywords that set a text's size and color by their names in this house."""
+    """Give matplotlib's keywords for a text of a size and a color, both by name."""
     return {"fontsize": SIZE[size], "color": COLOR[color]}
+
+
+def percent(share: float, _: Any = None) -> str:
+    """Format a tick of an axis of shares."""
+    return f"{100 * share:g} %"
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Write `text` at data coordinates in the house's font; `options` are those of `Axes.text`."""
-    defaults: dict[str, Any] = font("text", "ink") | {"va": "center"}
-    axes.text(x, y, plain(text), **(defaults | options))
+    axes.text(x, y, plain(text), **(font("text", "ink") | {"va": "center"} | options))
 
 
 def plain(text: str) -> str:
@@ -103,7 +111,7 @@ def plain(text: str) -> str:
 
 
 def by(shape: Sequence[int]) -> str:
-    """Write a shape as one says it, "8 by 26 by 26", with the sign for it."""
+    """Write a shape with multiplication signs between its sizes."""
     return " \u00d7 ".join(map(str, shape))
 
 
@@ -136,8 +144,7 @@ def color_bar(
     """Add a color bar beside `axes` (or fill the axes `into` with it) in the house's style."""
     bar = axes.figure.colorbar(scale, ax=None if into else axes, cax=into, **options)
     dress(bar.ax)
-    for spine in bar.ax.spines.values():
-        spine.set_visible(False)
+    bar.ax.spines[:].set_visible(False)
     bar.set_label(label, **font("small", "soft"))
     return bar
 
@@ -159,14 +166,12 @@ def photograph(image: NDArray[Any]) -> NDArray[np.float64]:
 def mosaic(tiles: NDArray[Any], columns: int, sharp: int = 84) -> NDArray[np.float64]:
     """Lay RGB tiles (n, height, width, 3) out in rows of `columns`, thinly framed, on white.
 
-    A tile of nothing but NaN stays empty.
     One picture draws far faster than a hundred axes. Small tiles are enlarged to about `sharp`
-    pixels first, so that frames are thin and pixels have hard edges.
+    pixels first, so that frames are thin and pixels have hard edges. A tile of NaN stays empty.
     """
-    n, height, width, _ = tiles.shape
-    factor = max(1, round(sharp / max(height, width)))
-    height, width = height * factor, width * factor
+    factor = max(1, round(sharp / max(tiles.shape[1:3])))
     large = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+    n, height, width, _ = large.shape
     gap = max(3, round(0.06 * max(height, width)))
     rows = -(-n // columns)
     sheet = np.ones((rows * (height + gap) - gap + 2, columns * (width + gap) - gap + 2, 3))
@@ -180,10 +185,7 @@ def mosaic(tiles: NDArray[Any], columns: int, sharp: int = 84) -> NDArray[np.flo
 
 
 def array_of(value: Any, dimensions: Sequence[int], what: str, expected: str) -> NDArray[Any]:
-    """Give `value` as an array after checking its number of dimensions.
-
-    Raises ValueError naming `what`, the shape given and the shape `expected`.
-    """
+    """Give `value` as an array; ValueError in the name of `what` for other `dimensions` or none."""
     array = np.asarray(value)
     if array.ndim not in dimensions or array.size == 0:
         raise ValueError(
