@@ -79,9 +79,8 @@ def stay_inside(path: Path, root: Path) -> Path:
     """
     real, outer = (Path(os.path.realpath(one)) for one in (path, root))
     if path.is_symlink() and not real.is_relative_to(outer):
-        raise ValueError(
-            f"{str(path)!r} is a link that leads out of {str(root)!r}; put a copy in its place"
-        )
+        place = f"{str(path)!r} is a link that leads out of {str(root)!r}"
+        raise ValueError(f"{place}; put a copy in its place")
     return path
 
 

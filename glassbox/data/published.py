@@ -40,16 +40,14 @@ CONTENTS: dict[str, dict[str, str]] = {
 }
 
 MIRRORS: dict[str, tuple[str, ...]] = {
-    "mnist": (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
+    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/",
+              "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion-mnist": (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # the hash guards it
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
-}
+}  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -73,13 +71,11 @@ def obtain(name: str, folder: str | Path | None = None, download: bool = True) -
     place = Path(named).expanduser() if named else cache_folder()
     found = _look(name, place, replace_damaged=not named)
     if len(found) < len(CONTENTS[name]) and download and named and not _writable(place):
-        cache = cache_folder()
+        unwritable, place = place, cache_folder()
+        instead = f"using {str(place)!r} for the files of {TITLES[name]}"
         warnings.warn(
-            f"the data folder {str(place)!r} cannot be written to; using {str(cache)!r} "
-            f"for the files of {TITLES[name]}",
-            stacklevel=3,
+            f"the data folder {str(unwritable)!r} cannot be written to; {instead}", stacklevel=3
         )
-        place = cache
         found = _look(name, place, replace_damaged=True) | found
     missing = [file for file in CONTENTS[name] if file not in found]
     if not missing:

@@ -242,9 +242,7 @@ def as_labels(
     if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.rint(labels))):
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{source}: labels must be whole numbers 0, 1, 2 ... or names, got {labels.dtype}"
-        )
+        raise TypeError(f"{source}: labels must be whole numbers or names, got {labels.dtype}")
     limit = len(classes) if classes is not None else MOST_CLASSES
     for at in (int(labels.argmin()), int(labels.argmax())):
         if not 0 <= labels[at] < limit:

@@ -1,4 +1,7 @@
-"""Pictures made of lines, bars and tables: how training went, and where the network errs."""
+"""Pictures made of lines, bars and tables: how training went, and where the network errs.
+
+All raise ValueError, naming the argument, for arrays that do not fit together.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,8 +29,6 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
                 was a validation, "validation_loss" and "validation_accuracy"; others are ignored
 
     Losses that span more than a factor of 100 get a logarithmic axis.
-
-    Raises ValueError for an empty history.
     """
     if not history:
         raise ValueError("curves: got an empty history, expected one record per epoch; train first")
@@ -55,8 +56,6 @@ def running(steps: ArrayLike, losses: ArrayLike, accuracies: ArrayLike) -> Figur
 
     steps               (points,) number of images seen
     losses, accuracies  (points,) running means; accuracies from 0 to 1
-
-    Raises ValueError where the three are not equally long.
     """
     figure = new_figure(10.5, 3.8)
     running_panels(list(figure.subplots(1, 2)), steps, losses, accuracies)
@@ -89,8 +88,6 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], normalized: bool = Fals
     normalized  write, and color by, the share of each row in per cent instead of counts
 
     Each row ends with its recall: the share of that class that was found.
-
-    Raises ValueError where the matrix is not square or does not match `classes`.
     """
     counts, n = style.array_of(matrix, (2,), "confusion", "(classes, classes)"), len(classes)
     if counts.shape != (n, n):
@@ -136,8 +133,6 @@ def class_scores(
     scores      (classes,) what the network gives for one sample; the largest is its prediction
     truth       the sample's label, where it is known
     limit       of more classes than this only the highest scores are drawn, and the truth
-
-    Raises ValueError where scores, classes and truth do not fit together.
     """
     values = style.array_of(scores, (1,), "class_scores", "(classes,)").astype(np.float64)
     if len(values) != len(classes) or (truth is not None and not 0 <= truth < len(classes)):

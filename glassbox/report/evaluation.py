@@ -85,7 +85,7 @@ def score(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) ->
     >>> scores.readable()["accuracy"], scores.readable()["mean area under the ROC curve"]
     ('66.67 %', '1.0000')
 
-    Raises TypeError and ValueError as `scores.roc` and `scores.calibration` do.
+    Raises TypeError and ValueError as `roc` and `calibration` do.
     """
     curves = roc(truth, probabilities, classes)  # first, since it checks the shapes
     metrics = evaluate_predictions(truth, np.asarray(probabilities).argmax(axis=1), classes)

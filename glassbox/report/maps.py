@@ -1,4 +1,7 @@
-"""Pictures made of pictures: feature maps, filters, samples and mistakes."""
+"""Pictures made of pictures: feature maps, filters and mistakes.
+
+All raise ValueError, naming the argument, for arrays that do not fit together.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,8 +39,6 @@ def feature_maps(
 
     The maps of a layer share one scale, red above zero and blue below, whose end is written at
     the left. Vectors are bars on that scale or, beyond 128 features, rows of colored cells.
-
-    Raises ValueError for an image or activations of other shapes.
     """
     layers = _checked(activations)
     height = sum(_heights(layers, limit)) + 0.05
@@ -55,8 +56,6 @@ def filters(weights: ArrayLike, name: str, limit: int = 16) -> Figure:
 
     A filter that reads several channels is a row with one kernel per channel; filters that read
     one channel are laid out in rows of eight.
-
-    Raises ValueError for weights of another number of dimensions.
     """
     array = array_of(weights, (4,), "filters", "(out, in, kernel height, kernel width)")
     out, into, *shape = array.shape
@@ -91,8 +90,6 @@ def preview(
     scores, classes, truth      as for `class_scores`
     running                     (images seen, losses, accuracies), as for `running`
     title                       where training stands: "epoch 1, 25 % of the data"
-
-    Raises ValueError as those three do.
     """
     layers, right = _checked(activations), 5.4
     wide, height = WIDTH + right, max(sum(_heights(layers, limit)) + 0.05, 7.2)
@@ -127,8 +124,6 @@ def mistakes(
     confidence         (samples,) the score of the prediction, by which they are ordered
 
     The number below each is its place in these arrays.
-
-    Raises ValueError where the arrays are not equally long.
     """
     pictures, right, said, sure = _of_equal_length("mistakes", images, truth, predicted, confidence)
     wrong = np.flatnonzero(right != said)
@@ -160,8 +155,6 @@ def confused(
 
     images, truth, predicted, confidence   as for `mistakes`
     pairs, each        the most rows, and the most examples in a row
-
-    Raises ValueError where the arrays are not equally long.
     """
     pictures, right, said, sure = _of_equal_length("confused", images, truth, predicted, confidence)
     n, names = len(classes), class_labels(classes, 18)

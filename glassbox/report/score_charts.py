@@ -1,4 +1,7 @@
-"""Pictures of scores: ROC curves, reliability, and maps of what lies beside what."""
+"""Pictures of scores: ROC curves, reliability, and maps of what lies beside what.
+
+All raise ValueError, naming the argument, for arrays that do not fit together.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -115,8 +118,6 @@ def embedding(
     panels             (title, (samples, 2) places) pairs, drawn side by side
     truth, predicted   (samples,) labels
     classes            the name of each label; more than 20 are colored but not named
-
-    Raises ValueError where places and labels do not fit together.
     """
     right, said = (np.asarray(v) for v in (truth, predicted))
     figure = new_figure(max(5.3 * len(panels), 6.4), 6.1)
