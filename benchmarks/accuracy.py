@@ -9,23 +9,18 @@ process's), then one epoch of system D's network with batches of one image, as
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe, write_json
+from benchmarks.machine import ROOT, describe, options, run_python, write_json
 from benchmarks.resident import peak_megabytes
 from Datasets import MNIST
 from examples.d_batch_of_one import network
-from glassbox.engine.machine import machine
 
-ROOT = Path(__file__).parent.parent
 # Its own peak is asked of the process itself: to others it also tells that of whoever started it.
 PROGRAM = """
 import runpy
@@ -40,14 +35,8 @@ print(peak_megabytes())
 def run_alone(script: Path, *words: str) -> tuple[float, float]:
     """Run a script in a process of its own; give its seconds and its peak memory in MB."""
     begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(script), *words],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return time.perf_counter() - begun, float(done.stdout.split()[-1])
+    said = run_python("-c", PROGRAM, str(script), *words)
+    return time.perf_counter() - begun, float(said.split()[-1])
 
 
 def main_as_shipped() -> dict[str, float]:
@@ -87,29 +76,20 @@ def in_words(what: str, found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="of system D's network")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    options = parser.parse_args()
+    told = options(__doc__, seeds=3)
     print(describe())
     shipped = main_as_shipped()
     print(in_words("python main.py, everything included", shipped), flush=True)
     seeds = []
-    for seed in range(options.seeds):
+    for seed in range(told.seeds):
         seeds.append(system_d_batch_one(seed))
         print(in_words(f"system D, batch 1, 1 epoch, seed {seed}", seeds[-1]), flush=True)
     mean = statistics.mean(found["test_accuracy"] for found in seeds)
     print(f"mean of {len(seeds)} seeds: {mean:.2%} test")
     peak = peak_megabytes()
     print(f"peak of main.py: {shipped['peak_megabytes']:.0f} MB, of this process: {peak:.0f} MB")
-    write_json(
-        options.json,
-        {
-            "machine": machine(),
-            "main.py": shipped,
-            "one image at a time": {"seeds": seeds, "peak_megabytes": peak},
-        },
-    )
+    one_at_a_time = {"seeds": seeds, "peak_megabytes": peak}
+    write_json(told.json, {"main.py": shipped, "one image at a time": one_at_a_time})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ Needs: pip install -r benchmarks/requirements.txt
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,21 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.agreement import check_agreement, runtime_of, tensors
-from benchmarks.machine import (
-    Step,
-    alternate,
-    describe,
-    rate,
-    ratios,
-    write_json,
-)
+from benchmarks import torch_twin
+from benchmarks.agreement import check_agreement, pair_of, runtime_of, tensors
+from benchmarks.machine import Step, alternate, describe, options, rate, ratios, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
-from benchmarks.onnx_twin import INPUT
-from benchmarks.recipe import recipe, weights
 from benchmarks.tables import heading, means, row
-from benchmarks.torch_twin import load_weights, torch_sgd, torch_step, torch_twin
 from Datasets import Dataset
+from glassbox.bridges.onnx import INPUT
 from glassbox.engine.machine import machine
 from glassbox.kernels import BACKENDS
 
@@ -81,14 +72,13 @@ def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant
 
 def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestant:
     """A training step of PyTorch."""
-    ours = network(name)
-    theirs = load_weights(torch_twin(recipe(ours)), weights(ours))
+    ours, theirs = pair_of(name)
     theirs = theirs.to(memory_format=layout).train()
     images, labels = tensors(data, np.arange(len(data)))
     pieces = images.to(memory_format=layout).split(batch)
     batches = cycle(list(zip(pieces, labels.split(batch), strict=True)))
-    optimizer = torch_sgd(theirs, LEARNING_RATE, MOMENTUM)
-    return Contestant(lambda: torch_step(theirs, optimizer, ours.loss.word, *next(batches)))
+    optimizer = torch_twin.sgd(theirs, LEARNING_RATE, MOMENTUM)
+    return Contestant(lambda: torch_twin.step(theirs, optimizer, ours.loss.word, *next(batches)))
 
 
 def use_ours(name: str, backend: str, images: np.ndarray) -> Contestant:
@@ -99,9 +89,7 @@ def use_ours(name: str, backend: str, images: np.ndarray) -> Contestant:
 
 def use_theirs(name: str, layout: Any, images: np.ndarray) -> Contestant:
     """PyTorch in inference mode."""
-    ours = network(name)
-    theirs = load_weights(torch_twin(recipe(ours, scores=True)), weights(ours))
-    theirs = theirs.to(memory_format=layout).eval()
+    theirs = pair_of(name, scores=True)[1].to(memory_format=layout).eval()
     batch = torch.from_numpy(images).to(memory_format=layout)
     return Contestant(lambda: theirs(batch), torch.inference_mode)
 
@@ -131,13 +119,9 @@ def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
 
 def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) -> dict[str, Any]:
     """Images per second of all contestants in alternation, and the ratios of every round."""
-    found = alternate(
-        {
-            key: partial(contestant.speed, MODES[mode], seconds)
-            for key, contestant in contestants(name, mode, data).items()
-        },
-        rounds,
-    )
+    every = contestants(name, mode, data).items()
+    timed = {key: partial(one.speed, MODES[mode], seconds) for key, one in every}
+    found = alternate(timed, rounds)
     better = max(FORMATS, key=lambda key: statistics.median(found[key]))
     rivals = {"pytorch": found[better]}
     if mode == "inference":
@@ -163,38 +147,25 @@ def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def arguments() -> argparse.Namespace:
-    """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each timing")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    return parser.parse_args()
-
-
 def main() -> None:
-    options = arguments()
+    told = options(__doc__, networks=list(NETWORKS), modes=list(MODES), rounds=7, seconds=1.0)
     torch.set_num_threads(machine()["cores"])
     data = random_images(4096)
-    everything: dict[str, Any] = {
-        "machine": machine(*PACKAGES), "rounds": options.rounds, "seconds": options.seconds,
-    }  # fmt: skip
+    everything: dict[str, Any] = {"rounds": told.rounds, "seconds": told.seconds}
     print(describe(*PACKAGES))
-    everything["agreement"] = check_all(options.networks, data)
-    for mode in options.modes:
-        print(f"\n{mode}: images per second, median of {options.rounds} alternations")
+    everything["agreement"] = check_all(told.networks, data)
+    for mode in told.modes:
+        print(f"\n{mode}: images per second, median of {told.rounds} alternations")
         print(heading(mode), flush=True)
         results: dict[str, dict[str, Any]] = {}
-        for name in options.networks:
-            results[name] = measure(name, mode, data, options.rounds, options.seconds)
+        for name in told.networks:
+            results[name] = measure(name, mode, data, told.rounds, told.seconds)
             print(row(name, results[name]), flush=True)
         summary = means(results)
         for kind, value in summary.items():
             print(f"geometric mean of {kind}: {value:.2f}")
         everything[mode] = {"networks": results, "geometric_mean": summary}
-        write_json(options.json, everything)  # after each mode: what is measured is kept
+        write_json(told.json, everything, *PACKAGES)  # after each mode: what is measured is kept
 
 
 if __name__ == "__main__":

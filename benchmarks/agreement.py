@@ -18,19 +18,12 @@ import numpy as np
 import onnxruntime
 import torch
 
+from benchmarks import torch_twin
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, network
-from benchmarks.onnx_twin import INPUT, onnx_twin
 from benchmarks.recipe import recipe, weights
-from benchmarks.torch_twin import (
-    learning,
-    load_weights,
-    torch_loss,
-    torch_sgd,
-    torch_step,
-    torch_twin,
-)
 from CNN import CNN
 from Datasets import Dataset
+from glassbox.bridges.onnx import INPUT, export
 
 STEPS, BATCH = 20, 128
 # Gradients are compared on fewer images: among more, some two pixels are so nearly equal that the
@@ -49,11 +42,8 @@ def check_agreement(name: str, backend: str, data: Dataset) -> dict[str, float]:
 
     Dropout is left out: its masks are drawn differently.
     """
-    found = {
-        "gradients": _gradients(name, backend, data),
-        **_steps(name, backend, data),
-        "outputs": _outputs(name, backend, data),
-    }
+    found = {"gradients": _gradients(name, backend, data), **_steps(name, backend, data)}
+    found["outputs"] = _outputs(name, backend, data)
     for kind, error in found.items():
         if not error < TOLERANCE[kind]:
             raise SystemExit(
@@ -63,10 +53,10 @@ def check_agreement(name: str, backend: str, data: Dataset) -> dict[str, float]:
     return found
 
 
-def pair_of(name: str, backend: str) -> tuple[CNN, Any]:
-    """Our network without dropout, and PyTorch's with the same weights."""
-    ours = network(name, dropout=False, seed=5, kernels=backend)
-    return ours, load_weights(torch_twin(recipe(ours)), weights(ours))
+def pair_of(name: str, scores: bool = False, **settings: Any) -> tuple[CNN, Any]:
+    """Our network, and PyTorch's with the same weights."""
+    ours = network(name, **settings)
+    return ours, torch_twin.load(torch_twin.build(recipe(ours, scores)), weights(ours))
 
 
 def tensors(data: Dataset, indices: Any) -> tuple[Any, Any]:
@@ -85,34 +75,36 @@ def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def _gradients(name: str, backend: str, data: Dataset) -> float:
-    ours, theirs = pair_of(name, backend)
+    ours, theirs = pair_of(name, dropout=False, seed=5, kernels=backend)
     indices = np.arange(FEW)
     x, labels = data.batch(indices)
     outputs, memories = ours.forward(x)
     losses, memory = ours.loss.forward(np.ascontiguousarray(outputs.T), labels)
     gradients = ours.backward(ours.loss.backward(memory, len(x)).T, memories)
     images, truth = tensors(data, indices)
-    loss = torch_loss(ours.loss.word, theirs(images), truth)
+    loss = torch_twin.loss_of(ours.loss.word, theirs(images), truth)
     loss.backward()
     errors = [_error(losses.mean(), loss.item())]
-    for own, module in zip(gradients.values(), learning(theirs), strict=True):
-        errors.append(_error(own["weight"], module.weight.grad.numpy()))
-        errors.append(_error(own["bias"], module.bias.grad.numpy()))
+    for own, module in zip(gradients.values(), torch_twin.learning(theirs), strict=True):
+        for key in ("weight", "bias"):
+            errors.append(_error(own[key], getattr(module, key).grad.numpy()))
     return max(errors)
 
 
 def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
     """Both train on the same batches, ours in shards and threads as it is timed."""
-    ours, theirs = pair_of(name, backend)
-    start, optimizer = weights(ours), torch_sgd(theirs, LEARNING_RATE, MOMENTUM)
+    ours, theirs = pair_of(name, dropout=False, seed=5, kernels=backend)
+    start, optimizer = weights(ours), torch_twin.sgd(theirs, LEARNING_RATE, MOMENTUM)
     losses = []
     for step in range(STEPS):
         indices = (np.arange(BATCH) + step * BATCH) % len(data)
         own, _ = ours.train_step(data, indices)
-        loss = torch_step(theirs, optimizer, ours.loss.word, *tensors(data, indices))
+        loss = torch_twin.step(theirs, optimizer, ours.loss.word, *tensors(data, indices))
         losses.append(_error(own / BATCH, loss.item()))
     paths = []
-    for before, after, module in zip(start, weights(ours), learning(theirs), strict=True):
+    for before, after, module in zip(
+        start, weights(ours), torch_twin.learning(theirs), strict=True
+    ):
         both = zip(before, after, (module.weight, module.bias), strict=True)
         paths += [_apart(now - was, their.detach().numpy() - was) for was, now, their in both]
     return {"losses": max(losses), "paths": max(paths)}
@@ -120,20 +112,19 @@ def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
 
 def _outputs(name: str, backend: str, data: Dataset) -> float:
     """Ours beside PyTorch's and ONNX Runtime's."""
-    ours = network(name, seed=5, kernels=backend)
-    theirs = load_weights(torch_twin(recipe(ours, scores=True)), weights(ours)).eval()
+    ours, theirs = pair_of(name, scores=True, seed=5, kernels=backend)
     images, _ = tensors(data, np.arange(BATCH))
     with torch.inference_mode():
-        expected = theirs(images).numpy()
+        expected = theirs.eval()(images).numpy()
     found = ours.scores(images.numpy())
     runtime = runtime_of(ours, threads=1).run(None, {INPUT: images.numpy()})[0]
     return max(_error(found, expected), _error(found, runtime))
 
 
 def runtime_of(ours: CNN, threads: int) -> Any:
-    """ONNX Runtime, on the processor, with our network's twin."""
+    """ONNX Runtime, on the processor, with our network as `export` writes it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(
-        onnx_twin(ours).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        export(ours).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

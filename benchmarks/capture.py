@@ -2,22 +2,19 @@
 
     python -m benchmarks.capture
 
-The same kernels either way; the rest is Python.  Microseconds a step, in
-alternation, one thread.
+The same kernels either way; the rest is Python.  Microseconds a step, in alternation, one thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from itertools import cycle
 
 import numpy as np
 
-from benchmarks.machine import alternate, describe, rate, ratios, spread, write_json
-from benchmarks.networks import NETWORKS, network, random_images
-from glassbox.engine.machine import machine
+from benchmarks.machine import alternate, describe, options, rate, ratios, spread, write_json
+from benchmarks.networks import network, random_images
 
 WAYS = {"eager": True, "captured": False}
 
@@ -35,25 +32,16 @@ def microseconds(name: str, eager: bool, seconds: float) -> Callable[[], float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["A", "D", "D 8/16"])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    options = parser.parse_args()
+    told = options(__doc__, networks=["A", "D", "D 8/16"], rounds=7, seconds=0.5)
     print(describe())
     print(f"{'microseconds a step':<20}{'eager':>16}{'captured':>16}{'':4}ratio")
-    everything = {"machine": machine()}
-    for name in options.networks:
-        found = alternate(
-            {way: microseconds(name, eager, options.seconds) for way, eager in WAYS.items()},
-            options.rounds,
-        )
-        eager, captured = (found[way] for way in WAYS)
-        medians = "".join(f"{statistics.median(times):16.0f}" for times in (eager, captured))
-        print(f"{name:<20}{medians}{'':4}{spread(ratios(eager, captured))}", flush=True)
-        everything[name] = found
-    write_json(options.json, everything)
+    everything = {}
+    for name in told.networks:
+        ways = {way: microseconds(name, eager, told.seconds) for way, eager in WAYS.items()}
+        found = everything[name] = alternate(ways, told.rounds)
+        medians = "".join(f"{statistics.median(times):16.0f}" for times in found.values())
+        print(f"{name:<20}{medians}{'':4}{spread(ratios(*found.values()))}", flush=True)
+    write_json(told.json, everything)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,51 @@
-"""How fast a function runs, on what, and how to say so."""
+"""What the benchmarks share: the command line, how fast a function runs, on what, the file."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.networks import NETWORKS
 from glassbox.engine.machine import in_words, machine
+from glassbox.kernels import BACKENDS
 from glassbox.report.results import write_atomically
 
+ROOT = Path(__file__).parent.parent
 Step = Callable[[], object]
+CHOICES: dict[str, Sequence[str]] = {"networks": list(NETWORKS), "kernels": list(BACKENDS)}
+HELP = {
+    "seconds": "for each timing", "seeds": "of system D's network", "rounds": "of every timing",
+    "first_runs": "with an empty folder", "picture": "draw the sweeps there (PNG)",
+    "json": "write everything there",
+}  # fmt: skip
+
+
+def options(description: str | None, **defaults: Any) -> argparse.Namespace:
+    """Read the command line: --json, and an option for each default; a list takes several words."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    for name, default in {**defaults, "json": ""}.items():
+        several = isinstance(default, list)
+        more: dict[str, Any] = {"nargs": "+"} if several else {"type": type(default)}
+        if name in CHOICES or several:
+            more["choices"] = CHOICES.get(name, default)
+        elif default == "":
+            more["metavar"] = "FILE"
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, default=default, help=HELP.get(name), **more)
+    found = parser.parse_args()
+    for name, value in vars(found).items():
+        if isinstance(value, int) and value < 1:
+            parser.error(f"--{name.replace('_', '-')}: got {value}, expected at least 1")
+    return found
 
 
 def describe(*packages: str) -> str:
@@ -40,13 +72,8 @@ def alternate(
     >>> alternate({"a": lambda: 1.0, "b": lambda: 2.0}, rounds=2)
     {'a': [1.0, 1.0], 'b': [2.0, 2.0]}
     """
-    for measure in contestants.values():
-        measure()
-    found: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, measure in contestants.items():
-            found[name].append(measure())
-    return found
+    every = [{name: run() for name, run in contestants.items()} for _ in range(rounds + 1)]
+    return {name: [found[name] for found in every[1:]] for name in contestants}
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -72,8 +99,19 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(math.log(value) for value in values))
 
 
-def write_json(path: str | None, found: Mapping[str, Any]) -> None:
-    """Write what was found, if a file is named."""
+def run_python(*words: str, given: str | None = None, **variables: str) -> str:
+    """Run Python with these words in a process of its own; give what it prints."""
+    around = {**os.environ, **variables}
+    command, pipe = [sys.executable, *words], subprocess.PIPE
+    done = subprocess.run(
+        command, cwd=ROOT, env=around, input=given, stdout=pipe, text=True, check=True
+    )
+    return done.stdout
+
+
+def write_json(path: str, found: Mapping[str, Any], *packages: str) -> None:
+    """Write what was found, and on what machine, if a file is named."""
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(found, indent=2) + "\n").encode("utf-8"))
+        text = json.dumps({"machine": machine(*packages), **found}, indent=2) + "\n"
+        write_atomically(path, text.encode("utf-8"))

@@ -12,22 +12,15 @@ Needs: pip install -r benchmarks/requirements.txt
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe, ratios, spread, write_json
+from benchmarks.machine import describe, options, ratios, run_python, spread, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network
 from benchmarks.recipe import recipe
-from glassbox.engine.machine import machine
 from glassbox.kernels import BACKENDS
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("torch",)
 KINDS = {"total": "peak of the whole process", "training": "on top of imports and data"}
 
 Found = dict[str, dict[str, list[float]]]
@@ -35,27 +28,20 @@ Found = dict[str, dict[str, list[float]]]
 
 def jobs(name: str, steps: int, batch: int) -> dict[str, dict[str, Any]]:
     """What each contestant's process is told."""
-    built = network(name)
-    common = {"steps": steps, "batch": batch}
-    ours = {
-        backend: {"contestant": "ours", "network": name, "kernels": backend} for backend in BACKENDS
-    }
+    built, common = network(name), {"steps": steps, "batch": batch}
     theirs = {
-        "pytorch": {
-            "contestant": "pytorch", "recipe": recipe(built), "loss": built.loss.word,
-            "rate": LEARNING_RATE, "momentum": MOMENTUM,
-        }
+        "recipe": recipe(built), "loss": built.loss.word, "rate": LEARNING_RATE,
+        "momentum": MOMENTUM,
     }  # fmt: skip
-    return {who: common | own for who, own in (theirs | ours).items()}
+    ours = {backend: common | {"network": name, "kernels": backend} for backend in BACKENDS}
+    return {"pytorch": common | theirs, **ours}
 
 
 def measure_in_child(job: dict[str, Any]) -> dict[str, float]:
     """Megabytes, "total" and "training", of a fresh process that does this job."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory_child"],
-        cwd=ROOT, input=json.dumps(job), text=True, check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, float] = json.loads(
+        run_python("-m", "benchmarks.memory_child", given=json.dumps(job))
+    )
     return found
 
 
@@ -63,12 +49,8 @@ def measure(name: str, steps: int, batch: int, rounds: int) -> Found:
     """{contestant: {kind: megabytes of every round}}, the contestants in turn."""
     told = jobs(name, steps, batch)
     measure_in_child(told["compiled"] | {"steps": 1})  # compiled code is then on disk
-    found: Found = {who: {kind: [] for kind in KINDS} for who in told}
-    for _ in range(rounds):
-        for who, job in told.items():
-            for kind, megabytes in measure_in_child(job).items():
-                found[who][kind].append(megabytes)
-    return found
+    every = [{who: measure_in_child(job) for who, job in told.items()} for _ in range(rounds)]
+    return {who: {kind: [found[who][kind] for found in every] for kind in KINDS} for who in told}
 
 
 def row(name: str, kind: str, found: Found) -> str:
@@ -79,25 +61,16 @@ def row(name: str, kind: str, found: Found) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    options = parser.parse_args()
-    print(describe(*PACKAGES))
-    results = {
-        name: measure(name, options.steps, options.batch, options.rounds)
-        for name in options.networks
-    }
+    told = options(__doc__, networks=list(NETWORKS), steps=30, batch=128, rounds=3)
+    print(describe("torch"))
+    results = {name: measure(name, told.steps, told.batch, told.rounds) for name in told.networks}
     for kind, words in KINDS.items():
-        print(f"\n{options.steps} steps of {options.batch} images, {words}: MB (median)")
+        print(f"\n{told.steps} steps of {told.batch} images, {words}: MB (median)")
         titles = "".join(f"{who:>10}" for who in ("PyTorch", *BACKENDS))
         print(f"{'network':<9}{titles}" + "".join(f"{f'{d} / PyTorch':>24}" for d in BACKENDS))
         for name, found in results.items():
             print(row(name, kind, found))
-    write_json(options.json, {"machine": machine(*PACKAGES), "megabytes": results})
+    write_json(told.json, {"megabytes": results}, "torch")
 
 
 if __name__ == "__main__":

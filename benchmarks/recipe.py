@@ -1,6 +1,6 @@
-"""A network as a list of plain operators: what its twins in PyTorch and ONNX are made from.
+"""A network as a list of PyTorch's modules and their arguments, so that another process is told it.
 
-Each operator is a dictionary of words and numbers, so that another process can be told it.
+A module is ["Conv2d", {"in_channels": 1, ...}]: plain words and numbers.
 """
 
 from __future__ import annotations
@@ -10,48 +10,46 @@ from typing import Any
 import numpy as np
 
 from CNN import CNN
-from Filters import AvgPool2D, Conv2D, MaxPool2D, Pooling
-from glassbox.engine.layer import Activation, Array, Layer, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import Identity, Softmax
+from Filters import AvgPool2D, Conv2D, MaxPool2D
+from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid, Softmax
 from MLP import Dense, Dropout
 
-Recipe = list[dict[str, Any]]
+Recipe = list[list[Any]]
 
 
 def recipe(network: CNN, scores: bool = False) -> Recipe:
-    """The operators of a built network; with `scores` the softmax that its loss else contains.
+    """The modules of a built network; with `scores` the softmax that its loss else contains.
 
     Raises TypeError for a layer that the benchmarks have no use for.
     """
-    operators = [operator for layer in network.layers for operator in _operators(layer)]
+    modules = [module for layer in network.layers for module in _modules(layer)]
     if scores and network.output_activation is not None:
-        operators.append({"operator": "softmax"})
-    return operators
+        modules += _activation(network.output_activation)
+    return modules
 
 
-def _operators(layer: Layer) -> Recipe:
+def _modules(layer: Layer) -> Recipe:
     if isinstance(layer, Conv2D):
-        window = layer.window
-        convolution = {
-            "operator": "conv", "weight": list(layer.parameters["weight"].shape),
-            "stride": list(window.stride), "dilation": list(window.dilation),
-            "padding": list(window.padding),
-        }  # fmt: skip
-        return [convolution, *_activation(layer.activation)]
+        (out, channels, *kernel), window = layer.parameters["weight"].shape, layer.window
+        top, bottom, left, right = window.padding
+        if (top, left) == (bottom, right):  # PyTorch pads both sides alike
+            convolution = {
+                "in_channels": channels, "out_channels": out, "kernel_size": kernel,
+                "stride": list(window.stride), "padding": [top, left],
+                "dilation": list(window.dilation),
+            }  # fmt: skip
+            return [["Conv2d", convolution], *_activation(layer.activation)]
     if isinstance(layer, Dense):
-        flatten = [{"operator": "flatten"}] if len(layer.input_shape) > 1 else []
-        product = {"operator": "dense", "weight": list(layer.parameters["weight"].shape)}
-        return [*flatten, product, *_activation(layer.activation)]
-    if isinstance(layer, MaxPool2D | AvgPool2D) and not any(layer.window.padding):
-        return [_pooling(layer)]
+        out, inputs = layer.parameters["weight"].shape
+        flatten: Recipe = [["Flatten", {}]] if len(layer.input_shape) > 1 else []
+        linear = ["Linear", {"in_features": inputs, "out_features": out}]
+        return [*flatten, linear, *_activation(layer.activation)]
+    if isinstance(layer, MaxPool2D | AvgPool2D) and not layer.window.padded:
+        pooling = {"kernel_size": list(layer.kernel_size), "stride": list(layer.stride)}
+        return [["MaxPool2d" if isinstance(layer, MaxPool2D) else "AvgPool2d", pooling]]
     if isinstance(layer, Dropout):
-        return [{"operator": "dropout", "rate": layer.rate}]
+        return [["Dropout", {"p": layer.rate}]]
     raise TypeError(f"{layer.label} has no counterpart in the benchmarks' twins")
-
-
-def _pooling(layer: Pooling) -> dict[str, Any]:
-    word = "max_pool" if isinstance(layer, MaxPool2D) else "average_pool"
-    return {"operator": word, "kernel": list(layer.kernel_size), "stride": list(layer.stride)}
 
 
 def _activation(activation: Activation) -> Recipe:
@@ -59,9 +57,9 @@ def _activation(activation: Activation) -> Recipe:
         return []
     if isinstance(activation, LeakyReLU):
         slope = activation.slope
-        return [{"operator": "leaky_relu", "slope": slope} if slope else {"operator": "relu"}]
+        return [["LeakyReLU", {"negative_slope": slope}] if slope else ["ReLU", {}]]
     if isinstance(activation, Sigmoid | Softmax):
-        return [{"operator": activation.word}]
+        return [["Sigmoid", {}] if isinstance(activation, Sigmoid) else ["Softmax", {"dim": 1}]]
     raise TypeError(f"{activation.word!r} has no counterpart in the benchmarks' twins")
 
 

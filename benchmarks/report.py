@@ -24,17 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.core import core_text
-from benchmarks.machine import geometric_mean, ratios, spread
+from benchmarks.machine import ROOT, geometric_mean, ratios, spread
 from benchmarks.networks import NETWORKS, network
-from benchmarks.roofline import ALL, BATCH, ONE, STEP, layer_flops, products, step_flops
+from benchmarks.roofline import ALL, BATCH, ONE, STEP, layer_flops, learning, products, step_flops
 from benchmarks.scaling import WORDS, key, sweeps
 from examples.common import RESULTS, lines
 from examples.table import markdown, table, trust_table
-from glassbox.engine.layer import Layer
 from glassbox.engine.machine import in_words
 from glassbox.kernels import BACKENDS
 
-ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
 README, PERFORMANCE = "README.md", "docs/performance.md"
 Found = Mapping[str, Any]
@@ -63,30 +61,27 @@ def accuracy_text(found: Found) -> str:
     shipped, seeds = found["main.py"], found["one image at a time"]["seeds"]
     tested = [100 * one["test_accuracy"] for one in seeds]
     several = f" (mean of {len(tested)} seeds: {min(tested):.2f} to {max(tested):.2f})"
+    seconds = statistics.median(one["seconds"] for one in seeds)
+    peaks = [part["peak_megabytes"] for part in (shipped, found["one image at a time"])]
+    first = f"{100 * shipped['test_accuracy']:.2f} %", f"{shipped['seconds']:.1f}"
+    second = f"{statistics.mean(tested):.2f} %" + (several if len(tested) > 1 else "")
     rows = [
-        (
-            "`python main.py` as shipped, everything included",
-            f"{shipped['test_accuracy']:.2%}".replace("%", " %"),
-            f"{shipped['seconds']:.1f}",
-            f"{shipped['peak_megabytes']:.0f} MB",
-        ),
+        ("`python main.py` as shipped, everything included", *first, f"{peaks[0]:.0f} MB"),
         (
             "a net of 8 and 2 filters, one epoch of batches of one image",
-            f"{statistics.mean(tested):.2f} %" + (several if len(tested) > 1 else ""),
-            f"{statistics.median(one['seconds'] for one in seeds):.1f}",
-            f"{found['one image at a time']['peak_megabytes']:.0f} MB",
+            *(second, f"{seconds:.1f}", f"{peaks[1]:.0f} MB"),
         ),
     ]
     heads = ("what", "test accuracy", "seconds", "peak memory")
-    return f"{markdown(heads, rows)}\n\n{measured('accuracy', found)}\n"
+    return told("accuracy", found, markdown(heads, rows))
 
 
 def pytorch_text(found: Found) -> str:
     """Render what `benchmarks.against_pytorch` found: a table for each mode."""
     modes = [mode for mode in CAPTIONS if mode in found]
     parts = [f"{CAPTIONS[mode]}\n\n{pytorch_table(found[mode], mode)}" for mode in modes]
-    rounds = f"Medians of {found['rounds']} rounds. {measured('against_pytorch', found)}"
-    return "\n\n".join([*parts, rounds]) + "\n"
+    rounds = f"Medians of {found['rounds']} rounds. "
+    return told("against_pytorch", found, "\n\n".join(parts), rounds)
 
 
 def pytorch_table(found: Found, mode: str) -> str:
@@ -124,7 +119,7 @@ def shortfalls_text(found: Found) -> str:
         if mean_aim is not None and mean < mean_aim:
             rows.append((f"geometric mean, {words}", f"{mean:.2f}", f"{mean_aim:g}"))
     text = markdown(("what", "times PyTorch", "aim"), rows) if rows else "Nothing did."
-    return f"{text}\n\n{measured('against_pytorch', found)}\n"
+    return told("against_pytorch", found, text)
 
 
 def startup_words(found: Found) -> str:
@@ -141,26 +136,22 @@ def startup_text(found: Found) -> str:
     """Render what `benchmarks.startup` found."""
     rows = [(kind, spread(times)) for kind, times in found["seconds"].items()]
     heads = ("from the command to the end of the first step", "seconds")
-    return f"{markdown(heads, rows)}\n\n{measured('startup', found)}\n"
+    return told("startup", found, markdown(heads, rows))
 
 
 def memory_text(found: Found) -> str:
     """Render what `benchmarks.memory` found: PyTorch and each backend."""
-    heads = (
-        "peak memory of training, MB",
-        "PyTorch",
-        *BACKENDS,
-        *(f"{backend} / PyTorch" for backend in BACKENDS),
+    heads = [
+        "peak memory of training, MB", "PyTorch", *BACKENDS, *(f"{d} / PyTorch" for d in BACKENDS),
         "on top of imports and data: compiled / PyTorch",
-    )
+    ]  # fmt: skip
     rows = []
     for name, own in found["megabytes"].items():
         peaks = [statistics.median(own[who]["total"]) for who in ("pytorch", *BACKENDS)]
-        total = [ratios(own[d]["total"], own["pytorch"]["total"]) for d in BACKENDS]
-        on_top = ratios(own["compiled"]["training"], own["pytorch"]["training"])
-        cells = [f"{peak:,.0f}" for peak in peaks]
-        rows.append([label(name), *cells, *(spread(each) for each in [*total, on_top])])
-    return f"{markdown(heads, rows)}\n\n{measured('memory', found)}\n"
+        pairs = [*((backend, "total") for backend in BACKENDS), ("compiled", "training")]
+        beside = [spread(ratios(own[who][kind], own["pytorch"][kind])) for who, kind in pairs]
+        rows.append([label(name), *(f"{peak:,.0f}" for peak in peaks), *beside])
+    return told("memory", found, markdown(heads, rows))
 
 
 def capture_text(found: Found) -> str:
@@ -172,7 +163,7 @@ def capture_text(found: Found) -> str:
             cells = [f"{statistics.median(times):.0f}" for times in (eager, captured)]
             rows.append((label(name), *cells, spread(ratios(eager, captured))))
     heads = ("a step of one image, microseconds", "eager", "captured", "ratio")
-    return f"{markdown(heads, rows)}\n\n{measured('capture', found)}\n"
+    return told("capture", found, markdown(heads, rows))
 
 
 def scaling_text(found: Found) -> str:
@@ -186,40 +177,46 @@ def scaling_text(found: Found) -> str:
             cells = [f"{1e3 * point.batch / each:.2f}" for each in speed]
             rows.append([f"{WORDS[what]}: {getattr(point, what)}", *cells])
     heads = ["a step of the thin network, milliseconds", *backends]
-    return f"{markdown(heads, rows)}\n\n{measured('scaling', found)}\n"
+    return told("scaling", found, markdown(heads, rows))
 
 
 def roofline_text(found: Found) -> str:
     """Render what `benchmarks.roofline` found: where a step of 128 goes, on one core and on all."""
     rows: list[Sequence[str]] = []
-    sentences = []
+    sentences = ""
     for name in (name for name in found if name in NETWORKS):
-        own, ours = found[name], network(name, kernels="numpy")
-        layers = [layer for layer in ours.layers if layer.multiply_adds()]
-        for layer in layers:
-            flops, kinds = layer_flops(layer, BATCH), products(layer)
-            cells = [_of_one_core(own, f"{layer.name} {kind}", flops) for kind in kinds]
+        own, ours, parts = found[name], network(name, kernels="numpy"), 0.0
+        for layer in learning(ours):
+            keys = [f"{layer.name} {kind}" for kind in products(layer)]
+            pairs = [_of_one_core(own, key, layer_flops(layer, BATCH)) for key in keys]
+            cells = [cell for _, cell in pairs]
             cells[1:1] = [""] * (3 - len(cells))  # no gradient of the images
-            rows.append((f"{label(name)}: {layer.name}, {_shapes(layer)}", *cells))
-        work = step_flops(ours, BATCH)
-        rows.append((f"{label(name)}: all of the step", _of_one_core(own, STEP, work), "", ""))
-        whole = _milliseconds(own, STEP, work)
-        parts = sum(
-            _milliseconds(own, f"{layer.name} {kind}", layer_flops(layer, BATCH))
-            for layer in layers
-            for kind in products(layer)
-        )
-        faster = statistics.median(ratios(own[f"{ALL}: {STEP}"], own[f"{ONE}: {STEP}"]))
-        share = statistics.median(ratios(own[f"{ALL}: {STEP}"], own[f"{ALL}: product"]))
-        peak = statistics.median(own[f"{ALL}: product"])
-        sentences.append(
+            shapes = (" x ".join(map(str, s)) for s in (layer.input_shape, layer.output_shape))
+            rows.append((f"{label(name)}: {layer.name}, {' to '.join(shapes)}", *cells))
+            parts += sum(milliseconds for milliseconds, _ in pairs)
+        whole, cell = _of_one_core(own, STEP, step_flops(ours, BATCH))
+        rows.append((f"{label(name)}: all of the step", cell, "", ""))
+        step, product = f"{ALL}: {STEP}", f"{ALL}: product"
+        sentences += (
             f"{label(name)}: the products add up to {parts:.1f} of the step's {whole:.1f} "
-            f"milliseconds; all cores make it {faster:.2f} times as fast, {share:.0%} of their "
-            f"matrix product's {peak:.0f} GFLOP/s.".replace("%", " %")
+            f"milliseconds; all cores make it {_times(own, step, f'{ONE}: {STEP}'):.2f} times as "
+            f"fast, {100 * _times(own, step, product):.0f} % of their matrix product's "
+            f"{statistics.median(own[product]):.0f} GFLOP/s.\n"
         )
     heads = ("layer", "forward", "input gradient", "weight gradient")
-    told = "\n".join([*sentences, measured("roofline", found)])
-    return f"{markdown(heads, rows)}\n\n{told}\n"
+    return told("roofline", found, markdown(heads, rows), sentences)
+
+
+def _times(own: Found, over: str, under: str) -> float:
+    """Give the median of the ratios of the rounds."""
+    return statistics.median(ratios(own[over], own[under]))
+
+
+def _of_one_core(own: Found, key: str, flops: int) -> tuple[float, str]:
+    """Give milliseconds, and with them the share of the matrix product's speed: "0.59, 84 %"."""
+    milliseconds = flops / statistics.median(own[f"{ONE}: {key}"]) / 1e6
+    share = _times(own, f"{ONE}: {key}", f"{ONE}: product")
+    return milliseconds, f"{milliseconds:.2f}, {100 * share:.0f} %"
 
 
 def label(name: str) -> str:
@@ -227,24 +224,10 @@ def label(name: str) -> str:
     return LABELS.get(name, name)
 
 
-def measured(benchmark: str, found: Found) -> str:
-    """Say on what machine, with which versions and on which commit a benchmark ran."""
-    return f"Measured by `python -m benchmarks.{benchmark}` on {in_words([found['machine']])}."
-
-
-def _milliseconds(own: Found, name: str, flops: int) -> float:
-    return flops / statistics.median(own[f"{ONE}: {name}"]) / 1e6
-
-
-def _of_one_core(own: Found, name: str, flops: int) -> str:
-    """Give milliseconds and the share of the matrix product's speed: "0.59, 84 %"."""
-    share = statistics.median(ratios(own[f"{ONE}: {name}"], own[f"{ONE}: product"]))
-    return f"{_milliseconds(own, name, flops):.2f}, {100 * share:.0f} %"
-
-
-def _shapes(layer: Layer) -> str:
-    given, made = (" x ".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
-    return f"{given} to {made}"
+def told(benchmark: str, found: Found, text: str, more: str = "") -> str:
+    """Append to a text on what machine, with which versions and commit a benchmark ran."""
+    where = f"Measured by `python -m benchmarks.{benchmark}` on {in_words([found['machine']])}."
+    return f"{text}\n\n{more}{where}\n"
 
 
 # --- where it goes ---------------------------------------------------------------------------

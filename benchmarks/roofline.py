@@ -19,7 +19,6 @@ much faster all threads are than one, are medians of the rounds' own ratios.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,22 +29,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.machine import (
-    Step,
-    alternate,
-    describe,
-    rate,
-    ratios,
-    write_json,
-)
-from benchmarks.networks import NETWORKS, network, random_images
+from benchmarks.machine import Step, alternate, describe, options, rate, ratios, write_json
+from benchmarks.networks import network, random_images
 from CNN import CNN
 from Filters import Conv2D
 from glassbox.engine.layer import Layer
 from glassbox.engine.machine import machine
 from glassbox.engine.parallel import shard_slices
-from glassbox.kernels import BACKENDS, DEFAULT
-from MLP import Dense
+from glassbox.kernels import DEFAULT
 
 SIDE, BATCH = 1024, 128
 FORWARD, INPUT, WEIGHT = "forward", "input gradient", "weight gradient"
@@ -56,6 +47,11 @@ Calls = dict[str, Step]
 
 
 # --- how much work it is ---------------------------------------------------------------------
+
+
+def learning(ours: CNN) -> list[Layer]:
+    """The layers that are timed: those with weights."""
+    return [layer for layer in ours.layers if layer.multiply_adds()]
 
 
 def layer_flops(layer: Layer, samples: int) -> int:
@@ -70,8 +66,7 @@ def products(layer: Layer) -> list[str]:
 
 def step_flops(ours: CNN, samples: int) -> int:
     """Of a whole training step."""
-    learning = [layer for layer in ours.layers if layer.multiply_adds()]
-    return sum(len(products(layer)) * layer_flops(layer, samples) for layer in learning)
+    return sum(len(products(layer)) * layer_flops(layer, samples) for layer in learning(ours))
 
 
 # --- what is timed ---------------------------------------------------------------------------
@@ -85,26 +80,23 @@ def layer_calls(layer: Any, samples: int) -> Calls:
     kernels, weights, bias = layer.kernels, layer.parameters["weight"], layer.parameters["bias"]
     fuses = hasattr(kernels, "ends") and hasattr(layer.activation, "slope")
     slope = (layer.activation.slope,) if fuses else ()
-    calls: Calls
-    if isinstance(layer, Conv2D):
-        window = layer.window
-        calls = {
-            FORWARD: lambda: kernels.conv2d(x, weights, bias, window, *slope),
-            INPUT: lambda: kernels.conv2d_input_gradient(dz, weights, window, x.shape),
-            WEIGHT: lambda: kernels.conv2d_weight_gradient(x, dz, window),
-        }
-    else:
-        rows = x.reshape(-1, samples)
-        calls = {
-            FORWARD: lambda: kernels.dense(rows, weights, bias, *slope),
-            INPUT: lambda: kernels.dense_input_gradient(dz, weights),
-            WEIGHT: lambda: kernels.dense_weight_gradient(rows, dz),
-        }
+    family, window = ("conv2d", (layer.window,)) if isinstance(layer, Conv2D) else ("dense", ())
+    shape = (x.shape,) if window else ()
+    x = x if window else x.reshape(-1, samples)
+    ends = ("", "_input_gradient", "_weight_gradient")
+    forward, input_gradient, weight_gradient = (getattr(kernels, family + end) for end in ends)
+    calls = {
+        FORWARD: partial(forward, x, weights, bias, *window, *slope),
+        INPUT: partial(input_gradient, dz, weights, *window, *shape),
+        WEIGHT: partial(weight_gradient, x, dz, *window),
+    }
     return {name: calls[name] for name in products(layer)}
 
 
 def rate_together(steps: Sequence[Step], amount: float, seconds: float) -> float:
     """The rates of several steps summed, each repeated on a thread of its own, all at once."""
+    if len(steps) == 1:
+        return rate(steps[0], amount, seconds)
     start = Barrier(len(steps))
 
     def run(step: Step) -> float:
@@ -126,8 +118,6 @@ def product_rate(blas_threads: int, seconds: float) -> float:
 def kernel_rate(ours: CNN, steps: Sequence[Step], gigaflops: float, seconds: float) -> float:
     """GFLOP/s of one kernel on as many threads as there are steps, under training's conditions."""
     with ours.workers.ready():  # BLAS on one thread in each, freed memory kept for the next call
-        if len(steps) == 1:
-            return rate(steps[0], gigaflops, seconds)
         return rate_together(steps, gigaflops, seconds)
 
 
@@ -146,9 +136,7 @@ def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[],
     samples = shard_of(ours)
     for where, threads in ((ONE, 1), (ALL, cores)):
         found[f"{where}: product"] = partial(product_rate, threads, seconds)
-        for layer in ours.layers:
-            if not isinstance(layer, Conv2D | Dense):
-                continue
+        for layer in learning(ours):
             shards = [layer_calls(layer, samples) for _ in range(threads)]
             gigaflops = layer_flops(layer, samples) / 1e9
             for name in products(layer):
@@ -176,12 +164,10 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
         f"{'':<30}{'one core':>28}{f'{cores} cores':>22}",
         f"{'':<30}{'ms':>8}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>12}{'product':>10}",
     ]
-    for layer in ours.layers:
-        if isinstance(layer, Conv2D | Dense):
-            for name in products(layer):
-                words = f"{layer.name:<14}{name}"
-                flops = layer_flops(layer, BATCH)
-                lines.append(_line(words, f"{layer.name} {name}", flops, found))
+    for layer in learning(ours):
+        for name in products(layer):
+            key, flops = f"{layer.name} {name}", layer_flops(layer, BATCH)
+            lines.append(_line(f"{layer.name:<14}{name}", key, flops, found))
     lines.append(_line(f"{STEP} of {BATCH}", STEP, step_flops(ours, BATCH), found))
     faster = ratios(found[f"{ALL}: {STEP}"], found[f"{ONE}: {STEP}"])
     lines.append(f"{cores} threads against one: {statistics.median(faster):.2f} times the speed")
@@ -199,22 +185,15 @@ def _line(words: str, key: str, flops: int, found: Mapping[str, Sequence[float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["B", "E CNN"])
-    parser.add_argument("--kernels", choices=BACKENDS, default=DEFAULT)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.2, help="for each timing")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    options = parser.parse_args()
+    told = options(__doc__, networks=["B", "E CNN"], kernels=DEFAULT, rounds=7, seconds=0.2)
     cores = machine()["cores"]
-    everything: dict[str, Any] = {"machine": machine(), "kernels": options.kernels}
+    everything: dict[str, Any] = {"kernels": told.kernels}
     print(describe())
-    for name in options.networks:
-        ours = network(name, kernels=options.kernels)
-        found = alternate(contestants(ours, cores, options.seconds), options.rounds)
-        everything[name] = found
-        print("\n" + table(f"{name}, {options.kernels}", ours, found, cores), flush=True)
-    write_json(options.json, everything)
+    for name in told.networks:
+        ours = network(name, kernels=told.kernels)
+        found = everything[name] = alternate(contestants(ours, cores, told.seconds), told.rounds)
+        print("\n" + table(f"{name}, {told.kernels}", ours, found, cores), flush=True)
+    write_json(told.json, everything)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,12 @@ level where cost grows as the work does.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
-from benchmarks.machine import alternate, describe, rate, write_json
+from benchmarks.machine import alternate, describe, options, rate, write_json
 from benchmarks.networks import random_images
 from benchmarks.roofline import step_flops
 from CNN import CNN
@@ -48,7 +46,10 @@ WORDS = {
 }
 
 
-def sweeps(cores: int) -> dict[str, list[Setting]]:
+Sweeps = dict[str, list[Setting]]
+
+
+def sweeps(cores: int) -> Sweeps:
     """The points of each sweep; the usual setting is one of every sweep.
 
     >>> [setting.threads for setting in sweeps(6)["threads"]]
@@ -62,10 +63,7 @@ def sweeps(cores: int) -> dict[str, list[Setting]]:
         "batch": [1, 2, 8, 32, 128, 512],
         "threads": [*powers, cores],
     }
-    return {
-        what: [replace(usual, **{what: value}) for value in points]
-        for what, points in values.items()
-    }
+    return {what: [replace(usual, **{what: one}) for one in ones] for what, ones in values.items()}
 
 
 def network_of(setting: Setting, backend: str) -> CNN:
@@ -78,12 +76,12 @@ def network_of(setting: Setting, backend: str) -> CNN:
     ).build((1, setting.side, setting.side))  # fmt: skip
 
 
-def images_per_second(setting: Setting, backend: str) -> Callable[[float], float]:
-    """A function of the seconds to measure for."""
+def images_per_second(setting: Setting, backend: str, seconds: float) -> Callable[[], float]:
+    """What measures a point for so many seconds."""
     ours = network_of(setting, backend)
     data = random_images(setting.batch, (1, setting.side, setting.side))
 
-    def measure(seconds: float) -> float:
+    def measure() -> float:
         with ours.workers.ready():
             ours.train_step(data)
             return rate(lambda: ours.train_step(data), setting.batch, seconds)
@@ -92,16 +90,12 @@ def images_per_second(setting: Setting, backend: str) -> Callable[[float], float
 
 
 def measure_all(
-    points: dict[str, list[Setting]], backends: list[str], rounds: int, seconds: float
+    points: Sweeps, backends: list[str], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
     """Images per second of every point and backend; a point of several sweeps is timed once."""
     settings = dict.fromkeys(setting for sweep in points.values() for setting in sweep)
-    contestants = {
-        key(setting, backend): partial(images_per_second(setting, backend), seconds)
-        for setting in settings
-        for backend in backends
-    }
-    return alternate(contestants, rounds)
+    pairs = [(setting, backend) for setting in settings for backend in backends]
+    return alternate({key(*pair): images_per_second(*pair, seconds) for pair in pairs}, rounds)
 
 
 def key(setting: Setting, backend: str) -> str:
@@ -109,9 +103,7 @@ def key(setting: Setting, backend: str) -> str:
     return ", ".join([backend, *(f"{what} {value}" for what, value in asdict(setting).items())])
 
 
-def table(
-    what: str, points: list[Setting], backends: list[str], found: dict[str, list[float]]
-) -> str:
+def table(what: str, points: list[Setting], backends: list[str], found: Any) -> str:
     """A sweep: milliseconds of a step, microseconds of an image and GFLOP/s of each backend."""
     lines = [
         f"{WORDS[what]:<36}" + "".join(f"{backend:>32}" for backend in backends),
@@ -128,12 +120,7 @@ def table(
     return "\n".join(lines)
 
 
-def draw(
-    points: dict[str, list[Setting]],
-    backends: list[str],
-    found: dict[str, list[float]],
-    path: str,
-) -> None:
+def draw(points: Sweeps, backends: list[str], found: dict[str, list[float]], path: str) -> None:
     """The four sweeps side by side: microseconds of an image, both axes logarithmic."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -141,16 +128,14 @@ def draw(
     from glassbox.report.style import COLOR, SIZE, dress, new_figure
 
     figure = new_figure(11, 7)
-    colors = dict(zip(backends, (COLOR["training"], COLOR["validation"]), strict=False))
+    colors = COLOR["training"], COLOR["validation"]
     lines: dict[str, Any] = {}
     for axes, (what, sweep) in zip(figure.subplots(2, 2).flat, points.items(), strict=True):
         values = [getattr(setting, what) for setting in sweep]
-        for backend in backends:
-            speeds = [statistics.median(found[key(setting, backend)]) for setting in sweep]
-            (lines[backend],) = axes.plot(
-                values, [1e6 / speed for speed in speeds], "o-",
-                color=colors[backend], linewidth=1.8, markersize=4,
-            )  # fmt: skip
+        for backend, color in zip(backends, colors, strict=False):
+            cost = [1e6 / statistics.median(found[key(setting, backend)]) for setting in sweep]
+            look: dict[str, Any] = {"color": color, "linewidth": 1.8, "markersize": 4}
+            lines[backend] = axes.plot(values, cost, "o-", **look)[0]
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -166,21 +151,15 @@ def draw(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kernels", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each timing")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
-    parser.add_argument("--picture", metavar="FILE", help="draw the four sweeps there (PNG)")
-    options = parser.parse_args()
+    told = options(__doc__, kernels=list(BACKENDS), rounds=5, seconds=0.5, picture="")
     print(describe())
     points = sweeps(machine()["cores"])
-    found = measure_all(points, options.kernels, options.rounds, options.seconds)
+    found = measure_all(points, told.kernels, told.rounds, told.seconds)
     for what, sweep in points.items():
-        print("\n" + table(what, sweep, options.kernels, found))
-    write_json(options.json, {"machine": machine(), "images_per_second": found})
-    if options.picture:
-        draw(points, options.kernels, found, options.picture)
+        print("\n" + table(what, sweep, told.kernels, found))
+    write_json(told.json, {"images_per_second": found})
+    if told.picture:
+        draw(points, told.kernels, found, told.picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: their networks, their arithmetic, their twin in ONNX.
+"""What the benchmarks rest on: their networks, their arithmetic, their twins elsewhere.
 
 Nothing is timed here, and PyTorch and ONNX Runtime are not needed.
 """
@@ -17,14 +17,24 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+import main
 from benchmarks import accuracy, machine, memory, roofline, scaling, tables
 from benchmarks.networks import NETWORKS, network, random_images
-from benchmarks.onnx_twin import INPUT, onnx_twin
 from benchmarks.recipe import recipe, weights
 from benchmarks.resident import STATUS, forget_peak, peak_megabytes, resident_megabytes
 from CNN import CNN
-from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D
-from MLP import Dense
+from examples import (
+    a_lab,
+    b_keras_pipeline,
+    c_two_convolutions,
+    d_batch_of_one,
+    e_fashion_cnn,
+    e_mlps,
+)  # fmt: skip
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from glassbox.bridges.onnx import INPUT, export
+from glassbox.cli import Options
+from MLP import SGD, Dense, Dropout
 
 ROOT = Path(__file__).parent.parent
 COUNTS = {  # weights and biases, written out where they are not published
@@ -47,6 +57,36 @@ def test_every_network_has_the_size_of_its_original():
         assert network(name).parameter_count == count
     published = COUNTS["A"] - 2 - 3  # its original has no biases in the convolutions
     assert published == 2834
+
+
+ORIGINALS = {
+    "A": a_lab.network,
+    "B": lambda: b_keras_pipeline.network(SGD(0.1)),
+    "C": c_two_convolutions.network,
+    "D": d_batch_of_one.network,
+    "D 8/16": lambda: main.network(Options()),
+    "E CNN": e_fashion_cnn.network,
+    "E MLP": e_mlps.network,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_networks_are_those_of_the_examples_and_of_main_py(name):
+    """But for A's biases, initializers and optimizers, which cost a step nothing."""
+
+    def told(made):
+        built = made if made.parameters else made.build((1, 28, 28))
+        layers = [
+            (
+                type(layer), layer.input_shape, layer.output_shape, vars(layer).get("rate"),
+                type(vars(layer).get("activation")), layer.parameters["weight"].shape
+                if layer.parameters else getattr(layer, "stride", None),
+            )
+            for layer in built.layers
+        ]  # fmt: skip
+        return layers, type(built.loss), type(built.output_activation)
+
+    assert told(network(name)) == told(ORIGINALS[name]())
 
 
 def test_a_network_without_its_dropout():
@@ -104,10 +144,41 @@ def test_the_machine_is_told_with_the_versions_of_packages():
     assert "ONNX Runtime" not in machine.describe()
 
 
-def test_a_benchmarks_json_goes_where_there_is_no_folder_yet(tmp_path):
-    machine.write_json(str(tmp_path / "results" / "it.json"), {"seconds": [1.5]})
-    assert json.loads((tmp_path / "results" / "it.json").read_text("utf-8")) == {"seconds": [1.5]}
-    machine.write_json(None, {"seconds": [1.5]})  # nothing was asked for
+def test_a_benchmarks_json_goes_where_there_is_no_folder_yet_and_names_the_machine(tmp_path):
+    path = tmp_path / "results" / "it.json"
+    machine.write_json(str(path), {"seconds": [1.5]}, "onnxruntime")
+    found = json.loads(path.read_text("utf-8"))
+    where = found.pop("machine")
+    assert found == {"seconds": [1.5]}
+    assert where["onnxruntime"] == version("onnxruntime")
+    assert where["numpy"] == np.__version__
+    assert {"processor", "features", "cores", "system", "python", "numba", "commit"} <= set(where)
+    machine.write_json("", {"seconds": [1.5]})  # nothing was asked for
+
+
+def test_the_command_line_has_an_option_for_each_default(monkeypatch, capsys):
+    def read(*words):
+        monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+        return vars(machine.options("What.\n\nMore.", networks=["A"], first_runs=1, seconds=0.5))
+
+    assert read() == {"networks": ["A"], "first_runs": 1, "seconds": 0.5, "json": ""}
+    given = read("--networks", "B", "D 8/16", "--first-runs", "3", "--seconds", "2", "--json", "x")
+    assert given == {"networks": ["B", "D 8/16"], "first_runs": 3, "seconds": 2.0, "json": "x"}
+    for words, said in (
+        (["--networks", "Z"], "invalid choice"),
+        (["--first-runs", "0"], "--first-runs: got 0, expected at least 1"),
+    ):
+        with pytest.raises(SystemExit):
+            read(*words)
+        assert said in capsys.readouterr().err
+
+
+def test_a_process_of_its_own_is_told_and_heard_and_its_failure_noticed():
+    program = "import os, sys; print(os.environ['WORD'], sys.argv[1], sys.stdin.read())"
+    said = machine.run_python("-c", program, "told", given="given", WORD="around")
+    assert said.split() == ["around", "told", "given"]
+    with pytest.raises(subprocess.CalledProcessError):
+        machine.run_python("-c", "raise SystemExit(3)")
 
 
 def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
@@ -231,10 +302,10 @@ def test_pytorchs_process_can_be_told_everything():
     job = memory.jobs("E CNN", steps=2, batch=8)["pytorch"]
     assert json.loads(json.dumps(job)) == job
     assert job["loss"] == "cross_entropy"
-    assert [operator["operator"] for operator in job["recipe"]] == [
-        "conv", "leaky_relu", "conv", "leaky_relu", "max_pool", "dropout",
-        "conv", "leaky_relu", "max_pool", "dropout",
-        "flatten", "dense", "leaky_relu", "dropout", "dense",
+    assert [module for module, _ in job["recipe"]] == [
+        "Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "MaxPool2d", "Dropout",
+        "Conv2d", "LeakyReLU", "MaxPool2d", "Dropout",
+        "Flatten", "Linear", "LeakyReLU", "Dropout", "Linear",
     ]  # fmt: skip
 
 
@@ -242,23 +313,45 @@ def test_pytorchs_process_can_be_told_everything():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_onnx_twin_gives_our_scores(name):
-    """`onnx_twin` runs ONNX's own checker; ONNX's reference then computes it."""
+def test_what_onnx_runtime_is_given_makes_our_scores(name):
+    """`export` runs ONNX's own checker; ONNX's reference then computes it."""
     ours = network(name, seed=3)
     images = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
-    (found,) = ReferenceEvaluator(onnx_twin(ours)).run(None, {INPUT: images})
+    (found,) = ReferenceEvaluator(export(ours)).run(None, {INPUT: images})
     np.testing.assert_allclose(found, ours.scores(images), rtol=1e-4, atol=1e-6)
 
 
-def test_the_onnx_twin_of_what_no_benchmark_has():
-    """Strides, dilation, uneven padding, rows and columns that differ."""
+def test_a_recipe_has_pytorchs_own_words():
+    """Each is the name of a module in torch.nn, with the names of its arguments."""
     ours = CNN(
-        Conv2D(3, (2, 4), padding="same"), Conv2D(4, (3, 2), stride=(2, 1), dilation=(1, 2)),
-        MaxPool2D((2, 3), stride=(1, 2)), Dense(5, "softmax"), loss="cross_entropy", seed=1,
+        Conv2D(4, (3, 2), stride=(2, 1), dilation=(1, 2), padding=(1, 0), activation="relu"),
+        AvgPool2D((2, 3), stride=(1, 2)), Conv2D(5, 3, activation=None), MaxPool2D(2), Dropout(0.3),
+        Dense(7, "leaky_relu"), Dense(6), Dense(3, "softmax"), loss="cross_entropy",
     ).build((2, 9, 13))  # fmt: skip
-    images = np.random.default_rng(0).random((3, 2, 9, 13), np.float32)
-    (found,) = ReferenceEvaluator(onnx_twin(ours)).run(None, {INPUT: images})
-    np.testing.assert_allclose(found, ours.scores(images), rtol=1e-4, atol=1e-6)
+    convolution = {
+        "in_channels": 2, "out_channels": 4, "kernel_size": [3, 2], "stride": [2, 1],
+        "padding": [1, 0], "dilation": [1, 2],
+    }  # fmt: skip
+    plain = {
+        "in_channels": 4, "out_channels": 5, "kernel_size": [3, 3], "stride": [1, 1],
+        "padding": [1, 1], "dilation": [1, 1],
+    }  # fmt: skip
+    modules = [
+        ["Conv2d", convolution],
+        ["ReLU", {}],
+        ["AvgPool2d", {"kernel_size": [2, 3], "stride": [1, 2]}],
+        ["Conv2d", plain],
+        ["MaxPool2d", {"kernel_size": [2, 2], "stride": [2, 2]}],
+        ["Dropout", {"p": 0.3}],
+        ["Flatten", {}],
+        ["Linear", {"in_features": 5 * 2 * 2, "out_features": 7}],
+        ["LeakyReLU", {"negative_slope": 0.01}],
+        ["Linear", {"in_features": 7, "out_features": 6}],
+        ["Sigmoid", {}],
+        ["Linear", {"in_features": 6, "out_features": 3}],
+    ]
+    assert recipe(ours) == modules
+    assert recipe(ours, scores=True) == [*modules, ["Softmax", {"dim": 1}]]
 
 
 def test_a_layer_without_twin_is_named():
@@ -271,6 +364,9 @@ def test_a_layer_without_twin_is_named():
     ours = CNN(MaxPool2D(2, padding=1), Dense(10)).build((1, 8, 8))
     with pytest.raises(TypeError, match="MaxPool2D 'pool1' has no counterpart"):
         recipe(ours)
+    ours = CNN(Conv2D(3, 2, padding="same"), Dense(10)).build((1, 8, 8))  # one row more below
+    with pytest.raises(TypeError, match="Conv2D 'conv1' has no counterpart"):
+        recipe(ours)
 
 
 def test_a_recipes_weights_are_copies():
@@ -282,7 +378,7 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "accuracy machine memory networks onnx_twin recipe report roofline scaling startup "
+    modules = "accuracy machine memory networks recipe report roofline scaling startup "
     modules += "tables capture"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
     program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmarks import capture, report, roofline
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import NETWORKS, network
 from benchmarks.scaling import key, sweeps
 from examples.common import RESULTS
 
@@ -83,10 +83,35 @@ def project(tmp_path):
     for name in (report.README, report.PERFORMANCE):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((report.ROOT / name).read_text("utf-8"), "utf-8")
-    path = tmp_path / "results" / "benchmarks" / "startup.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(STARTUP))
+    put_measurement(tmp_path, "startup", STARTUP)
     return tmp_path
+
+
+def put_measurement(project, name, found):
+    path = project / "results" / "benchmarks" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found))
+
+
+def test_every_measured_region_is_written_from_its_file(project, capsys):
+    """Of made-up measurements, all in one `make table`; nothing of the old tables is left."""
+    toys = made_up()
+    measured = [region for region in report.REGIONS if region.source.startswith("benchmarks/")]
+    assert {region.source for region in measured} == {f"benchmarks/{name}.json" for name in toys}
+    for name, found in toys.items():
+        put_measurement(project, name, found)
+    assert report.main([], project) == 0
+    pages = {name: (project / name).read_text("utf-8") for name in TABLES}
+    for region in measured:
+        begin, end = report.BEGIN.format(region.name), report.END.format(region.name)
+        text = pages[region.page].split(begin)[1].split(end)[0]
+        assert TABLES[region.page][region.name] in text
+        assert "AMD EPYC" not in text
+        if (region.page, region.name) != (report.README, "startup"):  # a sentence, not a table
+            script = region.source.removesuffix(".json").replace("/", ".")
+            assert f"Measured by `python -m {script}` on {WHERE}.\n" in text
+    assert report.main(["--check"], project) == 0
+    capsys.readouterr()
 
 
 def test_only_regions_with_a_file_are_written(project, capsys):
@@ -111,6 +136,38 @@ def test_check_changes_nothing_and_fails_where_a_page_is_off(project, capsys):
 
 # --- what each table says of made-up measurements ----------------------------------------------
 
+# What only the made-up measurements say: page -> region -> a part of it.
+TABLES = {
+    report.README: {
+        "accuracy": "| 98.77 % | 17.4 | 123 MB |",
+        "against_pytorch": "| D | 1,000 | 3 | 10,000 | 2,000 |",
+        "startup": "kernels: 7.0 seconds from the command to the end of the first step",
+    },
+    report.PERFORMANCE: {
+        "roofline": "milliseconds; all cores make it 1.00 times as fast",
+        "scaling": "| images in a batch: 512 | 512.00 |",
+        "memory": "| `main.py`'s | 400 | 200 | 100 |",
+        "capture": "| D | 5 | 3 | 2.00 (1.00 to 3.00) |",
+        "startup": "| numpy | 0.50 (0.50 to 0.50) |",
+        "shortfalls": "Nothing did.",
+    },
+}
+
+
+def made_up():
+    """Measurements of every benchmark that a table is made from."""
+    seen = roofline.contestants(network("D", kernels="numpy"), cores=2, seconds=0)
+    return {
+        "accuracy": ACCURACY,
+        "against_pytorch": against_pytorch(),
+        "memory": memory(),
+        "roofline": {"machine": MACHINE, "kernels": "numpy", "D": {name: [100.0] for name in seen}},
+        "scaling": scaling(),
+        "startup": STARTUP,
+        "capture": {"machine": MACHINE, "D": {"eager": [6.0, 4.0], "captured": [2.0, 4.0]}},
+    }
+
+
 STARTUP = {
     "machine": MACHINE,
     "seconds": {
@@ -133,19 +190,22 @@ def test_every_table_names_machine_versions_commit_and_script():
     assert text.endswith(f"\n\nMeasured by `python -m benchmarks.startup` on {WHERE}.\n")
 
 
+ACCURACY = {
+    "machine": MACHINE,
+    "main.py": {"test_accuracy": 0.98765, "seconds": 17.44, "peak_megabytes": 123.4},
+    "one image at a time": {
+        "seeds": [{"test_accuracy": share, "seconds": 7.25} for share in (0.97, 0.98, 0.96)],
+        "peak_megabytes": 200.0,
+    },
+}
+
+
 def test_accuracy():
-    seeds = [{"test_accuracy": share, "seconds": 7.25} for share in (0.97, 0.98, 0.96)]
-    shipped = {"test_accuracy": 0.98765, "seconds": 17.44, "peak_megabytes": 123.4}
-    found = {
-        "machine": MACHINE,
-        "main.py": shipped,
-        "one image at a time": {"seeds": seeds, "peak_megabytes": 200.0},
-    }
-    rows = cells(report.accuracy_text(found))
+    rows = cells(report.accuracy_text(ACCURACY))
     (first, second) = list(rows.values())[2:]
     assert first == ["98.77 %", "17.4", "123 MB"]
     assert second == ["97.00 % (mean of 3 seeds: 96.00 to 98.00)", "7.2", "200 MB"]
-    assert WHERE in report.accuracy_text(found)
+    assert WHERE in report.accuracy_text(ACCURACY)
 
 
 def against_pytorch(**changed):
@@ -202,25 +262,31 @@ def test_what_falls_short_is_listed_with_its_aim():
     assert report.shortfalls_text(against_pytorch()).startswith("Nothing did.\n")
 
 
-def test_memory():
+def memory():
     sizes = {"pytorch": 400.0, "compiled": 200.0, "numpy": 100.0}
     own = {who: {"total": [size], "training": [size / 4]} for who, size in sizes.items()}
-    rows = cells(report.memory_text({"machine": MACHINE, "megabytes": {"D 8/16": own}}))
+    return {"machine": MACHINE, "megabytes": {"D 8/16": own}}
+
+
+def test_memory():
+    rows = cells(report.memory_text(memory()))
     assert rows["`main.py`'s"] == [
         *("400", "200", "100", "0.50 (0.50 to 0.50)", "0.25 (0.25 to 0.25)", "0.50 (0.50 to 0.50)")
     ]
 
 
-def test_scaling():
-    points = sweeps(cores=2)
-    settings = {setting for sweep in points.values() for setting in sweep}
+def scaling():
+    settings = {setting for sweep in sweeps(cores=2).values() for setting in sweep}
     found = {key(setting, "compiled"): [1000.0] for setting in settings}
-    text = report.scaling_text({"machine": MACHINE, "images_per_second": found})
-    rows = cells(text)
+    return {"machine": MACHINE, "images_per_second": found}
+
+
+def test_scaling():
+    rows = cells(report.scaling_text(scaling()))
     assert rows["a step of the thin network, milliseconds"] == ["compiled"]
     assert rows["images in a batch: 512"] == ["512.00"]
     assert rows["threads: 1"] == ["128.00"]
-    assert len(rows) == 2 + sum(map(len, points.values()))
+    assert len(rows) == 2 + sum(map(len, sweeps(cores=2).values()))
 
 
 def run(module, path, monkeypatch, *words):
@@ -228,7 +294,9 @@ def run(module, path, monkeypatch, *words):
     given = ["--rounds", "1", "--seconds", "0.001", "--json", str(path), *words]
     monkeypatch.setattr(sys, "argv", ["benchmark", *given])
     module.main()
-    return json.loads(path.read_text("utf-8"))
+    found = json.loads(path.read_text("utf-8"))
+    assert {"processor", "features", "cores", "python", "numpy", "commit"} <= set(found["machine"])
+    return found
 
 
 def test_captures_from_a_real_run(tmp_path, monkeypatch, capsys):
