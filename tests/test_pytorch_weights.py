@@ -10,7 +10,7 @@ from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from MLP import BatchNorm, Dense, LeakyReLU
 
-GOLDEN = Path(__file__).with_name("golden")  # made by benchmarks/make_state_dict.py
+GOLDEN = Path(__file__).with_name("golden")  # made by make_state_dict.py
 # PyTorch's modules with weights, and what they are called here.
 MODULES = {"0": "conv1", "1": "norm1", "4": "conv2", "7": "dense1", "9": "dense2"}
 

@@ -1,6 +1,6 @@
 """Make tests/golden/pytorch_*.safetensors: a PyTorch model's weights, and what it makes of images.
 
-    python -m benchmarks.make_state_dict        # needs torch and safetensors; run once
+    python tests/make_state_dict.py        # needs torch and safetensors; run once
 
 The tests load the weights and compare outputs and gradients with these numbers, without PyTorch.
 """
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+GOLDEN = Path(__file__).with_name("golden")
 
 
 def model() -> nn.Sequential:
