@@ -7,9 +7,7 @@
     d_batch_of_one       sigmoids and squared error, one epoch of single images
     e_fashion_cnn        the large network on clothes
     e_mlps               the six networks without convolutions
-    record_fast          99 % of MNIST within 15 seconds
-    record_small         under 20,000 parameters
-    record_best          one network, as well as it can
+    records              99 % of MNIST within 15 seconds; under 20,000 parameters; the best network
 
 `table` writes the README's table from what they left in results/.
 `one_file` is the network of main.py and its training in one file of plain NumPy.

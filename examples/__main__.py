@@ -5,23 +5,10 @@ python -m examples --quick    # a few minutes, on small digits, nothing kept
 """
 
 import sys
+from importlib import import_module
 
-from examples import (
-    a_lab,
-    b_keras_pipeline,
-    c_resnet,
-    c_two_convolutions,
-    d_batch_of_one,
-    e_fashion_cnn,
-    e_mlps,
-    record_best,
-    record_fast,
-    record_small,
-)
+EXAMPLES = "a_lab b_keras_pipeline c_two_convolutions c_resnet d_batch_of_one e_mlps e_fashion_cnn"
 
 if __name__ == "__main__":
-    for example in (
-        a_lab, b_keras_pipeline, c_two_convolutions, c_resnet, d_batch_of_one, e_mlps,
-        e_fashion_cnn, record_fast, record_small, record_best,
-    ):  # fmt: skip
-        example.main(sys.argv[1:])
+    for name in [*EXAMPLES.split(), "records"]:
+        import_module(f"examples.{name}").main(sys.argv[1:])

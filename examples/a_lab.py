@@ -10,10 +10,10 @@ Recipe: cross-entropy, plain SGD, batches of one image, 3 epochs; convolutions w
 learning rate is not published; ours was chosen on validation images (see `RATE`).
 """
 
-import time
+from functools import partial
 
 from CNN import CNN
-from examples.common import Claim, finish, folder_of, images, parse
+from examples.common import Claim, attempt, images, parse
 from Filters import AvgPool2D, Conv2D
 from MLP import SGD, Dense, InverseTime
 
@@ -46,16 +46,18 @@ def main(arguments=None) -> dict[str, float]:
     for name, sizes in SPLITS.items():
         split = "70 / 30 %" if "70" in name else "60,000 / 10,000"
         claim = Claim(name, "A", f"lab, 3 epochs, batch 1, {split}", 81.93, 95.0)
-        results = folder_of(claim, options)
-        if results is None:
-            continue
-        data = images("mnist", options, sizes=sizes, normalize="standard")
-        begun = time.perf_counter()
-        model = network(threads=options.threads)
-        epochs = 20 if options.quick else 3
-        model.fit(data.train, data.validation, epochs=epochs, batch_size=1)
-        recipe = {"epochs": epochs, "batch_size": 1, "split": split}
-        found[name] = finish(claim, model, data, recipe, results, begun)
+        data_of = partial(images, "mnist", sizes=sizes, normalize="standard")
+        told = {"split": split}
+        found |= attempt(
+            claim,
+            options,
+            data_of,
+            network,
+            quick={"epochs": 20},
+            told=told,
+            epochs=3,
+            batch_size=1,
+        )
     return found
 
 

@@ -7,10 +7,10 @@ al. 2016).  The first block keeps its shape and adds the input itself; the other
 and double the channels, so that their shortcuts are 1 x 1 convolutions with a stride of two.
 """
 
-import time
+from functools import partial
 
 from CNN import CNN
-from examples.common import Claim, finish, folder_of, images, parse
+from examples.common import Claim, attempt, images, parse
 from Filters import Conv2D, GlobalAvgPool2D, Residual
 from MLP import Adam, BatchNorm, Dense, OneCycle, ReLU
 
@@ -44,16 +44,8 @@ def network(seed: int = 0, **settings) -> CNN:
 
 def main(arguments=None) -> dict[str, float]:
     """Returns the test accuracy in per cent."""
-    options = parse(__doc__, arguments)
-    results = folder_of(CLAIM, options)
-    if results is None:
-        return {}
-    data, begun = images("mnist", options, normalize="standard"), time.perf_counter()
-    model = network(threads=options.threads)
-    epochs = 3 if options.quick else 5
-    model.fit(data.train, data.validation, epochs=epochs, batch_size=128)
-    recipe = {"epochs": epochs, "batch_size": 128}
-    return {CLAIM.name: finish(CLAIM, model, data, recipe, results, begun)}
+    options, data_of = parse(__doc__, arguments), partial(images, "mnist", normalize="standard")
+    return attempt(CLAIM, options, data_of, network, quick={"epochs": 3}, epochs=5, batch_size=128)
 
 
 if __name__ == "__main__":

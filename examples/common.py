@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,18 @@ class Claim:
     note: str = ""
 
 
-def parse(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What every example can be told."""
+def parse(
+    description: str | None, arguments: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> argparse.Namespace:
+    """What every example can be told; `names` are those of its runs, where one can choose."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--quick", action="store_true", help="a minute's version on small digits, not kept"
     )
+    if names:
+        parser.add_argument("--only", nargs="+", choices=names, default=names, help="all otherwise")
     parser.add_argument("--again", action="store_true", help="run also what is done already")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where the data set is")
     parser.add_argument("--threads", type=int, help="how many; all cores otherwise")
@@ -97,28 +101,54 @@ def seeds(options: argparse.Namespace) -> list[int]:
     return [0] if options.quick else [4, 3, 2, 1, 0]
 
 
-def finish(
-    claim: Claim,
-    network: CNN,
-    data: Splits,
-    recipe: Mapping[str, Any],
-    results: Results,
-    begun: float,
-    accuracies: Sequence[float] = (),
-    **more: Any,
-) -> float:
-    """Write pictures, report and the table's line; returns the accuracy that counts (per cent).
+def fit(model: CNN, data: Splits, recipe: Mapping[str, Any], results: Results) -> None:
+    """Train as the recipe says; without validation images where there are none."""
+    model.fit(data.train, data.validation if len(data.validation) else None, **recipe)
 
-    accuracies : those of several seeds, in per cent, whose mean counts; else it is the network's.
+
+def attempt(
+    claim: Claim,
+    options: argparse.Namespace,
+    data_of: Callable[[argparse.Namespace], Splits],
+    network: Callable[..., CNN],
+    several: bool = False,
+    quick: Mapping[str, Any] | None = None,
+    told: Mapping[str, Any] | None = None,
+    train: Callable[[CNN, Splits, dict[str, Any], Results], None] = fit,
+    after: Callable[[CNN, Splits], dict[str, Any]] | None = None,
+    **recipe: Any,
+) -> dict[str, float]:
+    """Run a claim unless it is done; returns {its name: the accuracy in per cent that counts}.
+
+    network : makes one, from a seed and settings of `CNN`; `several` takes the mean of five seeds.
+    quick   : what a quick run changes in the recipe, which is the arguments of `fit`.
+    told    : what else the settings of the run are to say.
+    after   : called with each trained network; what it returns goes into the table's line.
     """
-    scores = report(network, data, {**recipe, "seed": network.seed}, results, begun)
-    accuracy = 100 * scores.metrics.accuracy
+    results = folder_of(claim, options)
+    if results is None:
+        return {}
+    data, accuracies, more = data_of(options), [], {}
+    recipe |= (quick or {}) if options.quick else {}
+    for seed in seeds(options) if several else [0]:
+        begun = time.perf_counter()
+        model = network(seed=seed, threads=options.threads)
+        train(model, data, recipe, results)
+        if several:
+            part = data.validation if claim.part == "validation" else data.test
+            accuracies.append(100 * model.evaluate(part).accuracy)
+            print(f"{claim.name}, seed {seed}: {accuracies[-1]:.2f} % {claim.part}", flush=True)
+        more |= after(model, data) if after else {}
+    if "augment" in recipe:
+        recipe["augment"] = repr(recipe["augment"])
+    settings = {**recipe, **(told or {}), "seed": model.seed}
+    accuracy = 100 * report(model, data, settings, results, begun).metrics.accuracy
     if accuracies:
         accuracy = statistics.mean(accuracies)
         spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-        more |= {"spread": spread, "of_each_seed": list(accuracies)}
-    write_line(claim, results, accuracy, network.history.seconds, network.parameter_count, **more)
-    return accuracy
+        more |= {"spread": spread, "of_each_seed": accuracies}
+    write_line(claim, results, accuracy, model.history.seconds, model.parameter_count, **more)
+    return {claim.name: accuracy}
 
 
 def write_line(

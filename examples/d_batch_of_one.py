@@ -15,14 +15,16 @@ epoch single runs lie some tenths of a per cent apart, so the figure is the mean
 """
 
 import math
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from CNN import CNN
-from examples.common import Claim, finish, folder_of, images, parse, seeds
+from Datasets import Splits
+from examples.common import Claim, attempt, fit, images, parse
 from Filters import Conv2D, MaxPool2D
 from glassbox.engine.optimizers import Optimizer
+from glassbox.report.results import Results
 from MLP import SGD, Adam, Dense, OneCycle
 
 SCALES = (0.5, 0.5, 2, 4)  # of the first weights
@@ -65,26 +67,25 @@ def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
     return made
 
 
+def train(model: CNN, data: Splits, recipe: dict[str, Any], results: Results) -> None:
+    """A sanity check and previews of the network that is shown, one of several."""
+    shown: dict[str, Any] = {}
+    if model.seed == 0:
+        model.sanity_check(data.train, images=30, epochs=100)
+        every = 0.25 if recipe["epochs"] == 1 else 1.0
+        shown = {"preview": every, "preview_folder": results.path / "previews"}
+    fit(model, data, recipe | shown, results)
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """A sanity check, then both ways to train; returns the test accuracy of each in per cent."""
     options, found = parse(__doc__, arguments), {}
+    data_of = partial(images, "mnist", normalize="per-image")
     for name, claim in CLAIMS.items():
-        results = folder_of(claim, options)
-        if results is None:
-            continue
-        data, begun = images("mnist", options, normalize="per-image"), time.perf_counter()
-        epochs, shows, tested = (10, 1.0, []) if options.quick else (1, 0.25, [])
-        for seed in seeds(options):
-            model = network(name, seed, threads=options.threads)
-            if seed == 0:
-                model.sanity_check(data.train, images=30, epochs=100)
-            model.fit(
-                data.train, data.validation, epochs=epochs, batch_size=1,
-                preview=None if seed else shows, preview_folder=results.path / "previews",
-            )  # fmt: skip
-            tested.append(100 * model.evaluate(data.test).accuracy)
-        recipe = {"epochs": epochs, "batch_size": 1}
-        found[name] = finish(claim, model, data, recipe, results, begun, tested)
+        found |= attempt(
+            claim, options, data_of, partial(network, name), several=True, train=train,
+            quick={"epochs": 10}, epochs=1, batch_size=1,
+        )  # fmt: skip
     return found
 
 

@@ -18,11 +18,11 @@ The first of these had been run for 40 epochs before; it reached 93.51 % of the 
 repeated for that reason.  The epoch is chosen on validation images.
 """
 
-import time
+from functools import partial
 
 from CNN import CNN
 from Datasets import Augmentation
-from examples.common import Claim, finish, folder_of, images, parse
+from examples.common import Claim, attempt, images, parse
 from Filters import Conv2D, MaxPool2D
 from MLP import SGD, Dense, Dropout, OneCycle
 
@@ -52,27 +52,13 @@ def network(seed: int = 0, **settings) -> CNN:
 
 def main(arguments=None) -> dict[str, float]:
     """Returns the test accuracy in per cent."""
-    options = parse(__doc__, arguments)
-    results = folder_of(CLAIM, options)
-    if results is None:
-        return {}
     sizes = (55_000, 5_000, 10_000)
-    data = images("fashion-mnist", options, sizes=sizes, normalize="standard")
-    begun = time.perf_counter()
-    model = network(threads=options.threads)
-    epochs = 3 if options.quick else 40
-    augment = None if options.quick else Augmentation(shift=1, flip=True)
-    ema_decay = 0.9 if options.quick else 0.998
-    model.fit(
-        data.train,
-        data.validation,
-        epochs=epochs,
-        batch_size=64,
-        augment=augment,
-        ema_decay=ema_decay,
-    )
-    recipe = {"epochs": epochs, "batch_size": 64, "augment": repr(augment), "ema_decay": ema_decay}
-    return {CLAIM.name: finish(CLAIM, model, data, recipe, results, begun)}
+    return attempt(
+        CLAIM, parse(__doc__, arguments),
+        partial(images, "fashion-mnist", sizes=sizes, normalize="standard"), network,
+        quick={"epochs": 3, "augment": None, "ema_decay": 0.9},
+        epochs=40, batch_size=64, augment=Augmentation(shift=1, flip=True), ema_decay=0.998,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
