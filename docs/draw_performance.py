@@ -1,16 +1,16 @@
 """Draw the pictures of performance.md: python docs/draw_performance.py [folder].
 
-The pen and the colors are those of draw_pictures.py.  What is computed (where a layer stands under
-the roofline, Winograd's numbers, the lines of a cache) comes from the engine's own shapes and
-matrices; the two time lines are sketches, and say so.
+What is computed (where a layer stands under the roofline, Winograd's numbers, the lines of a cache)
+comes from the engine's own shapes and matrices; the two time lines are sketches, and say so.
 """
+# isort: skip_file
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,34 +19,17 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from draw_pictures import (
-    BLUE,
-    DPI,
-    FOUR,
-    GREEN,
-    INK,
-    LINE,
-    ORANGE,
-    PALE,
-    PAPER,
-    PURPLE,
-    RED,
-    SOFT,
-    Fills,
-    arrow,
-    box,
-    matrix,
-    sheet,
-    title,
-    write,
-)
+import pen
+from pen import (
+    BLUE, DPI, FOUR, GREEN, INK, LINE, ORANGE, PALE, PAPER, PURPLE, RED, SOFT, TIMES, Fills, Sheet,
+)  # fmt: skip
 
 from benchmarks.networks import network
 from glassbox.kernels.compiled.convolution import plan
 from glassbox.kernels.compiled.vectors import IN, OUT, WEIGHTS
 from glassbox.kernels.shapes import resolve_window
 
-TIMES = "\N{MULTIPLICATION SIGN}"
+ROOT = Path(__file__).resolve().parent.parent
 
 # --- the roofline ----------------------------------------------------------------------------
 
@@ -76,11 +59,8 @@ SLOPE = 39.8  # degrees, of a line in the picture along which both axes double
 def roofline() -> Figure:
     """Where each kind of layer stands: under the slope of memory, or under the flat roof."""
     figure = Figure(figsize=(8, 5.2), dpi=DPI, facecolor=PAPER)
-    axes = figure.add_axes((0.085, 0.115, 0.885, 0.80))
-    axes.set_title(
-        "Who waits for memory, and who for arithmetic",
-        loc="left", size=12, color=INK, weight="bold", x=-0.06, pad=10,
-    )  # fmt: skip
+    words = "Who waits for memory, and who for arithmetic"
+    axes = pen.plot_axes(figure, (0.085, 0.115, 0.885, 0.80), words, 0.7, x=-0.06, pad=10)
     low, high = 2.0**-5, 2.0**7
     for axis, limits, name in (
         (axes.xaxis, (low, high), "arithmetic intensity: multiply-adds or comparisons per byte"),
@@ -91,23 +71,14 @@ def roofline() -> Figure:
         axis.set_ticks(powers, [f"{x:g}" if x >= 1 else f"1/{1 / x:g}" for x in powers])
         axis.set_ticks([], minor=True)
         axis.set_label_text(name, size=10, color=SOFT)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(colors=SOFT, labelsize=9.5)
-    axes.grid(color="#E4E7EB", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for (name, bytes_), color, style in zip(
-        BYTES.items(), (GREEN, BLUE, RED), (":", "--", "-"), strict=True
-    ):
-        ridge = LANES / bytes_
-        axes.plot([low, ridge], [low * bytes_, LANES], style, color=color, linewidth=2.2)
-        below = name == "memory"
-        start = 2**-1.35 if below else low * 1.1
-        axes.text(
-            start, start * bytes_ * (0.86 if below else 1.14), f"{name}: {bytes_} bytes a cycle",
-            size=9, color=color, rotation=SLOPE, rotation_mode="anchor",
-            va="top" if below else "bottom",
-        )  # fmt: skip
+    for (name, bytes_), look in zip(BYTES.items(), ((GREEN, ":"), (BLUE, "--"), (RED, "-")),
+                                    strict=True):  # fmt: skip
+        ridge, below = LANES / bytes_, name == "memory"
+        axes.plot([low, ridge], [low * bytes_, LANES], look[1], color=look[0], linewidth=2.2)
+        start, off, side = (2**-1.35, 0.86, "top") if below else (low * 1.1, 1.14, "bottom")
+        words = f"{name}: {bytes_} bytes a cycle"
+        axes.text(start, start * bytes_ * off, words, size=9, color=look[0], rotation=SLOPE,
+                  rotation_mode="anchor", va=side)  # fmt: skip
     axes.plot([LANES / BYTES["first cache"], high], [LANES, LANES], color=INK, linewidth=2.4)
     axes.text(2**-1.9, 2**4.15, "one vector of 16 each cycle", size=9, va="bottom")
     _layers_under_the_roof(axes)
@@ -129,20 +100,20 @@ def _layers_under_the_roof(axes: Axes) -> None:
     for name, x, (right, up), side in layers:
         slow, fast = (min(LANES, x * BYTES[where]) for where in ("memory", "second cache"))
         if fast > slow:
-            arrow(axes, (x, slow * 1.12), (x, fast * 0.9), mutation_scale=9, linewidth=1.1)
+            pen.arrow(axes, (x, slow * 1.12), (x, fast * 0.9), head=9, linewidth=1.1)
         axes.plot(x, slow, "o", color=RED, markerfacecolor=PAPER, markersize=10, zorder=4)
         axes.plot(x, fast, "o", color=BLUE, markersize=6, zorder=4)
         axes.text(2.0**right, 2.0**up, name, size=9, ha=side, va="center")
     x, work = intensity("B", "conv2"), winograd_work(32, 64)
     top = LANES * 144 / work
-    arrow(axes, (x, LANES * 1.2), (x, top * 0.92), PURPLE)
+    pen.arrow(axes, (x, LANES * 1.2), (x, top * 0.92), PURPLE)
     axes.plot(x, top, "D", color=PURPLE, markersize=7.5)
     words = f"Winograd: {144 / work:.1f} times fewer operations,\nso it may pass the roof"
     axes.text(x * 0.88, top, words, size=9, ha="right", va="center")
-    for place, words, size, fill in (
-        (5.95, "arrays in the second cache", 6, BLUE), (5.45, "arrays in memory", 10, PAPER),
-    ):  # fmt: skip
-        color = BLUE if fill == BLUE else RED
+    for place, words, size, color, fill in (
+        (5.95, "arrays in the second cache", 6, BLUE, BLUE),
+        (5.45, "arrays in memory", 10, RED, PAPER),
+    ):
         axes.plot(2**-4.7, 2**place, "o", color=color, markerfacecolor=fill, markersize=size)
         axes.text(2**-4.5, 2**place, words, size=9, va="center")
 
@@ -152,60 +123,45 @@ def _layers_under_the_roof(axes: Axes) -> None:
 
 def batch_last() -> Figure:
     """A vector of four lanes filled from memory in either order."""
-    figure, axes = sheet(80, 50)
-    title(axes, "Filling a vector of four lanes: pixel b of four samples, one color each")
-    letters, width, high = "abcdef", 76 / 24, 3.0
-    orders = (
-        (7.6, "Batch first: four loads, each for one number",
-         [(n, k) for n in range(4) for k in range(6)]),
-        (26.4, "Batch last: one load",
-         [(n, k) for k in range(6) for n in range(4)]),
-    )  # fmt: skip
-    lane, left = 3.6, 31.0
-    for y, words, order in orders:
-        write(axes, 2, y - 1.9, words, 10.5, ha="left")
+    words = "Filling a vector of four lanes: pixel b of four samples, one color each"
+    sheet, letters, width, lane, left = Sheet(80, 50, words), "abcdef", 76 / 24, 3.6, 31.0
+
+    def register(y: float, letter: str, words: str, color: str = "", **more: Any) -> None:
+        for n, own in enumerate(FOUR):
+            colors = (PALE[color], SOFT) if color else (PALE[own], own)
+            sheet.box(left + n * lane, y, lane, 3.2, *colors)
+            sheet.write(left + (n + 0.5) * lane, y + 1.6, letter, **more)
+        sheet.note(left + 4 * lane + 1.2, y + 1.6, words)
+
+    first = [(n, k) for n in range(4) for k in range(6)]
+    for y, words, order in (
+        (7.6, "Batch first: four loads, each for one number", first),
+        (26.4, "Batch last: one load", sorted(first, key=lambda place: place[1])),
+    ):
+        sheet.write(2, y - 1.9, words, ha="left")
         low = y + 8.4
         for place, (n, k) in enumerate(order):
-            x = 2 + place * width
-            wanted = letters[k] == "b"
-            fill = PALE[FOUR[n]] if wanted else PAPER
-            box(axes, x, y, width, high, fill, edgecolor=FOUR[n] if wanted else LINE,
-                zorder=2 if wanted else 1)  # fmt: skip
-            write(axes, x + width / 2, y + high / 2, letters[k], 10.5,
-                  color=INK if wanted else LINE)  # fmt: skip
+            x, wanted = 2 + place * width, letters[k] == "b"
+            colors = (PALE[FOUR[n]], FOUR[n]) if wanted else (PAPER, LINE)
+            sheet.box(x, y, width, 3.0, *colors, letters[k], ink=INK if wanted else LINE,
+                      zorder=2 if wanted else 1)  # fmt: skip
             if wanted and y < 20:
-                arrow(axes, (x + width / 2, y + high + 0.2), (left + (n + 0.5) * lane, low - 0.2),
-                      FOUR[n], mutation_scale=9)  # fmt: skip
+                to = left + (n + 0.5) * lane, low - 0.2
+                sheet.arrow(x + width / 2, y + 3.2, *to, FOUR[n], head=9)
         if y > 20:
             start = 2 + 4 * width
-            axes.plot([start + 0.2, start + 0.2, start + 4 * width - 0.2, start + 4 * width - 0.2],
-                      [y + 3.4, y + 4.3, y + 4.3, y + 3.4], color=INK, linewidth=1.6)  # fmt: skip
-            arrow(axes, (start + 2 * width, y + 4.5), (left + 2 * lane, low - 0.2), INK)
-        for n in range(4):
-            box(axes, left + n * lane, low, lane, 3.2, PALE[FOUR[n]], edgecolor=FOUR[n])
-            write(axes, left + (n + 0.5) * lane, low + 1.6, "b", 10.5)
-        write(axes, left + 4 * lane + 1.2, low + 1.6, "a register", 9.5, ha="left", color=SOFT)
+            sheet.bracket(start + 0.2, start + 4 * width - 0.2, y)
+            sheet.arrow(start + 2 * width, y + 4.5, left + 2 * lane, low - 0.2, INK)
+        register(low, "b", "a register")
     low, gap = 34.8, 5.2
-    for row, (sign, words) in enumerate(
-        (
-            (TIMES, "one weight, in all lanes"),
-            ("+", "the sums of four samples, in another register"),
-        )
-    ):
-        y = low + gap * (row + 1)
-        write(axes, left - 2.2, y + 1.6, sign, 14)
-        for n in range(4):
-            x = left + n * lane
-            if row == 0:
-                box(axes, x, y, lane, 3.2, PALE[LINE], edgecolor=SOFT)
-                write(axes, x + lane / 2, y + 1.6, "w", 10.5)
-            else:
-                box(axes, x, y, lane, 3.2, PALE[FOUR[n]], edgecolor=FOUR[n])
-                write(axes, x + lane / 2, y + 1.6, "z", 10.5, style="italic")
-        write(axes, left + 4 * lane + 1.2, y + 1.6, words, 9.5, ha="left", color=SOFT)
-    write(axes, 2, low + 1.6 + gap, "one instruction:", 9.5, ha="left", color=SOFT)
-    write(axes, 2, low + 1.6 + gap + 2.2, "four multiply-adds", 9.5, ha="left", color=SOFT)
-    return figure
+    sheet.write(left - 2.2, low + gap + 1.6, TIMES, 14)
+    register(low + gap, "w", "one weight, in all lanes", LINE)
+    sheet.write(left - 2.2, low + 2 * gap + 1.6, "+", 14)
+    words = "the sums of four samples, in another register"
+    register(low + 2 * gap, "z", words, style="italic")
+    sheet.note(2, low + 1.6 + gap, "one instruction:")
+    sheet.note(2, low + 1.6 + gap + 2.2, "four multiply-adds")
+    return sheet.figure
 
 
 # --- the register block ----------------------------------------------------------------------
@@ -213,68 +169,56 @@ def batch_last() -> Figure:
 
 def register_block() -> Figure:
     """4 x 4 vectors of sums, the pixels and weights of one tap, and where the block goes next."""
-    figure, axes = sheet(80, 54)
-    title(axes, "One tap of a 3 x 3 kernel: 4 vectors of pixels, 4 weights, 16 multiply-adds")
-    across = 8
+    words = "One tap of a 3 x 3 kernel: 4 vectors of pixels, 4 weights, 16 multiply-adds"
+    sheet, across, tap, cell, left, top = Sheet(80, 54, words), 8, 5, 3.1, 2.0, 9.6
     window = resolve_window("Conv2D", (1, 5, across), (3, 3), (1, 1), "valid")
-    offsets = plan(window, 1, 5, across, 1).taps
-    tap, cell, left, top = 5, 3.1, 2.0, 9.6
-    write(axes, left, top - 3.1, "one channel of the padded image,", 9.5, ha="left", color=SOFT)
-    write(axes, left, top - 1.2, "a square is one pixel of 16 samples", 9.5, ha="left", color=SOFT)
-    first = int(offsets[tap])
-    for i in range(5):
-        for j in range(across):
-            here = i * across + j
-            inside = first <= here < first + 4
-            box(axes, left + j * cell, top + i * cell, cell, cell, PALE[BLUE] if inside else PAPER,
-                edgecolor=BLUE if inside else LINE, zorder=2 if inside else 1)  # fmt: skip
+    offsets = [int(offset) for offset in plan(window, 1, 5, across, 1).taps]
+    sheet.note(left, top - 3.1, "one channel of the padded image,")
+    sheet.note(left, top - 1.2, "a square is one pixel of 16 samples")
+    for here in range(5 * across):
+        i, j = divmod(here, across)
+        inside = offsets[tap] <= here < offsets[tap] + 4
+        colors = (PALE[BLUE], BLUE) if inside else (PAPER, LINE)
+        box = left + j * cell, top + i * cell, cell, cell
+        sheet.box(*box, *colors, zorder=2 if inside else 1)
     for k, offset in enumerate(offsets):
-        i, j = divmod(int(offset), across)
-        write(axes, left + (j + 0.5) * cell, top + (i + 0.5) * cell, f"{k}", 9,
-              color=INK if k == tap else SOFT)  # fmt: skip
-    box(axes, left, top, 3 * cell, 3 * cell, edgecolor=ORANGE, linewidth=2.2, zorder=3)
-    write(axes, left, top + 5 * cell + 1.8, "taps[k] + run: where the four vectors of tap k begin",
-          9.5, ha="left", color=SOFT)  # fmt: skip
+        i, j = divmod(offset, across)
+        middle = left + (j + 0.5) * cell, top + (i + 0.5) * cell
+        sheet.write(*middle, f"{k}", 9, color=INK if k == tap else SOFT)
+    sheet.box(left, top, 3 * cell, 3 * cell, edge=ORANGE, linewidth=2.2, zorder=3)
+    words = "taps[k] + run: where the four vectors of tap k begin"
+    sheet.note(left, top + 5 * cell + 1.8, words)
 
     # the product: weights beside, pixels above, sums in between
     x, y, wide, size = 46.5, 12.6, 5.2, 4.2
-    arrow(axes, (left + 6 * cell + 0.3, top + 1.5 * cell), (x - 0.6, y - 3.0), BLUE,
-          connectionstyle="arc3,rad=-0.12")  # fmt: skip
-    write(axes, x + 2 * wide, y - 6.0, f"4 loads: pixels of tap {tap}", 9.5, color=SOFT)
+    sheet.arrow(left + 6 * cell + 0.3, top + 1.5 * cell, x - 0.6, y - 3.0, BLUE, bend=-0.12)
+    sheet.soft(x + 2 * wide, y - 6.0, f"4 loads: pixels of tap {tap}", 9.5)
     for c in range(4):
-        box(axes, x + c * wide, y - 4.6, wide, 3.4, PALE[BLUE], edgecolor=BLUE)
-        write(axes, x + (c + 0.5) * wide, y - 2.9, f"x{c}", 10)
+        sheet.tint(x + c * wide, y - 4.6, wide, 3.4, BLUE, f"x{c}", 10)
     for r in range(4):
-        box(axes, x - 5.2, y + r * size, 3.6, size, PALE[ORANGE], edgecolor=ORANGE)
-        write(axes, x - 3.4, y + (r + 0.5) * size, f"w{r}", 10)
+        sheet.tint(x - 5.2, y + r * size, 3.6, size, ORANGE, f"w{r}", 10)
         for c in range(4):
-            box(axes, x + c * wide, y + r * size, wide, size, PALE[GREEN], edgecolor=GREEN)
-            write(axes, x + (c + 0.5) * wide, y + (r + 0.5) * size, f"+w{r} x{c}", 8)
-    write(axes, x - 6.2, y + 2 * size, "4 filters:\ntheir weight\nof this tap", 9.5, ha="right",
-          color=SOFT)  # fmt: skip
-    write(axes, x + 4 * wide + 1.2, y + 2 * size, "16 sums,\na register\neach", 9.5, ha="left",
-          color=SOFT)  # fmt: skip
+            sheet.tint(x + c * wide, y + r * size, wide, size, GREEN, f"+w{r} x{c}", 8)
+    sheet.note(x - 6.2, y + 2 * size, "4 filters:\ntheir weight\nof this tap", ha="right")
+    sheet.note(x + 4 * wide + 1.2, y + 2 * size, "16 sums,\na register\neach")
 
     # what the block becomes: outputs, and the next block
     low, width = 39.6, 3.1
-    axes.plot([2, 78], [low - 5.0, low - 5.0], color=LINE, linewidth=0.8)
-    write(axes, 2, low - 2.6, "After the last tap of the last channel the block is stored, and the "
-          "next one begins four vectors further on.", 10, ha="left")  # fmt: skip
+    sheet.line([2, 78], [low - 5.0, low - 5.0])
+    words = "After the last tap of the last channel the block is stored, and the "
+    words += "next one begins four vectors further on."
+    sheet.write(2, low - 2.6, words, 10, ha="left")
     for r in range(4):
-        write(axes, 2, low + (r + 0.5) * 2.4, f"filter {r}", 9, ha="left", color=SOFT)
+        sheet.note(2, low + (r + 0.5) * 2.4, f"filter {r}", 9)
         for c in range(16):
-            inside, after = c < 4, 4 <= c < 8
-            fill = PALE[GREEN] if inside else PAPER
-            box(axes, 9.5 + c * width, low + r * 2.4, width, 2.4, fill, edgecolor=LINE)
-            if after and r == 0 and c == 4:
-                box(axes, 9.5 + 4 * width, low, 4 * width, 9.6, edgecolor=GREEN, linewidth=1.8,
-                    linestyle="--", zorder=3)  # fmt: skip
-    box(axes, 9.5, low, 4 * width, 9.6, edgecolor=GREEN, linewidth=2.2, zorder=3)
-    arrow(axes, (9.5 + 2 * width, low + 11.0), (9.5 + 6 * width, low + 11.0), GREEN,
-          connectionstyle="arc3,rad=0.25")  # fmt: skip
-    write(axes, 9.5 + 8 * width, low + 11.6, "outputs, as they lie in memory", 9.5, ha="left",
-          color=SOFT)  # fmt: skip
-    return figure
+            fill = PALE[GREEN] if c < 4 else PAPER
+            sheet.box(9.5 + c * width, low + r * 2.4, width, 2.4, fill, LINE)
+    look: dict[str, Any] = {"edge": GREEN, "zorder": 3}
+    sheet.box(9.5 + 4 * width, low, 4 * width, 9.6, **look, linewidth=1.8, linestyle="--")
+    sheet.box(9.5, low, 4 * width, 9.6, **look, linewidth=2.2)
+    sheet.arrow(9.5 + 2 * width, low + 11.0, 9.5 + 6 * width, low + 11.0, GREEN, bend=0.25)
+    sheet.note(9.5 + 8 * width, low + 11.6, "outputs, as they lie in memory")
+    return sheet.figure
 
 
 # --- Winograd --------------------------------------------------------------------------------
@@ -288,49 +232,47 @@ KERNEL = np.array([[1.0, 0, -1], [2, 1, -2], [1, 0, -1]])
 
 def winograd() -> Figure:
     """One tile: pixels and weights into the other basis, 36 products, and back."""
-    figure, axes = sheet(80, 56)
+    words = "F(4 x 4, 3 x 3): 36 products for 16 outputs, where the definition has 144"
+    sheet = Sheet(80, 56, words)
     into, weights, back = (np.array(M, float) for M in (IN, WEIGHTS, OUT))
     v, u = into @ PIXELS @ into.T, weights @ KERNEL @ weights.T
     m = u * v
-    y = back @ m @ back.T
-    cell, top, low = 3.4, 8.8, 32.2
-    six, left, middle, right = 6 * 3.4, 2.0, 31.0, 57.6
-    title(axes, "F(4 x 4, 3 x 3): 36 products for 16 outputs, where the definition has 144")
+    cell, top, low, left, middle, right = 3.4, 8.8, 32.2, 2.0, 31.0, 57.6
+    six, half = 6 * 3.4, 6 * 3.4 / 2
 
     def grid(x: float, high: float, values: np.ndarray, color: str, size: float) -> None:
         shown = np.round(values, 2 if np.abs(values).max() < 10 else 1)
         fills: Fills = {place: PALE[color] for place in np.ndindex(values.shape)}
-        matrix(axes, x, high, shown, cell, fills, size)
+        sheet.matrix(x, high, shown, cell, fills, size)
 
-    write(axes, left + six / 2, top - 1.5, "6 x 6 pixels x", 9.5, color=SOFT)
+    sheet.soft(left + half, top - 1.5, "6 x 6 pixels x", 9.5)
     grid(left, top, PIXELS, BLUE, 9)
-    arrow(axes, (left + six + 0.8, top + six / 2), (middle - 0.8, top + six / 2))
-    write(axes, (left + six + middle) / 2, top + six / 2 - 1.7, "IN x IN\u1d40", 8.5)
-    write(axes, middle + six / 2, top - 1.5, "pixels in the new basis", 9.5, color=SOFT)
+    sheet.arrow(left + six + 0.8, top + half, middle - 0.8, top + half)
+    sheet.write((left + six + middle) / 2, top + half - 1.7, "IN x IN\u1d40", 8.5)
+    sheet.soft(middle + half, top - 1.5, "pixels in the new basis", 9.5)
     grid(middle, top, v, BLUE, 8)
 
-    third = low + six / 2 - 1.5 * cell
-    write(axes, left + 1.5 * cell, third - 1.5, "3 x 3 weights w", 9.5, color=SOFT)
+    third = low + half - 1.5 * cell
+    sheet.soft(left + 1.5 * cell, third - 1.5, "3 x 3 weights w", 9.5)
     grid(left, third, KERNEL, ORANGE, 9)
-    arrow(axes, (left + 3 * cell + 0.8, low + six / 2), (middle - 0.8, low + six / 2))
-    write(axes, (left + 3 * cell + middle) / 2, low + six / 2 - 1.7,
-          "WEIGHTS w WEIGHTS\u1d40", 8.5)  # fmt: skip
+    sheet.arrow(left + 3 * cell + 0.8, low + half, middle - 0.8, low + half)
+    words = "WEIGHTS w WEIGHTS\u1d40"
+    sheet.write((left + 3 * cell + middle) / 2, low + half - 1.7, words, 8.5)
     grid(middle, low, u, ORANGE, 6.5)
-    write(axes, middle + six / 2, low + six + 1.5, "weights in the new basis", 9.5, color=SOFT)
+    sheet.soft(middle + half, low + six + 1.5, "weights in the new basis", 9.5)
 
-    between = (top + six + low) / 2
-    write(axes, middle + six / 2, between, f"{TIMES} place by place", 10)
-    arrow(axes, (middle + six + 0.8, between), (right - 0.4, top + six + 0.6),
-          connectionstyle="arc3,rad=0.15")  # fmt: skip
-    write(axes, right + six / 2, top - 3.2, "36 products; summed over all", 9.5, color=SOFT)
-    write(axes, right + six / 2, top - 1.4, "channels before they go back", 9.5, color=SOFT)
+    between, end = (top + six + low) / 2, right + half
+    sheet.write(middle + half, between, f"{TIMES} place by place", 10)
+    sheet.arrow(middle + six + 0.8, between, right - 0.4, top + six + 0.6, bend=0.15)
+    sheet.soft(end, top - 3.2, "36 products; summed over all", 9.5)
+    sheet.soft(end, top - 1.4, "channels before they go back", 9.5)
     grid(right, top, m, GREEN, 6.5)
-    fourth = low + six / 2 - 1.2 * cell
-    arrow(axes, (right + six / 2, top + six + 0.6), (right + six / 2, fourth - 0.6))
-    write(axes, right + six / 2 + 1.0, (top + six + fourth) / 2, "OUT m OUT\u1d40", 8.5, ha="left")
-    grid(right + cell, fourth, y, PURPLE, 9)
-    write(axes, right + six / 2, fourth + 4 * cell + 1.5, "4 x 4 outputs", 9.5, color=SOFT)
-    return figure
+    fourth = low + half - 1.2 * cell
+    sheet.arrow(end, top + six + 0.6, end, fourth - 0.6)
+    sheet.write(end + 1.0, (top + six + fourth) / 2, "OUT m OUT\u1d40", 8.5, ha="left")
+    grid(right + cell, fourth, back @ m @ back.T, PURPLE, 9)
+    sheet.soft(end, fourth + 4 * cell + 1.5, "4 x 4 outputs", 9.5)
+    return sheet.figure
 
 
 # --- threads ---------------------------------------------------------------------------------
@@ -338,44 +280,32 @@ def winograd() -> Figure:
 
 def threads() -> Figure:
     """Two threads: kernels that keep Python's lock, that let it go, and shards too small."""
-    figure, axes = sheet(80, 47)
-    title(axes, "Two threads, two shards (a sketch)")
-    for x, color, words in (
-        (39.0, BLUE, "a kernel"), (51, ORANGE, "Python, one at a time"), (69.5, LINE, "waiting"),
-    ):  # fmt: skip
-        box(axes, x, 1.6, 2.0, 1.6, PALE[color], edgecolor=color)
-        write(axes, x + 2.6, 2.4, words, 9, ha="left", color=SOFT)
+    sheet = Sheet(80, 47, "Two threads, two shards (a sketch)")
+    sheet.legend(
+        (39.0, BLUE, "a kernel"), (51, ORANGE, "Python, one at a time"), (69.5, LINE, "waiting")
+    )
     python, kernel, short, turn = (ORANGE, 1.2), (BLUE, 8.0), (BLUE, 1.4), (LINE, 9.2)
     held, free, small = [python, kernel, turn] * 3, [python, kernel] * 3, [python, short] * 3
-    pictures = [
-        (
-            "Kernels keep Python's lock: the threads take turns, and two are no faster than one.",
+    pictures = {
+        "Kernels keep Python's lock: the threads take turns, and two are no faster than one.":
             {"thread A": held[:-1], "thread B": [turn, *held[:-1]]},
-        ),
-        (
-            "Kernels let it go (nogil): only the slivers between them exclude each other.",
+        "Kernels let it go (nogil): only the slivers between them exclude each other.":
             {"thread A": free, "thread B": [(LINE, 1.2), *free]},
-        ),
-        (
-            "Small shards: waking a second thread costs more than it saves.",
+        "Small shards: waking a second thread costs more than it saves.":
             {"thread A": small, "thread B": [(LINE, 12.0), *small], "A alone": small + small},
-        ),
-    ]
-    for row, (words, lanes) in enumerate(pictures):
+    }  # fmt: skip
+    for row, (words, lanes) in enumerate(pictures.items()):
         y = 9.6 + 12.8 * row
-        write(axes, 2, y - 2.2, words, 10, ha="left")
+        sheet.write(2, y - 2.2, words, 10, ha="left")
         for n, (name, lane) in enumerate(lanes.items()):
             at, x = y + 3.7 * n, 11.0
-            write(axes, 2, at + 1.3, name, 9.5, ha="left", color=SOFT)
+            sheet.note(2, at + 1.3, name)
             for color, length in lane:
-                box(axes, x, at, length, 2.6, PALE[color], edgecolor=color)
+                sheet.tint(x, at, length, 2.6, color)
                 x += length
-            if row == 2 and n == 1:
-                write(axes, 17, at + 1.3, "waking: 50 \u00b5s", 9, color=SOFT)
-            if row == 2 and n == 2:
-                write(axes, x + 1.2, at + 1.3, "both shards, and done sooner", 9, ha="left",
-                      color=SOFT)  # fmt: skip
-    return figure
+    sheet.soft(17, y + 3.7 + 1.3, "waking: 50 \u00b5s", 9)
+    sheet.note(x + 1.2, at + 1.3, "both shards, and done sooner", 9)
+    return sheet.figure
 
 
 # --- capture ---------------------------------------------------------------------------------
@@ -386,43 +316,37 @@ BY_LAYERS, CAPTURED = 1e6 / 202, 1e6 / 84
 
 def capture() -> Figure:
     """One step of one image, eager and captured."""
-    figure, axes = sheet(80, 35.5)
-    title(axes, "One training step on one image")
-    for x, color, words in ((36.0, BLUE, "kernels"), (47, ORANGE, "Python around them"),
-                             (64, GREEN, "the new image")):  # fmt: skip
-        box(axes, x, 1.6, 2.0, 1.6, PALE[color], edgecolor=color)
-        write(axes, x + 2.6, 2.4, words, 9, ha="left", color=SOFT)
-    count, scale, left = 12, 76 / (1e6 / BY_LAYERS), 2.0
+    sheet, count, left, fill = Sheet(80, 35.5, "One training step on one image"), 12, 2.0, 2.2
+    sheet.legend(
+        (36.0, BLUE, "kernels"), (47, ORANGE, "Python around them"), (64, GREEN, "the new image")
+    )
+    scale, y, low = 76 / (1e6 / BY_LAYERS), 9.0, 22.6
     whole, short = (1e6 / rate * scale for rate in (BY_LAYERS, CAPTURED))
-    fill = 2.2
     kernel, sliver = (short - fill) / count * 0.85, (short - fill) / count * 0.15
     walk = (whole - count * kernel) / count
-    y, low = 9.0, 22.6
-    write(axes, left, y - 2.0, f"Eager: {1e6 / BY_LAYERS:.0f} \u00b5s. Layers ask, arrays "
-          "are allocated, tables are looked up.", 10, ha="left")  # fmt: skip
-    upper, lower = [], []
-    x = left
-    for _ in range(count):
-        box(axes, x, y, walk, 4.0, PALE[ORANGE], edgecolor=ORANGE)
-        box(axes, x + walk, y, kernel, 4.0, PALE[BLUE], edgecolor=BLUE)
-        upper.append(x + walk + kernel / 2)
-        x += walk + kernel
-    box(axes, left, low, fill, 4.0, PALE[GREEN], edgecolor=GREEN)
-    x = left + fill
-    for _ in range(count):
-        box(axes, x, low, sliver, 4.0, PALE[ORANGE], edgecolor=ORANGE, linewidth=0.6)
-        box(axes, x + sliver, low, kernel, 4.0, PALE[BLUE], edgecolor=BLUE)
-        lower.append(x + sliver + kernel / 2)
-        x += sliver + kernel
+    words = f"Eager: {1e6 / BY_LAYERS:.0f} \u00b5s. Layers ask, arrays are allocated, "
+    sheet.write(left, y - 2.0, f"{words}tables are looked up.", 10, ha="left")
+
+    def lane(x: float, at: float, python: float, **look: float) -> list[float]:
+        middles = []
+        for _ in range(count):
+            sheet.tint(x, at, python, 4.0, ORANGE, **look)
+            sheet.tint(x + python, at, kernel, 4.0, BLUE)
+            middles.append(x + python + kernel / 2)
+            x += python + kernel
+        return middles
+
+    upper = lane(left, y, walk)
+    sheet.tint(left, low, fill, 4.0, GREEN)
+    lower = lane(left + fill, low, sliver, linewidth=0.6)
     for a, b in zip(upper, lower, strict=True):
-        axes.plot([a, b], [y + 4.2, low - 0.2], color=BLUE, linewidth=0.7, alpha=0.6)
-    write(axes, x + 1.5, low + 2.0, f"Captured: {1e6 / CAPTURED:.0f} \u00b5s. The same "
-          "kernels,\nthe same arrays, nothing else.", 10, ha="left")  # fmt: skip
-    write(axes, left, low + 8.2, "The lengths of the two steps are as measured (system D's network,"
-          " some 40 kernel calls).", 9.5, ha="left", color=SOFT)  # fmt: skip
-    write(axes, left, low + 10.4, "How a step divides into its parts is a sketch.", 9.5, ha="left",
-          color=SOFT)  # fmt: skip
-    return figure
+        sheet.line([a, b], [y + 4.2, low - 0.2], BLUE, 0.7, alpha=0.6)
+    words = f"Captured: {1e6 / CAPTURED:.0f} \u00b5s. The same kernels,\nthe same arrays, "
+    sheet.write(left + short + 1.5, low + 2.0, f"{words}nothing else.", 10, ha="left")
+    words = "The lengths of the two steps are as measured (system D's network, "
+    sheet.note(left, low + 8.2, f"{words}some 40 kernel calls).")
+    sheet.note(left, low + 10.4, "How a step divides into its parts is a sketch.")
+    return sheet.figure
 
 
 # --- the lines of a cache --------------------------------------------------------------------
@@ -442,34 +366,30 @@ def lines_used(rows: int, behind: int) -> np.ndarray:
 
 def cache_sets() -> Figure:
     """Where one vector of each of the 36 places goes, without and with a vector between them."""
-    figure, axes = sheet(80, 56)
-    title(axes, f"36 vectors for a cache of {SETS} sets, each with room for {WAYS} lines")
-    cell, left = 2.5, 27.0
-    write(axes, left + 4 * cell, 5.8, "32 channels of pixels", 10)
-    write(axes, left + 26 + 4 * cell, 5.8, "4 filters of products", 10)
-    for row, (behind, words) in enumerate((
-        (0, "one place right\nbehind the other:\nat distances of\na power of two"),
-        (1, "one more vector\nbehind each place"),
-    )):  # fmt: skip
-        top = 7.6 + 25.0 * row
-        write(axes, 2, top + 4 * cell, words, 10.5, ha="left", va="center")
+    words = f"36 vectors for a cache of {SETS} sets, each with room for {WAYS} lines"
+    sheet, cell, left = Sheet(80, 56, words), 2.5, 27.0
+    sheet.write(left + 4 * cell, 5.8, "32 channels of pixels", 10)
+    sheet.write(left + 26 + 4 * cell, 5.8, "4 filters of products", 10)
+    near = "one place right\nbehind the other:\nat distances of\na power of two"
+    for behind, words in enumerate((near, "one more vector\nbehind each place")):
+        top = 7.6 + 25.0 * behind
+        sheet.write(2, top + 4 * cell, words, ha="left")
         for column, rows in enumerate((32, 4)):
-            x = left + 26 * column
-            used = lines_used(rows, behind)
+            x, used = left + 26 * column, lines_used(rows, behind)
             for place, count in enumerate(used):
-                i, j = divmod(place, 8)
-                color = RED if count > WAYS else GREEN
-                box(axes, x + j * cell, top + i * cell, cell, cell,
-                    PALE[color] if count else PAPER, edgecolor=LINE, linewidth=0.8)  # fmt: skip
+                i, j, full = *divmod(place, 8), count > WAYS
+                fill = PALE[RED if full else GREEN] if count else PAPER
+                at, high = x + j * cell, top + i * cell
+                sheet.box(at, high, cell, cell, fill, LINE, linewidth=0.8)
+                look: dict[str, Any] = {"weight": "bold" if full else "normal"}
                 if count:
-                    write(axes, x + (j + 0.5) * cell, top + (i + 0.5) * cell, f"{count}",
-                          8.5, weight="bold" if count > WAYS else "normal")  # fmt: skip
+                    sheet.write(at + cell / 2, high + cell / 2, f"{count}", 8.5, **look)
             worst, sets = used.max(), np.count_nonzero(used)
-            said = "set" if sets == 1 else "sets"
-            fits = "do not fit" if worst > WAYS else "room for all"
-            write(axes, x + 4 * cell, top + 8 * cell + 1.3, f"in {sets} {said}: {fits}", 9.5,
-                  color=RED if worst > WAYS else GREEN, weight="bold")  # fmt: skip
-    return figure
+            fits, color = ("do not fit", RED) if worst > WAYS else ("room for all", GREEN)
+            words = f"in {sets} {'set' if sets == 1 else 'sets'}: {fits}"
+            low = top + 8 * cell + 1.3
+            sheet.write(x + 4 * cell, low, words, 9.5, color=color, weight="bold")
+    return sheet.figure
 
 
 # --- the first run ---------------------------------------------------------------------------
@@ -477,66 +397,43 @@ def cache_sets() -> Figure:
 
 def first_run() -> Figure:
     """From a kernel's source to machine code on disk, and every later run."""
-    figure, axes = sheet(80, 39)
-    title(axes, "A kernel is compiled once for a kind of processor")
+    sheet = Sheet(80, 39, "A kernel is compiled once for a kind of processor")
     steps = [
         ("the kernel", "a Python function\nof arrays", BLUE),
         ("Numba", "finds the types\nfrom the arguments", GREEN),
         ("LLVM", "writes instructions\nof this processor", GREEN),
         ("machine code", "runs without\nPython's lock", PURPLE),
     ]
-    width, high, top, pitch = 15.6, 7.6, 9.0, 20.2
-    write(axes, 2, top - 2.2, "First run (some seconds, and it says so)", 10, ha="left")
+    width, high, top, pitch, low = 15.6, 7.6, 9.0, 20.2, 25.4
+    sheet.write(2, top - 2.2, "First run (some seconds, and it says so)", 10, ha="left")
     for k, (name, words, color) in enumerate(steps):
         x = 2 + pitch * k
-        box(axes, x, top, width, high, PALE[color], edgecolor=color, linewidth=1.6)
-        write(axes, x + width / 2, top + 1.7, name, 10.5, weight="bold")
-        write(axes, x + width / 2, top + 4.9, words, 9, color=SOFT)
+        sheet.tint(x, top, width, high, color, linewidth=1.6)
+        sheet.write(x + width / 2, top + 1.7, name, weight="bold")
+        sheet.soft(x + width / 2, top + 4.9, words, 9)
         if k:
-            arrow(axes, (x - pitch + width + 0.3, top + high / 2), (x - 0.3, top + high / 2))
-    low = 25.4
-    x = 2 + pitch * 3
-    folder = x - 22.6
-    box(axes, folder, low, 38.2, 5.6, PALE[ORANGE], edgecolor=ORANGE, linewidth=1.6)
-    write(axes, folder + 19.1, low + 1.7, "a folder on disk", 10.5, weight="bold")
-    write(axes, folder + 19.1, low + 3.9, "named after the text of all these sources", 9,
-          color=SOFT)  # fmt: skip
-    arrow(axes, (x + 5.2, top + high + 0.3), (x + 5.2, low - 0.3))
-    write(axes, x + 4.2, (top + high + low) / 2, "kept", 9, ha="right", color=SOFT)
-    arrow(axes, (x + 10.4, low - 0.3), (x + 10.4, top + high + 0.3))
-    write(axes, x + 11.2, (top + high + low) / 2, "read", 9, ha="left", color=SOFT)
-    write(axes, 2, low + 1.7, "Every later run reads it", 10, ha="left")
-    write(axes, 2, low + 3.9, "(Numba itself takes half a second to import).", 9.5, ha="left",
-          color=SOFT)  # fmt: skip
-    write(axes, 2, low + 11.2, "Without Numba: the same layers with the kernels in pure NumPy.", 10,
-          ha="left")  # fmt: skip
-    return figure
+            sheet.arrow(x - pitch + width + 0.3, top + high / 2, x - 0.3, top + high / 2)
+    folder, below = x - 22.6, top + high
+    sheet.tint(folder, low, 38.2, 5.6, ORANGE, linewidth=1.6)
+    sheet.write(folder + 19.1, low + 1.7, "a folder on disk", weight="bold")
+    sheet.soft(folder + 19.1, low + 3.9, "named after the text of all these sources", 9)
+    sheet.arrow(x + 5.2, below + 0.3, x + 5.2, low - 0.3)
+    sheet.note(x + 4.2, (below + low) / 2, "kept", 9, ha="right")
+    sheet.arrow(x + 10.4, low - 0.3, x + 10.4, below + 0.3)
+    sheet.note(x + 11.2, (below + low) / 2, "read", 9)
+    sheet.write(2, low + 1.7, "Every later run reads it", 10, ha="left")
+    sheet.note(2, low + 3.9, "(Numba itself takes half a second to import).")
+    words = "Without Numba: the same layers with the kernels in pure NumPy."
+    sheet.write(2, low + 11.2, words, 10, ha="left")
+    return sheet.figure
 
 
-PICTURES: dict[str, Callable[[], Figure]] = {
-    "roofline": roofline,
-    "batch_last": batch_last,
-    "register_block": register_block,
-    "winograd": winograd,
-    "threads": threads,
-    "capture": capture,
-    "cache_sets": cache_sets,
-    "first_run": first_run,
-}
-
-
-def draw(folder: Path) -> list[Path]:
-    """Write every picture into `folder`; the same bytes every time for one matplotlib."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, picture in PICTURES.items():
-        path = folder / f"{name}.png"
-        picture().savefig(path, format="png", metadata={"Software": None})
-        written.append(path)
-    return written
-
+PICTURES = {
+    picture.__name__: picture
+    for picture in (
+        roofline, batch_last, register_block, winograd, threads, capture, cache_sets, first_run,
+    )
+}  # fmt: skip
 
 if __name__ == "__main__":
-    here = Path(__file__).parent / "pictures_performance"
-    for path in draw(Path(sys.argv[1]) if len(sys.argv) > 1 else here):
-        print(f"{path.name}: {path.stat().st_size / 1024:.0f} kB")
+    pen.main(PICTURES, ROOT / "docs" / "pictures_performance")

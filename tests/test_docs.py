@@ -113,7 +113,7 @@ def test_pictures_are_all_shown_and_all_drawn(tmp_path):
     assert names == HOW.pictures
     kept = sorted(f"pictures/{path.name}" for path in (HOW.path.parent / "pictures").iterdir())
     assert names == kept
-    drawn = zip(module.draw(tmp_path / "a"), module.draw(tmp_path / "b"), strict=True)
+    drawn = zip(*(module.pen.draw(module.PICTURES, tmp_path / name) for name in "ab"), strict=True)
     for path, again in drawn:
         assert path.read_bytes() == again.read_bytes()
         old = imread(HOW.path.parent / "pictures" / path.name)

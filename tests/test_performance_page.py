@@ -106,6 +106,6 @@ def test_pictures_are_all_shown_and_all_drawn(drawing, tmp_path):
     names = sorted(f"{FOLDER.name}/{name}.png" for name in drawing.PICTURES)
     assert names == PERFORMANCE.pictures
     assert names == sorted(f"{FOLDER.name}/{path.name}" for path in FOLDER.iterdir())
-    for path in drawing.draw(tmp_path):
+    for path in drawing.pen.draw(drawing.PICTURES, tmp_path):
         old = imread(FOLDER / path.name)
         assert imread(path).shape == old.shape, f"run docs/draw_performance.py again: {path.name}"
