@@ -47,12 +47,8 @@ def main_as_shipped() -> dict[str, float]:
         seconds, peak = run_alone(ROOT / "main.py", "--output", folder)
         (run,) = Path(folder).iterdir()
         metrics = json.loads((run / "metrics.json").read_text())
-    return {
-        "test_accuracy": metrics["test"]["accuracy"],
-        "validation_accuracy": metrics["validation"]["accuracy"],
-        "seconds": seconds,
-        "peak_megabytes": peak,
-    }
+    accuracies = {f"{part}_accuracy": metrics[part]["accuracy"] for part in ("test", "validation")}
+    return {**accuracies, "seconds": seconds, "peak_megabytes": peak}
 
 
 def system_d_batch_one(seed: int) -> dict[str, Any]:
@@ -67,23 +63,21 @@ def system_d_batch_one(seed: int) -> dict[str, Any]:
     }
 
 
-def in_words(what: str, found: dict[str, Any]) -> str:
-    """Tell accuracies and seconds in a line."""
-    return (
-        f"{what}: {found['test_accuracy']:.2%} test, {found['validation_accuracy']:.2%} "
-        f"validation, {found['seconds']:.1f} s"
-    )
+def said(what: str, found: dict[str, Any]) -> None:
+    """Print accuracies and seconds in a line."""
+    shares = f"{found['test_accuracy']:.2%} test, {found['validation_accuracy']:.2%} validation"
+    print(f"{what}: {shares}, {found['seconds']:.1f} s", flush=True)
 
 
 def main() -> None:
     told = options(__doc__, seeds=3)
     print(describe())
     shipped = main_as_shipped()
-    print(in_words("python main.py, everything included", shipped), flush=True)
+    said("python main.py, everything included", shipped)
     seeds = []
     for seed in range(told.seeds):
         seeds.append(system_d_batch_one(seed))
-        print(in_words(f"system D, batch 1, 1 epoch, seed {seed}", seeds[-1]), flush=True)
+        said(f"system D, batch 1, 1 epoch, seed {seed}", seeds[-1])
     mean = statistics.mean(found["test_accuracy"] for found in seeds)
     print(f"mean of {len(seeds)} seeds: {mean:.2%} test")
     peak = peak_megabytes()

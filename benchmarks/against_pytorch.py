@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from contextlib import nullcontext
 from itertools import cycle
 from typing import Any
 
@@ -33,7 +31,7 @@ import torch
 
 from benchmarks import torch_twin
 from benchmarks.agreement import check_agreement, pair_of, runtime_of, tensors
-from benchmarks.machine import Step, alternate, describe, options, rate, ratios, write_json
+from benchmarks.machine import Step, alternate, describe, options, ratios, timed, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
 from benchmarks.tables import heading, means, row
 from Datasets import Dataset
@@ -46,19 +44,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 PACKAGES = ("torch", "onnxruntime")
 
 
-@dataclass
-class Contestant:
-    """A step to repeat, and what is entered once around the repetitions."""
-
-    step: Step
-    around: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-    def speed(self, images: int, seconds: float) -> float:
-        """Images per second; the first step is not timed, for the caches are still another's."""
-        with self.around():
-            self.step()
-            return rate(self.step, images, seconds)
-
+Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
 
 # --- the contestants -------------------------------------------------------------------------
 
@@ -67,7 +53,7 @@ def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant
     """`train_step` as `fit` calls it."""
     ours = network(name, kernels=backend)
     batches = cycle(np.arange(len(data)).reshape(-1, batch))
-    return Contestant(lambda: ours.train_step(data, next(batches)), ours.workers.ready)
+    return lambda: ours.train_step(data, next(batches)), ours.workers.ready
 
 
 def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestant:
@@ -77,27 +63,27 @@ def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestan
     images, labels = tensors(data, np.arange(len(data)))
     pieces = images.to(memory_format=layout).split(batch)
     batches = cycle(list(zip(pieces, labels.split(batch), strict=True)))
-    optimizer = torch_twin.sgd(theirs, LEARNING_RATE, MOMENTUM)
-    return Contestant(lambda: torch_twin.step(theirs, optimizer, ours.loss.word, *next(batches)))
+    more = theirs, torch_twin.sgd(theirs, LEARNING_RATE, MOMENTUM), ours.loss.word
+    return lambda: torch_twin.step(*more, *next(batches)), nullcontext
 
 
 def use_ours(name: str, backend: str, images: np.ndarray) -> Contestant:
     """`network.scores` of float images."""
     ours = network(name, kernels=backend)
-    return Contestant(lambda: ours.scores(images), ours.workers.ready)
+    return lambda: ours.scores(images), ours.workers.ready
 
 
 def use_theirs(name: str, layout: Any, images: np.ndarray) -> Contestant:
     """PyTorch in inference mode."""
     theirs = pair_of(name, scores=True)[1].to(memory_format=layout).eval()
     batch = torch.from_numpy(images).to(memory_format=layout)
-    return Contestant(lambda: theirs(batch), torch.inference_mode)
+    return lambda: theirs(batch), torch.inference_mode
 
 
 def use_runtime(name: str, images: np.ndarray) -> Contestant:
     """ONNX Runtime on all cores."""
     session = runtime_of(network(name), machine()["cores"])
-    return Contestant(lambda: session.run(None, {INPUT: images}))
+    return lambda: session.run(None, {INPUT: images}), nullcontext
 
 
 def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
@@ -108,10 +94,8 @@ def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
         theirs = {key: use_theirs(name, layout, images) for key, layout in FORMATS.items()}
         ours = {backend: use_ours(name, backend, images) for backend in BACKENDS}
         return {**theirs, "onnxruntime": use_runtime(name, images), **ours}
-    return {
-        **{key: train_theirs(name, layout, data, count) for key, layout in FORMATS.items()},
-        **{backend: train_ours(name, backend, data, count) for backend in BACKENDS},
-    }
+    theirs = {key: train_theirs(name, layout, data, count) for key, layout in FORMATS.items()}
+    return theirs | {backend: train_ours(name, backend, data, count) for backend in BACKENDS}
 
 
 # --- measuring and telling -------------------------------------------------------------------
@@ -120,8 +104,8 @@ def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
 def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) -> dict[str, Any]:
     """Images per second of all contestants in alternation, and the ratios of every round."""
     every = contestants(name, mode, data).items()
-    timed = {key: partial(one.speed, MODES[mode], seconds) for key, one in every}
-    found = alternate(timed, rounds)
+    ways = {key: timed(step, MODES[mode], seconds, around) for key, (step, around) in every}
+    found = alternate(ways, rounds)
     better = max(FORMATS, key=lambda key: statistics.median(found[key]))
     rivals = {"pytorch": found[better]}
     if mode == "inference":
@@ -136,11 +120,8 @@ def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) ->
 
 def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
     """Agreement of every network in every backend; prints the largest differences."""
-    found = {
-        f"{name}, {backend}": check_agreement(name, backend, data)
-        for name in names
-        for backend in BACKENDS
-    }
+    pairs = [(name, backend) for name in names for backend in BACKENDS]
+    found = {", ".join(pair): check_agreement(*pair, data) for pair in pairs}
     kinds = next(iter(found.values()))
     worst = {kind: max(errors[kind] for errors in found.values()) for kind in kinds}
     print("agree to: " + ", ".join(f"{kind} {error:.0e}" for kind, error in worst.items()))

@@ -84,11 +84,10 @@ def _gradients(name: str, backend: str, data: Dataset) -> float:
     images, truth = tensors(data, indices)
     loss = torch_twin.loss_of(ours.loss.word, theirs(images), truth)
     loss.backward()
-    errors = [_error(losses.mean(), loss.item())]
-    for own, module in zip(gradients.values(), torch_twin.learning(theirs), strict=True):
-        for key in ("weight", "bias"):
-            errors.append(_error(own[key], getattr(module, key).grad.numpy()))
-    return max(errors)
+    own = [layer[key] for layer in gradients.values() for key in ("weight", "bias")]
+    pairs = zip(own, theirs.parameters(), strict=True)
+    errors = [_error(gradient, parameter.grad.numpy()) for gradient, parameter in pairs]
+    return max(_error(losses.mean(), loss.item()), *errors)
 
 
 def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
@@ -101,12 +100,10 @@ def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
         own, _ = ours.train_step(data, indices)
         loss = torch_twin.step(theirs, optimizer, ours.loss.word, *tensors(data, indices))
         losses.append(_error(own / BATCH, loss.item()))
-    paths = []
-    for before, after, module in zip(
-        start, weights(ours), torch_twin.learning(theirs), strict=True
-    ):
-        both = zip(before, after, (module.weight, module.bias), strict=True)
-        paths += [_apart(now - was, their.detach().numpy() - was) for was, now, their in both]
+    paths = [
+        _apart(now - was, their.detach().numpy() - was)
+        for was, now, their in zip(start, weights(ours), theirs.parameters(), strict=True)
+    ]
     return {"losses": max(losses), "paths": max(paths)}
 
 

@@ -13,22 +13,17 @@ from itertools import cycle
 
 import numpy as np
 
-from benchmarks.machine import alternate, describe, options, rate, ratios, spread, write_json
+from benchmarks.machine import alternate, describe, options, ratios, spread, timed, write_json
 from benchmarks.networks import network, random_images
 
 WAYS = {"eager": True, "captured": False}
 
 
-def microseconds(name: str, eager: bool, seconds: float) -> Callable[[], float]:
+def steps_per_second(name: str, eager: bool, seconds: float) -> Callable[[], float]:
     """How to time a step of that network."""
     ours, data = network(name, threads=1, eager=eager), random_images(1024)
     images = cycle(np.arange(len(data)).reshape(-1, 1))
-
-    def measure() -> float:
-        with ours.workers.ready():
-            return 1e6 / rate(lambda: ours.train_step(data, next(images)), 1, seconds)
-
-    return measure
+    return timed(lambda: ours.train_step(data, next(images)), 1, seconds, ours.workers.ready)
 
 
 def main() -> None:
@@ -37,8 +32,10 @@ def main() -> None:
     print(f"{'microseconds a step':<20}{'eager':>16}{'captured':>16}{'':4}ratio")
     everything = {}
     for name in told.networks:
-        ways = {way: microseconds(name, eager, told.seconds) for way, eager in WAYS.items()}
-        found = everything[name] = alternate(ways, told.rounds)
+        ways = {way: steps_per_second(name, eager, told.seconds) for way, eager in WAYS.items()}
+        speeds = alternate(ways, told.rounds)
+        found = {way: [1e6 / speed for speed in every] for way, every in speeds.items()}
+        everything[name] = found
         medians = "".join(f"{statistics.median(times):16.0f}" for times in found.values())
         print(f"{name:<20}{medians}{'':4}{spread(ratios(*found.values()))}", flush=True)
     write_json(told.json, everything)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,22 @@ def rate(step: Step, amount: float, seconds: float) -> float:
         step()
         count += 1
     return amount * count / passed
+
+
+def timed(
+    step: Step, amount: float, seconds: float, around: Callable[[], Any] = nullcontext
+) -> Callable[[], float]:
+    """What gives the rate of a step, within what is entered once around the repetitions.
+
+    The first step is not timed, for the caches are still another's.
+    """
+
+    def measure() -> float:
+        with around():
+            step()
+            return rate(step, amount, seconds)
+
+    return measure
 
 
 def alternate(

@@ -16,14 +16,10 @@ import numpy as np
 from benchmarks.resident import forget_peak, peak_megabytes, resident_megabytes
 
 SHAPE, IMAGES = (1, 28, 28), 4096
+Train = Callable[[np.ndarray], object]  # one step on the images of these numbers
 
 
-def indices(step: int, batch: int) -> np.ndarray:
-    """The images of a step: round and round through all of them."""
-    return (np.arange(batch) + step * batch) % IMAGES
-
-
-def ours(job: dict[str, Any]) -> Callable[[], Callable[[int], object]]:
+def ours(job: dict[str, Any]) -> Callable[[], Train]:
     """Imports and data are done when this returns; the function it returns builds the network."""
     from benchmarks.networks import network, random_images
     from glassbox.kernels import choose
@@ -31,32 +27,26 @@ def ours(job: dict[str, Any]) -> Callable[[], Callable[[int], object]]:
     choose(job["kernels"])  # imports Numba, where it is the backend that needs it
     data = random_images(IMAGES)
 
-    def build() -> Callable[[int], object]:
+    def build() -> Train:
         built = network(job["network"], kernels=job["kernels"])
-        return lambda step: built.train_step(data, indices(step, job["batch"]))
+        return lambda where: built.train_step(data, where)
 
     return build
 
 
-def theirs(job: dict[str, Any]) -> Callable[[], Callable[[int], object]]:
+def theirs(job: dict[str, Any]) -> Callable[[], Train]:
     """The same for PyTorch; the images are bytes here too and scaled in every step."""
     import torch
 
     from benchmarks import torch_twin
 
-    rng = np.random.default_rng(0)
-    pixels = torch.from_numpy(rng.integers(0, 256, size=(IMAGES, *SHAPE), dtype=np.uint8))
-    labels = torch.arange(IMAGES) % 10
+    pixels = np.random.default_rng(0).integers(0, 256, size=(IMAGES, *SHAPE), dtype=np.uint8)
+    images, labels = torch.from_numpy(pixels), torch.arange(IMAGES) % 10
 
-    def build() -> Callable[[int], object]:
+    def build() -> Train:
         twin = torch_twin.build(job["recipe"]).train()
-        optimizer = torch_twin.sgd(twin, job["rate"], job["momentum"])
-
-        def step(number: int) -> None:
-            where = torch.from_numpy(indices(number, job["batch"]))
-            torch_twin.step(twin, optimizer, job["loss"], pixels[where] / 255, labels[where])
-
-        return step
+        more = twin, torch_twin.sgd(twin, job["rate"], job["momentum"]), job["loss"]
+        return lambda where: torch_twin.step(*more, images[where] / 255, labels[where])
 
     return build
 
@@ -66,9 +56,9 @@ def main() -> None:
     build = (theirs if "recipe" in job else ours)(job)
     importing, before = peak_megabytes(), resident_megabytes()
     forget_peak()
-    step = build()
-    for number in range(job["steps"]):
-        step(number)
+    train = build()
+    for number in range(job["steps"]):  # round and round through all images
+        train((np.arange(job["batch"]) + number * job["batch"]) % IMAGES)
     peak = peak_megabytes()
     json.dump({"total": max(importing, peak), "training": peak - before}, sys.stdout)
 

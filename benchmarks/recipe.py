@@ -63,7 +63,7 @@ def _activation(activation: Activation) -> Recipe:
     raise TypeError(f"{activation.word!r} has no counterpart in the benchmarks' twins")
 
 
-def weights(network: CNN) -> list[tuple[Array, Array]]:
-    """(weights, bias) of every layer that learns, in order; copies, (out, in, ...)."""
+def weights(network: CNN) -> list[Array]:
+    """Weights and bias of every layer that learns, in order; copies, (out, in, ...)."""
     learning = [layer.parameters for layer in network.layers if layer.parameters]
-    return [(np.array(own["weight"]), np.array(own["bias"])) for own in learning]
+    return [np.array(own[key]) for own in learning for key in ("weight", "bias")]

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import roofline
 from benchmarks.core import core_text
 from benchmarks.machine import ROOT, geometric_mean, ratios, spread
 from benchmarks.networks import NETWORKS, network
-from benchmarks.roofline import ALL, BATCH, ONE, STEP, layer_flops, learning, products, step_flops
+from benchmarks.roofline import ALL, BATCH, ONE, STEP
 from benchmarks.scaling import WORDS, key, sweeps
 from examples.common import RESULTS, lines
 from examples.table import markdown, table, trust_table
@@ -185,20 +186,21 @@ def roofline_text(found: Found) -> str:
     rows: list[Sequence[str]] = []
     sentences = ""
     for name in (name for name in found if name in NETWORKS):
-        own, ours, parts = found[name], network(name, kernels="numpy"), 0.0
-        for layer in learning(ours):
-            keys = [f"{layer.name} {kind}" for kind in products(layer)]
-            pairs = [_of_one_core(own, key, layer_flops(layer, BATCH)) for key in keys]
+        own, ours, together = found[name], network(name, kernels="numpy"), 0.0
+        work = roofline.parts(ours, BATCH)
+        for layer in roofline.learning(ours):
+            keys = [key for key in work if key.startswith(f"{layer.name} ")]
+            pairs = [_of_one_core(own, key, work[key]) for key in keys]
             cells = [cell for _, cell in pairs]
             cells[1:1] = [""] * (3 - len(cells))  # no gradient of the images
             shapes = (" x ".join(map(str, s)) for s in (layer.input_shape, layer.output_shape))
             rows.append((f"{label(name)}: {layer.name}, {' to '.join(shapes)}", *cells))
-            parts += sum(milliseconds for milliseconds, _ in pairs)
-        whole, cell = _of_one_core(own, STEP, step_flops(ours, BATCH))
+            together += sum(milliseconds for milliseconds, _ in pairs)
+        whole, cell = _of_one_core(own, STEP, work[STEP])
         rows.append((f"{label(name)}: all of the step", cell, "", ""))
         step, product = f"{ALL}: {STEP}", f"{ALL}: product"
         sentences += (
-            f"{label(name)}: the products add up to {parts:.1f} of the step's {whole:.1f} "
+            f"{label(name)}: the products add up to {together:.1f} of the step's {whole:.1f} "
             f"milliseconds; all cores make it {_times(own, step, f'{ONE}: {STEP}'):.2f} times as "
             f"fast, {100 * _times(own, step, product):.0f} % of their matrix product's "
             f"{statistics.median(own[product]):.0f} GFLOP/s.\n"

@@ -14,12 +14,9 @@ STATUS = Path("/proc/self/status")
 
 def _kernel_says(field: str) -> float | None:
     """A field of Linux's account of this process, in MB of a million bytes."""
-    if not STATUS.exists():
-        return None
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024 / 1e6
-    return None
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    found = [int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field)]
+    return found[0] if found else None
 
 
 def peak_megabytes() -> float:
@@ -28,8 +25,7 @@ def peak_megabytes() -> float:
     Not from `getrusage` on Linux: a process that another one started begins there with the
     other's size.
     """
-    peak = _kernel_says("VmHWM")
-    if peak is not None:
+    if (peak := _kernel_says("VmHWM")) is not None:
         return peak
     import resource  # not on every system
 
@@ -39,8 +35,7 @@ def peak_megabytes() -> float:
 
 def resident_megabytes() -> float:
     """The memory this process holds now; where only the peak is known, that."""
-    now = _kernel_says("VmRSS")
-    return peak_megabytes() if now is None else now
+    return _kernel_says("VmRSS") or peak_megabytes()
 
 
 def forget_peak() -> None:

@@ -64,9 +64,14 @@ def products(layer: Layer) -> list[str]:
     return [FORWARD, INPUT, WEIGHT] if layer.needs_input_gradient else [FORWARD, WEIGHT]
 
 
-def step_flops(ours: CNN, samples: int) -> int:
-    """Of a whole training step."""
-    return sum(len(products(layer)) * layer_flops(layer, samples) for layer in learning(ours))
+def parts(ours: CNN, samples: int) -> dict[str, int]:
+    """The work of each product of a training step, and of the step: {"conv1 forward": ...}."""
+    work = {
+        f"{layer.name} {kind}": layer_flops(layer, samples)
+        for layer in learning(ours)
+        for kind in products(layer)
+    }
+    return {**work, STEP: sum(work.values())}
 
 
 # --- what is timed ---------------------------------------------------------------------------
@@ -91,6 +96,12 @@ def layer_calls(layer: Any, samples: int) -> Calls:
         WEIGHT: partial(weight_gradient, x, dz, *window),
     }
     return {name: calls[name] for name in products(layer)}
+
+
+def all_calls(ours: CNN, samples: int) -> Calls:
+    """Those of all layers, named as in `parts`."""
+    every = ((layer, layer_calls(layer, samples)) for layer in learning(ours))
+    return {f"{layer.name} {kind}": call for layer, own in every for kind, call in own.items()}
 
 
 def rate_together(steps: Sequence[Step], amount: float, seconds: float) -> float:
@@ -127,22 +138,20 @@ def step_rate(ours: CNN, threads: int, seconds: float) -> float:
     data = random_images(BATCH)
     with ours.workers.ready():
         ours.train_step(data)
-        return rate(lambda: ours.train_step(data), step_flops(ours, BATCH) / 1e9, seconds)
+        return rate(lambda: ours.train_step(data), parts(ours, BATCH)[STEP] / 1e9, seconds)
 
 
 def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[], float]]:
     """Everything that is timed for a network, by name; alternated with the matrix product."""
     found: dict[str, Callable[[], float]] = {}
     samples = shard_of(ours)
+    work = parts(ours, samples)
     for where, threads in ((ONE, 1), (ALL, cores)):
         found[f"{where}: product"] = partial(product_rate, threads, seconds)
-        for layer in learning(ours):
-            shards = [layer_calls(layer, samples) for _ in range(threads)]
-            gigaflops = layer_flops(layer, samples) / 1e9
-            for name in products(layer):
-                calls = [shard[name] for shard in shards]
-                key = f"{where}: {layer.name} {name}"
-                found[key] = partial(kernel_rate, ours, calls, gigaflops, seconds)
+        shards = [all_calls(ours, samples) for _ in range(threads)]
+        for key in shards[0]:
+            calls = [shard[key] for shard in shards]
+            found[f"{where}: {key}"] = partial(kernel_rate, ours, calls, work[key] / 1e9, seconds)
         found[f"{where}: {STEP}"] = partial(step_rate, ours, threads, 2 * seconds)
     return found
 
@@ -164,24 +173,18 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
         f"{'':<30}{'one core':>28}{f'{cores} cores':>22}",
         f"{'':<30}{'ms':>8}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>12}{'product':>10}",
     ]
-    for layer in learning(ours):
-        for name in products(layer):
-            key, flops = f"{layer.name} {name}", layer_flops(layer, BATCH)
-            lines.append(_line(f"{layer.name:<14}{name}", key, flops, found))
-    lines.append(_line(f"{STEP} of {BATCH}", STEP, step_flops(ours, BATCH), found))
+    for key, flops in parts(ours, BATCH).items():
+        layer, kind = key.split(" ", 1)
+        words = f"{STEP} of {BATCH}" if key == STEP else f"{layer:<14}{kind}"
+        cells = f"{flops / statistics.median(found[f'{ONE}: {key}']) / 1e6:8.2f}"
+        for where, width in ((ONE, 10), (ALL, 12)):
+            speeds = found[f"{where}: {key}"]
+            share = statistics.median(ratios(speeds, found[f"{where}: product"]))
+            cells += f"{statistics.median(speeds):{width}.1f}{share:10.0%}"
+        lines.append(f"{words:<30}{cells}")
     faster = ratios(found[f"{ALL}: {STEP}"], found[f"{ONE}: {STEP}"])
     lines.append(f"{cores} threads against one: {statistics.median(faster):.2f} times the speed")
     return "\n".join(lines)
-
-
-def _line(words: str, key: str, flops: int, found: Mapping[str, Sequence[float]]) -> str:
-    cells = []
-    for where, width in ((ONE, 10), (ALL, 12)):
-        speeds = found[f"{where}: {key}"]
-        share = statistics.median(ratios(speeds, found[f"{where}: product"]))
-        cells.append(f"{statistics.median(speeds):{width}.1f}{share:10.0%}")
-    milliseconds = flops / statistics.median(found[f"{ONE}: {key}"]) / 1e6
-    return f"{words:<30}{milliseconds:8.2f}" + "".join(cells)
 
 
 def main() -> None:

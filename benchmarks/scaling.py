@@ -18,9 +18,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmarks.machine import alternate, describe, options, rate, write_json
+from benchmarks.machine import alternate, describe, options, timed, write_json
 from benchmarks.networks import random_images
-from benchmarks.roofline import step_flops
+from benchmarks.roofline import STEP, parts
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox.engine.machine import machine
@@ -80,13 +80,7 @@ def images_per_second(setting: Setting, backend: str, seconds: float) -> Callabl
     """What measures a point for so many seconds."""
     ours = network_of(setting, backend)
     data = random_images(setting.batch, (1, setting.side, setting.side))
-
-    def measure() -> float:
-        with ours.workers.ready():
-            ours.train_step(data)
-            return rate(lambda: ours.train_step(data), setting.batch, seconds)
-
-    return measure
+    return timed(lambda: ours.train_step(data), setting.batch, seconds, ours.workers.ready)
 
 
 def measure_all(
@@ -110,7 +104,7 @@ def table(what: str, points: list[Setting], backends: list[str], found: Any) -> 
         " " * 36 + "".join(f"{'ms/step':>12}{'us/image':>10}{'GFLOP/s':>10}" for _ in backends),
     ]
     for setting in points:
-        work = step_flops(network_of(setting, backends[0]), setting.batch)
+        work = parts(network_of(setting, backends[0]), setting.batch)[STEP]
         cells = []
         for backend in backends:
             speed = statistics.median(found[key(setting, backend)])

@@ -19,17 +19,11 @@ def build(recipe: Sequence[Sequence[Any]]) -> nn.Sequential:
     return nn.Sequential(*(getattr(nn, module)(**settings) for module, settings in recipe))
 
 
-def learning(twin: nn.Sequential) -> list[nn.Module]:
-    """The modules that have weights, in order."""
-    return [module for module in twin if hasattr(module, "weight")]
-
-
-def load(twin: nn.Sequential, weights: Sequence[tuple[np.ndarray, np.ndarray]]) -> nn.Sequential:
-    """Copy (weights, bias) of each layer into the twin; both keep them as (out, in, ...)."""
+def load(twin: nn.Sequential, weights: Sequence[np.ndarray]) -> nn.Sequential:
+    """Copy the weights and bias of each layer into the twin; both keep them as (out, in, ...)."""
     with torch.no_grad():
-        for module, (matrix, bias) in zip(learning(twin), weights, strict=True):
-            module.weight.copy_(torch.from_numpy(matrix))
-            module.bias.copy_(torch.from_numpy(bias))
+        for parameter, array in zip(twin.parameters(), weights, strict=True):
+            parameter.copy_(torch.from_numpy(array))
     return twin
 
 
