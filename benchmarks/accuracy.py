@@ -10,10 +10,10 @@ process's), then one epoch of system D's network with batches of one image, as
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.machine import ROOT, describe, options, run_python, write_json
@@ -53,7 +53,7 @@ def main_as_shipped() -> dict[str, float]:
 
 def system_d_batch_one(seed: int) -> dict[str, Any]:
     """Train system D's network for one epoch of 50,000 images, one at a time, and test it."""
-    data, ours = MNIST(normalize="per-image"), network("d-adam", seed)
+    data, ours = MNIST(normalize="per-image"), network("d-adam", seed=seed)
     history = ours.fit(data.train, data.validation, epochs=1, batch_size=1, progress=False)
     return {
         "seed": seed,
@@ -78,8 +78,7 @@ def main() -> None:
     for seed in range(told.seeds):
         seeds.append(system_d_batch_one(seed))
         said(f"system D, batch 1, 1 epoch, seed {seed}", seeds[-1])
-    mean = statistics.mean(found["test_accuracy"] for found in seeds)
-    print(f"mean of {len(seeds)} seeds: {mean:.2%} test")
+    print(f"mean of {told.seeds} seeds: {mean(one['test_accuracy'] for one in seeds):.2%} test")
     peak = peak_megabytes()
     print(f"peak of main.py: {shipped['peak_megabytes']:.0f} MB, of this process: {peak:.0f} MB")
     one_at_a_time = {"seeds": seeds, "peak_megabytes": peak}

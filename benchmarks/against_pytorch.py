@@ -20,10 +20,10 @@ Needs: pip install -r benchmarks/requirements.txt
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import cycle
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from benchmarks import torch_twin
 from benchmarks.agreement import check_agreement, pair_of, runtime_of, tensors
 from benchmarks.machine import Step, alternate, describe, options, ratios, timed, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
-from benchmarks.tables import heading, means, row
+from benchmarks.report import heading, means, row
 from Datasets import Dataset
 from glassbox.bridges.onnx import INPUT
 from glassbox.engine.machine import machine
@@ -45,8 +45,6 @@ PACKAGES = ("torch", "onnxruntime")
 
 
 Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
-
-# --- the contestants -------------------------------------------------------------------------
 
 
 def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant:
@@ -98,15 +96,12 @@ def contestants(name: str, mode: str, data: Dataset) -> dict[str, Contestant]:
     return theirs | {backend: train_ours(name, backend, data, count) for backend in BACKENDS}
 
 
-# --- measuring and telling -------------------------------------------------------------------
-
-
 def measure(name: str, mode: str, data: Dataset, rounds: int, seconds: float) -> dict[str, Any]:
     """Images per second of all contestants in alternation, and the ratios of every round."""
     every = contestants(name, mode, data).items()
     ways = {key: timed(step, MODES[mode], seconds, around) for key, (step, around) in every}
     found = alternate(ways, rounds)
-    better = max(FORMATS, key=lambda key: statistics.median(found[key]))
+    better = max(FORMATS, key=lambda key: median(found[key]))
     rivals = {"pytorch": found[better]}
     if mode == "inference":
         rivals["onnxruntime"] = found["onnxruntime"]

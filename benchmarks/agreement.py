@@ -19,8 +19,7 @@ import onnxruntime
 import torch
 
 from benchmarks import torch_twin
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, network
-from benchmarks.recipe import recipe, weights
+from benchmarks.networks import LEARNING_RATE, MOMENTUM, network, recipe, weights
 from CNN import CNN
 from Datasets import Dataset
 from glassbox.bridges.onnx import INPUT, export

@@ -7,9 +7,9 @@ The same kernels either way; the rest is Python.  Microseconds a step, in altern
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from itertools import cycle
+from statistics import median
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def main() -> None:
         speeds = alternate(ways, told.rounds)
         found = {way: [1e6 / speed for speed in every] for way, every in speeds.items()}
         everything[name] = found
-        medians = "".join(f"{statistics.median(times):16.0f}" for times in found.values())
+        medians = "".join(f"{median(times):16.0f}" for times in found.values())
         print(f"{name:<20}{medians}{'':4}{spread(ratios(*found.values()))}", flush=True)
     write_json(told.json, everything)
 

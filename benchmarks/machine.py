@@ -6,13 +6,13 @@ import argparse
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from benchmarks.networks import NETWORKS
@@ -104,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
     >>> spread([1.11, 0.98, 1.05])
     '1.05 (0.98 to 1.11)'
     """
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -113,7 +113,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     >>> geometric_mean([2.0, 0.5])
     1.0
     """
-    return math.exp(statistics.fmean(math.log(value) for value in values))
+    return math.exp(fmean(math.log(value) for value in values))
 
 
 def run_python(*words: str, given: str | None = None, **variables: str) -> str:

@@ -13,12 +13,11 @@ Needs: pip install -r benchmarks/requirements.txt
 from __future__ import annotations
 
 import json
-import statistics
+from statistics import median
 from typing import Any
 
 from benchmarks.machine import describe, options, ratios, run_python, spread, write_json
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network
-from benchmarks.recipe import recipe
+from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, recipe
 from glassbox.kernels import BACKENDS
 
 KINDS = {"total": "peak of the whole process", "training": "on top of imports and data"}
@@ -55,7 +54,7 @@ def measure(name: str, steps: int, batch: int, rounds: int) -> Found:
 
 def row(name: str, kind: str, found: Found) -> str:
     """Medians in MB, and the ratio to PyTorch with its spread."""
-    cells = "".join(f"{statistics.median(found[who][kind]):10.0f}" for who in found)
+    cells = "".join(f"{median(found[who][kind]):10.0f}" for who in found)
     beside = [spread(ratios(found[backend][kind], found["pytorch"][kind])) for backend in BACKENDS]
     return f"{name:<9}{cells}" + "".join(f"{text:>24}" for text in beside)
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from benchmarks import roofline
@@ -54,25 +54,22 @@ AIMS: dict[tuple[str, str], tuple[str, float, float | None]] = {
 }
 
 
-# --- what each benchmark found ---------------------------------------------------------------
-
-
 def accuracy_text(found: Found) -> str:
     """Render what `benchmarks.accuracy` found."""
     shipped, seeds = found["main.py"], found["one image at a time"]["seeds"]
     tested = [100 * one["test_accuracy"] for one in seeds]
     several = f" (mean of {len(tested)} seeds: {min(tested):.2f} to {max(tested):.2f})"
-    seconds = statistics.median(one["seconds"] for one in seeds)
-    peaks = [part["peak_megabytes"] for part in (shipped, found["one image at a time"])]
-    first = f"{100 * shipped['test_accuracy']:.2f} %", f"{shipped['seconds']:.1f}"
-    second = f"{statistics.mean(tested):.2f} %" + (several if len(tested) > 1 else "")
+    name = "a net of 8 and 2 filters, one epoch of batches of one image"
+    share = f"{mean(tested):.2f} %" + (several if len(tested) > 1 else "")
+    seconds = median(one["seconds"] for one in seeds)
     rows = [
-        ("`python main.py` as shipped, everything included", *first, f"{peaks[0]:.0f} MB"),
-        (
-            "a net of 8 and 2 filters, one epoch of batches of one image",
-            *(second, f"{seconds:.1f}", f"{peaks[1]:.0f} MB"),
-        ),
-    ]
+        (what, accuracy, f"{seconds:.1f}", f"{part['peak_megabytes']:.0f} MB")
+        for what, accuracy, seconds, part in (
+            ("`python main.py` as shipped, everything included",
+             f"{100 * shipped['test_accuracy']:.2f} %", shipped["seconds"], shipped),
+            (name, share, seconds, found["one image at a time"]),
+        )
+    ]  # fmt: skip
     heads = ("what", "test accuracy", "seconds", "peak memory")
     return told("accuracy", found, markdown(heads, rows))
 
@@ -95,7 +92,7 @@ def pytorch_table(found: Found, mode: str) -> str:
     rows = []
     for name, own in found["networks"].items():
         columns = [own["better_format"], *["onnxruntime"] * runtime, *BACKENDS]
-        speeds = [statistics.median(own["images_per_second"][column]) for column in columns]
+        speeds = [median(own["images_per_second"][column]) for column in columns]
         cells = [f"{speed:,.0f}" for speed in speeds]
         cells += [spread(own["ratios"][kind]) for kind in beside]
         what = NETWORKS[name][0].removeprefix("main.py's, ")
@@ -103,6 +100,29 @@ def pytorch_table(found: Found, mode: str) -> str:
     means = [f"{found['geometric_mean'][kind]:.2f}" for kind in beside]
     blank = [""] * (len(heads) - 1 - len(means))
     return markdown(heads, [*rows, ["geometric mean", *blank, *means]])
+
+
+def heading(mode: str) -> str:
+    """Give the columns of the table that `benchmarks.against_pytorch` prints of a mode."""
+    runtime = f"{'ONNX Runtime':>13}" if mode == "inference" else ""
+    beside = f"{'compiled / PyTorch':>23}{'numpy / PyTorch':>22}"
+    return f"{'network':<9}{'PyTorch':>10}{runtime}{'compiled':>11}{'numpy':>11}{beside}"
+
+
+def row(name: str, result: dict[str, Any]) -> str:
+    """Give medians, and ratios with their spread: at most 99 characters."""
+    found = result["images_per_second"].items()
+    speeds = {key: f"{median(every):,.0f}" for key, every in found}
+    runtime = f"{speeds['onnxruntime']:>13}" if "onnxruntime" in speeds else ""
+    compiled, plain = (spread(result["ratios"][f"{d} / pytorch"]) for d in ("compiled", "numpy"))
+    cells = f"{speeds[result['better_format']]:>10}{runtime}{speeds['compiled']:>11}"
+    return f"{name:<9}{cells}{speeds['numpy']:>11}{compiled:>23}{plain:>22}"
+
+
+def means(results: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Give the geometric mean, over the networks, of the median ratios."""
+    every = [result["ratios"] for result in results.values()]
+    return {kind: geometric_mean([median(own[kind]) for own in every]) for kind in every[0]}
 
 
 def shortfalls_text(found: Found) -> str:
@@ -114,9 +134,9 @@ def shortfalls_text(found: Found) -> str:
         rows += [
             (f"{label(name)}, {words}", spread(own), f"{aim:g}")
             for name, own in each.items()
-            if statistics.median(own) < aim
+            if median(own) < aim
         ]
-        mean = geometric_mean([statistics.median(own) for own in each.values()])
+        mean = geometric_mean([median(own) for own in each.values()])
         if mean_aim is not None and mean < mean_aim:
             rows.append((f"geometric mean, {words}", f"{mean:.2f}", f"{mean_aim:g}"))
     text = markdown(("what", "times PyTorch", "aim"), rows) if rows else "Nothing did."
@@ -125,7 +145,7 @@ def shortfalls_text(found: Found) -> str:
 
 def startup_words(found: Found) -> str:
     """Tell what `benchmarks.startup` found in a sentence."""
-    first, later, plain = (statistics.median(times) for times in found["seconds"].values())
+    first, later, plain = (median(times) for times in found["seconds"].values())
     return (
         f"The first run compiles the kernels: {first:.1f} seconds from the command to the end of "
         f"the first step. Later\nruns need {later:.2f} seconds, those with NumPy alone "
@@ -148,7 +168,7 @@ def memory_text(found: Found) -> str:
     ]  # fmt: skip
     rows = []
     for name, own in found["megabytes"].items():
-        peaks = [statistics.median(own[who]["total"]) for who in ("pytorch", *BACKENDS)]
+        peaks = [median(own[who]["total"]) for who in ("pytorch", *BACKENDS)]
         pairs = [*((backend, "total") for backend in BACKENDS), ("compiled", "training")]
         beside = [spread(ratios(own[who][kind], own["pytorch"][kind])) for who, kind in pairs]
         rows.append([label(name), *(f"{peak:,.0f}" for peak in peaks), *beside])
@@ -161,7 +181,7 @@ def capture_text(found: Found) -> str:
     for name, own in found.items():
         if name != "machine":
             eager, captured = own.values()
-            cells = [f"{statistics.median(times):.0f}" for times in (eager, captured)]
+            cells = [f"{median(times):.0f}" for times in (eager, captured)]
             rows.append((label(name), *cells, spread(ratios(eager, captured))))
     heads = ("a step of one image, microseconds", "eager", "captured", "ratio")
     return told("capture", found, markdown(heads, rows))
@@ -174,7 +194,7 @@ def scaling_text(found: Found) -> str:
     rows = []
     for what, points in sweeps(found["machine"]["cores"]).items():
         for point in points:
-            speed = (statistics.median(speeds[key(point, backend)]) for backend in backends)
+            speed = (median(speeds[key(point, backend)]) for backend in backends)
             cells = [f"{1e3 * point.batch / each:.2f}" for each in speed]
             rows.append([f"{WORDS[what]}: {getattr(point, what)}", *cells])
     heads = ["a step of the thin network, milliseconds", *backends]
@@ -203,7 +223,7 @@ def roofline_text(found: Found) -> str:
             f"{label(name)}: the products add up to {together:.1f} of the step's {whole:.1f} "
             f"milliseconds; all cores make it {_times(own, step, f'{ONE}: {STEP}'):.2f} times as "
             f"fast, {100 * _times(own, step, product):.0f} % of their matrix product's "
-            f"{statistics.median(own[product]):.0f} GFLOP/s.\n"
+            f"{median(own[product]):.0f} GFLOP/s.\n"
         )
     heads = ("layer", "forward", "input gradient", "weight gradient")
     return told("roofline", found, markdown(heads, rows), sentences)
@@ -211,12 +231,12 @@ def roofline_text(found: Found) -> str:
 
 def _times(own: Found, over: str, under: str) -> float:
     """Give the median of the ratios of the rounds."""
-    return statistics.median(ratios(own[over], own[under]))
+    return median(ratios(own[over], own[under]))
 
 
 def _of_one_core(own: Found, key: str, flops: int) -> tuple[float, str]:
     """Give milliseconds, and with them the share of the matrix product's speed: "0.59, 84 %"."""
-    milliseconds = flops / statistics.median(own[f"{ONE}: {key}"]) / 1e6
+    milliseconds = flops / median(own[f"{ONE}: {key}"]) / 1e6
     share = _times(own, f"{ONE}: {key}", f"{ONE}: product")
     return milliseconds, f"{milliseconds:.2f}, {100 * share:.0f} %"
 
@@ -232,23 +252,14 @@ def told(benchmark: str, found: Found, text: str, more: str = "") -> str:
     return f"{text}\n\n{more}{where}\n"
 
 
-# --- where it goes ---------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Region:
-    """A part of a page that is made from a file.
+    """A part of a page that is made from a file."""
 
-    page     the page, from the root of the project
-    name     the name in its marks
-    source   the file, from results/; with a star, the lines of all results; "": the sources
-    text     what is written, ending in a newline, made from what the file holds
-    """
-
-    page: str
-    name: str
-    source: str
-    text: Callable[[Any], str]
+    page: str  # from the root of the project
+    name: str  # in its marks
+    source: str  # from results/; with a star, the lines of all results; "": the sources
+    text: Callable[[Any], str]  # what is written, ending in a newline, from what the file holds
 
     def renewed(self, page: str, results: Path = RESULTS) -> str | None:
         """Give the page with this region as its file has it; None where there is no file."""
@@ -301,10 +312,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             if after is None:
                 print(f"{name}: {region.name} is left as it is, without results/{region.source}")
             elif after != page:
-                words = (
-                    "is not what its file says: run `make table`" if options.check else "written"
+                off = "is not what its file says: run `make table`"
+                print(
+                    f"{name}: {region.name} {off if options.check else 'written'}", file=sys.stderr
                 )
-                print(f"{name}: {region.name} {words}", file=sys.stderr)
                 page = after
         if page != before and options.check:
             status = 1

@@ -19,10 +19,10 @@ much faster all threads are than one, are medians of the rounds' own ratios.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from statistics import median
 from threading import Barrier
 from typing import Any
 
@@ -44,9 +44,6 @@ STEP = "training step"
 ONE, ALL = "one core", "all cores"
 
 Calls = dict[str, Step]
-
-
-# --- how much work it is ---------------------------------------------------------------------
 
 
 def learning(ours: CNN) -> list[Layer]:
@@ -72,9 +69,6 @@ def parts(ours: CNN, samples: int) -> dict[str, int]:
         for kind in products(layer)
     }
     return {**work, STEP: sum(work.values())}
-
-
-# --- what is timed ---------------------------------------------------------------------------
 
 
 def layer_calls(layer: Any, samples: int) -> Calls:
@@ -162,12 +156,9 @@ def shard_of(ours: CNN) -> int:
     return cut.stop - cut.start
 
 
-# --- telling ---------------------------------------------------------------------------------
-
-
 def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: int) -> str:
     """GFLOP/s and per cent of the product, each layer's products and the whole step."""
-    one, every = (statistics.median(found[f"{where}: product"]) for where in (ONE, ALL))
+    one, every = (median(found[f"{where}: product"]) for where in (ONE, ALL))
     lines = [
         f"{title}: the product gives {one:.0f} GFLOP/s on one core, {every:.0f} on {cores}",
         f"{'':<30}{'one core':>28}{f'{cores} cores':>22}",
@@ -176,14 +167,14 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
     for key, flops in parts(ours, BATCH).items():
         layer, kind = key.split(" ", 1)
         words = f"{STEP} of {BATCH}" if key == STEP else f"{layer:<14}{kind}"
-        cells = f"{flops / statistics.median(found[f'{ONE}: {key}']) / 1e6:8.2f}"
+        cells = f"{flops / median(found[f'{ONE}: {key}']) / 1e6:8.2f}"
         for where, width in ((ONE, 10), (ALL, 12)):
             speeds = found[f"{where}: {key}"]
-            share = statistics.median(ratios(speeds, found[f"{where}: product"]))
-            cells += f"{statistics.median(speeds):{width}.1f}{share:10.0%}"
+            share = median(ratios(speeds, found[f"{where}: product"]))
+            cells += f"{median(speeds):{width}.1f}{share:10.0%}"
         lines.append(f"{words:<30}{cells}")
     faster = ratios(found[f"{ALL}: {STEP}"], found[f"{ONE}: {STEP}"])
-    lines.append(f"{cores} threads against one: {statistics.median(faster):.2f} times the speed")
+    lines.append(f"{cores} threads against one: {median(faster):.2f} times the speed")
     return "\n".join(lines)
 
 

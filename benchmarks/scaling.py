@@ -13,9 +13,9 @@ level where cost grows as the work does.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from benchmarks.machine import alternate, describe, options, timed, write_json
@@ -107,7 +107,7 @@ def table(what: str, points: list[Setting], backends: list[str], found: Any) -> 
         work = parts(network_of(setting, backends[0]), setting.batch)[STEP]
         cells = []
         for backend in backends:
-            speed = statistics.median(found[key(setting, backend)])
+            speed = median(found[key(setting, backend)])
             step = setting.batch / speed
             cells.append(f"{1e3 * step:12.2f}{1e6 / speed:10.1f}{work / step / 1e9:10.1f}")
         lines.append(f"{getattr(setting, what):>12}{'':<24}" + "".join(cells))
@@ -127,7 +127,7 @@ def draw(points: Sweeps, backends: list[str], found: dict[str, list[float]], pat
     for axes, (what, sweep) in zip(figure.subplots(2, 2).flat, points.items(), strict=True):
         values = [getattr(setting, what) for setting in sweep]
         for backend, color in zip(backends, colors, strict=False):
-            cost = [1e6 / statistics.median(found[key(setting, backend)]) for setting in sweep]
+            cost = [1e6 / median(found[key(setting, backend)]) for setting in sweep]
             look: dict[str, Any] = {"color": color, "linewidth": 1.8, "markersize": 4}
             lines[backend] = axes.plot(values, cost, "o-", **look)[0]
         axes.set_xscale("log", base=2)

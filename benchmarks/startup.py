@@ -8,11 +8,11 @@ then, once), with that folder filled, and with the kernels in pure NumPy.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from benchmarks.machine import alternate, describe, options, run_python, write_json
 
@@ -53,7 +53,7 @@ def main() -> None:
     found = measure(told.rounds, told.first_runs)
     print(f"\n{'seconds to the end of the first step':<40}  median    lowest   highest")
     for kind, seconds in found.items():
-        cells = statistics.median(seconds), min(seconds), max(seconds)
+        cells = median(seconds), min(seconds), max(seconds)
         print(f"{kind:<40}{cells[0]:8.2f}{cells[1]:10.2f}{cells[2]:10.2f}")
     write_json(told.json, {"seconds": found})
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def build(recipe: Sequence[Sequence[Any]]) -> nn.Sequential:
-    """The modules of a recipe (see `benchmarks.recipe`), with PyTorch's own first weights."""
+    """The modules of a recipe (see `benchmarks.networks`), with PyTorch's own first weights."""
     return nn.Sequential(*(getattr(nn, module)(**settings) for module, settings in recipe))
 
 

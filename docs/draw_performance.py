@@ -31,8 +31,6 @@ from glassbox.kernels.shapes import resolve_window
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# --- the roofline ----------------------------------------------------------------------------
-
 # Round figures for one core of a processor with AVX-512, per cycle.
 LANES = 16  # float32 numbers in a vector: as many multiply-adds
 BYTES = {"first cache": 64, "second cache": 32, "memory": 4}
@@ -118,9 +116,6 @@ def _layers_under_the_roof(axes: Axes) -> None:
         axes.text(2**-4.5, 2**place, words, size=9, va="center")
 
 
-# --- batch last ------------------------------------------------------------------------------
-
-
 def batch_last() -> Figure:
     """A vector of four lanes filled from memory in either order."""
     words = "Filling a vector of four lanes: pixel b of four samples, one color each"
@@ -162,9 +157,6 @@ def batch_last() -> Figure:
     sheet.note(2, low + 1.6 + gap, "one instruction:")
     sheet.note(2, low + 1.6 + gap + 2.2, "four multiply-adds")
     return sheet.figure
-
-
-# --- the register block ----------------------------------------------------------------------
 
 
 def register_block() -> Figure:
@@ -221,8 +213,6 @@ def register_block() -> Figure:
     return sheet.figure
 
 
-# --- Winograd --------------------------------------------------------------------------------
-
 PIXELS = np.array([
     [0.0, 0, 1, 2, 1, 0], [0, 1, 3, 3, 1, 0], [0, 0, 1, 3, 2, 0],
     [0, 0, 2, 3, 1, 0], [0, 1, 3, 2, 0, 0], [0, 2, 3, 3, 3, 1],
@@ -275,9 +265,6 @@ def winograd() -> Figure:
     return sheet.figure
 
 
-# --- threads ---------------------------------------------------------------------------------
-
-
 def threads() -> Figure:
     """Two threads: kernels that keep Python's lock, that let it go, and shards too small."""
     sheet = Sheet(80, 47, "Two threads, two shards (a sketch)")
@@ -307,8 +294,6 @@ def threads() -> Figure:
     sheet.note(x + 1.2, at + 1.3, "both shards, and done sooner", 9)
     return sheet.figure
 
-
-# --- capture ---------------------------------------------------------------------------------
 
 # Steps per second of one image, system D's network: python -m benchmarks.capture
 BY_LAYERS, CAPTURED = 1e6 / 202, 1e6 / 84
@@ -349,8 +334,6 @@ def capture() -> Figure:
     return sheet.figure
 
 
-# --- the lines of a cache --------------------------------------------------------------------
-
 LINE_BYTES, SETS, WAYS = 64, 64, 8  # of a first cache of 32 kB
 VECTOR = 64  # bytes, AVX-512
 
@@ -390,9 +373,6 @@ def cache_sets() -> Figure:
             low = top + 8 * cell + 1.3
             sheet.write(x + 4 * cell, low, words, 9.5, color=color, weight="bold")
     return sheet.figure
-
-
-# --- the first run ---------------------------------------------------------------------------
 
 
 def first_run() -> Figure:

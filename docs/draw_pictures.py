@@ -54,9 +54,6 @@ def flat(volume: np.ndarray) -> np.ndarray:
     return volume[0, :, :, 0]
 
 
-# --- convolution -----------------------------------------------------------------------------
-
-
 def convolution() -> Figure:
     """Windows on a padded image with stride 2, their outputs, and a dilated kernel."""
     sheet = Sheet(80, 35, "Kernel 3, stride 2, padding 1")
@@ -217,9 +214,6 @@ def receptive_field() -> Figure:
     return sheet.figure
 
 
-# --- pooling ---------------------------------------------------------------------------------
-
-
 def pooling() -> Figure:
     """Max and average pooling of one image: forward, and where the gradient goes."""
     words = "Max pooling: the winner of a window gets its whole gradient"
@@ -259,9 +253,6 @@ def pooling() -> Figure:
     sheet.arrow(71.0, 9.6, 62.4, 8.2, bend=0.4, head=9)
     sheet.note(69.4, 39.0, "8 / 4 = 2")
     return sheet.figure
-
-
-# --- curves ----------------------------------------------------------------------------------
 
 
 def activations() -> Figure:
@@ -309,9 +300,6 @@ def schedules() -> Figure:
     axes.set_xlabel("epoch", size=10.5, color=SOFT)
     axes.set(xlim=(0, 10), ylim=(0, 0.105), xticks=range(11))
     return figure
-
-
-# --- how it is computed ----------------------------------------------------------------------
 
 
 def shard_tree() -> Figure:

@@ -24,7 +24,7 @@ SMALL = Claim(
 FULL = Claim("b-pipeline-mnist", "B", "all of MNIST, Adadelta, 12 epochs", 99.25, 99.2)
 
 
-def network(optimizer: Optimizer, dropout: bool = False, seed: int = 0, **settings) -> CNN:
+def network(optimizer: Optimizer, dropout: bool = False, **settings) -> CNN:
     """1,199,882 parameters; Keras's own example has dropout at two places."""
     return CNN(
         Conv2D(32, 3, padding="valid", activation="relu"),  # 28 -> 26
@@ -36,7 +36,6 @@ def network(optimizer: Optimizer, dropout: bool = False, seed: int = 0, **settin
         Dense(10, "softmax"),
         loss="cross_entropy",
         optimizer=optimizer,
-        seed=seed,
         **settings,
     )
 
@@ -48,14 +47,14 @@ def first_625(options) -> Splits:
     return Splits("MNIST's first 625 images", train, checks, data.test)
 
 
-def small(seed: int = 0, **settings) -> CNN:
+def small(**settings) -> CNN:
     """The network of the repository's NumPy run."""
-    return network(SGD(0.001), seed=seed, **settings)
+    return network(SGD(0.001), **settings)
 
 
-def full(seed: int = 0, **settings) -> CNN:
+def full(**settings) -> CNN:
     """The Keras original's."""
-    return network(Adadelta(1.0), dropout=True, seed=seed, **settings)
+    return network(Adadelta(1.0), dropout=True, **settings)
 
 
 def main(arguments=None) -> dict[str, float]:

@@ -26,7 +26,7 @@ def block(filters: int, stride: int = 1) -> Residual:
     )  # fmt: skip
 
 
-def network(seed: int = 0, **settings) -> CNN:
+def network(**settings) -> CNN:
     """Three blocks of 16, 32 and 64 filters."""
     return CNN(
         Conv2D(16, 3, activation="relu"),  # 28 x 28
@@ -37,7 +37,6 @@ def network(seed: int = 0, **settings) -> CNN:
         Dense(10, "softmax"),
         loss="cross_entropy",
         optimizer=Adam(OneCycle(0.01)),
-        seed=seed,
         **settings,
     )
 

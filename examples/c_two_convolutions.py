@@ -30,7 +30,7 @@ CLAIM = Claim(
 )  # fmt: skip
 
 
-def network(seed: int = 0, **settings) -> CNN:
+def network(**settings) -> CNN:
     """12,550 weights in the last layer, 30 before it."""
     xavier = {"initializer": "xavier_normal"}
     return CNN(
@@ -39,7 +39,6 @@ def network(seed: int = 0, **settings) -> CNN:
         Dense(10, "softmax", **xavier),  # 1,250 -> 10
         loss="cross_entropy",
         optimizer=SGD(RATE),
-        seed=seed,
         **settings,
     )
 

@@ -21,28 +21,20 @@ from glassbox.report.results import Results
 
 RESULTS = Path(__file__).parent.parent / "results"
 DONE = "result.json"  # written last: where it is, the run is over
+SEEDS = (4, 3, 2, 1, 0)  # of figures that are means; the last is the one shown in pictures
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A line of the table: what a published system reports, and what ours is to reach.
+    """A line of the table: what a published system reports, and what ours is to reach."""
 
-    name     the folder under results/
-    system   the letter of the system
-    what     the network and its training in a few words
-    reports  what they report, in per cent, or None; `note` says it in words where it is no accuracy
-    target   what ours is to reach, in per cent, or None
-    part     which images count: "test" or "validation"
-    seconds  their time in words
-    """
-
-    name: str
-    system: str
-    what: str
-    reports: float | None
-    target: float | None
-    part: str = "test"
-    seconds: str = ""
+    name: str  # the folder under results/
+    system: str  # its letter
+    what: str  # the network and its training in a few words
+    reports: float | None  # what they report, in per cent; where that is no accuracy, `note` has it
+    target: float | None  # what ours is to reach, in per cent
+    part: str = "test"  # which images count: "test" or "validation"
+    seconds: str = ""  # their time in words
     note: str = ""
 
 
@@ -50,12 +42,10 @@ def parse(
     description: str | None, arguments: Sequence[str] | None = None, names: Sequence[str] = ()
 ) -> argparse.Namespace:
     """What every example can be told; `names` are those of its runs, where one can choose."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a minute's version on small digits, not kept"
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=layout)
+    words = "a minute's version on small digits, not kept"
+    parser.add_argument("--quick", action="store_true", help=words)
     if names:
         parser.add_argument("--only", nargs="+", choices=names, default=names, help="all otherwise")
     parser.add_argument("--again", action="store_true", help="run also what is done already")
@@ -74,12 +64,9 @@ def images(name: str, options: argparse.Namespace, **settings: Any) -> Splits:
     pixels = np.concatenate([part.images for part in parts]).repeat(3, axis=2).repeat(3, axis=3)
     return from_arrays(
         np.pad(pixels, ((0, 0), (0, 0), (2, 2), (2, 2))),
-        np.concatenate([part.labels for part in parts]),
-        sizes=tuple(len(part) for part in parts),
-        normalize=settings.get("normalize", "center"),
-        pixel_range=(0, 16),
-        name="Digits, enlarged",
-    )
+        np.concatenate([part.labels for part in parts]), sizes=tuple(map(len, parts)),
+        normalize=settings.get("normalize", "center"), pixel_range=(0, 16), name="Digits, enlarged",
+    )  # fmt: skip
 
 
 def folder_of(claim: Claim, options: argparse.Namespace) -> Results | None:
@@ -94,11 +81,6 @@ def folder_of(claim: Claim, options: argparse.Namespace) -> Results | None:
     print(f"\n=== {claim.name}: {claim.what} ===\n", flush=True)
     machine()  # the commit that it names is that of now, also when the run ends hours later
     return Results(path)
-
-
-def seeds(options: argparse.Namespace) -> list[int]:
-    """Of runs whose figure is a mean; the last one, 0, is the one that is shown in pictures."""
-    return [0] if options.quick else [4, 3, 2, 1, 0]
 
 
 def fit(model: CNN, data: Splits, recipe: Mapping[str, Any], results: Results) -> None:
@@ -130,7 +112,7 @@ def attempt(
         return {}
     data, accuracies, more = data_of(options), [], {}
     recipe |= (quick or {}) if options.quick else {}
-    for seed in seeds(options) if several else [0]:
+    for seed in SEEDS if several and not options.quick else [0]:
         begun = time.perf_counter()
         model = network(seed=seed, threads=options.threads)
         train(model, data, recipe, results)

@@ -45,7 +45,7 @@ def optimizers(name: str) -> tuple[Optimizer, Optimizer]:
     return SGD(OneCycle(0.05, pct_start=0.02)), SGD(OneCycle(0.5, pct_start=0.02))
 
 
-def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
+def network(name: str = "d-adam", **settings: Any) -> CNN:
     """The network, built for MNIST, its first weights scaled."""
     filters, dense = optimizers(name)
     made = CNN(
@@ -57,7 +57,6 @@ def network(name: str = "d-adam", seed: int = 0, **settings: Any) -> CNN:
         Dense(10),  # sigmoid
         loss="mse",
         optimizer=dense,
-        seed=seed,
         **settings,
     ).build((1, 28, 28))
     learning = [layer for layer in made.layers if layer.parameters]

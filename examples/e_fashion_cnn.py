@@ -30,7 +30,7 @@ CLAIM = Claim("e-fashion-cnn", "E", "CNN on Fashion-MNIST, 40 epochs", 94.17, 94
 RATE = 0.05
 
 
-def network(seed: int = 0, **settings) -> CNN:
+def network(**settings) -> CNN:
     """1,736,714 parameters."""
     return CNN(
         Conv2D(32, 3, padding="valid", initializer="he_normal"),  # 28 -> 26, leaky ReLU 0.01
@@ -45,7 +45,6 @@ def network(seed: int = 0, **settings) -> CNN:
         Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
         optimizer=SGD(OneCycle(RATE), momentum=0.9, nesterov=True, weight_decay=5e-4),
-        seed=seed,
         **settings,
     )
 

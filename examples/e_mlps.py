@@ -27,7 +27,7 @@ THEIRS = {  # test accuracy in per cent
 }
 
 
-def network(kind: str = "plain", seed: int = 0, **settings) -> CNN:
+def network(kind: str = "plain", **settings) -> CNN:
     """109,386 parameters."""
     rate = {
         "plain": OneCycle(0.01),
@@ -43,7 +43,6 @@ def network(kind: str = "plain", seed: int = 0, **settings) -> CNN:
         loss="cross_entropy",
         optimizer=SGD(rate, momentum=0.9),
         l2=1e-4 if kind == "dropout-l2" else 0.0,
-        seed=seed,
         **settings,
     )
 

@@ -27,23 +27,9 @@ from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D
 from MLP import Adam, BatchNorm, Dense, Dropout, LeakyReLU, OneCycle
 
 SHIFTS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]  # of test-time augmentation, in pixels
-CLAIMS = {
-    "fast": Claim("record-fast", "record", "99 % within 15 s of training", None, 99.0),
-    "small": Claim("record-small", "record", "under 20,000 parameters", None, 99.4),
-    "best": Claim("record-best", "record", "one network", None, 99.6),
-}
 SHAKEN = Augmentation(shift=2, rotation=10, zoom=0.1)
-# "sizes" are the images to train, to validate and to test with, "ema_decay" that of a running mean
-# of the weights.
-USUAL = {"batch_size": 128, "augment": SHAKEN, "ema_decay": 0.998, "sizes": (55_000, 5_000, 10_000)}
-RECIPES: dict[str, dict[str, Any]] = {
-    "fast": {
-        "epochs": 4, "batch_size": 64, "augment": None, "ema_decay": 0.0,
-        "sizes": (50_000, 10_000, 10_000),
-    },
-    "small": {"epochs": 30, **USUAL},
-    "best": {"epochs": 16, **USUAL},
-}  # fmt: skip
+USUAL: dict[str, Any] = {"batch_size": 128, "augment": SHAKEN, "ema_decay": 0.998}
+QUICKLY: dict[str, Any] = {"batch_size": 64, "augment": None, "ema_decay": 0.0}
 
 
 def normalized(filters: int) -> list:
@@ -54,12 +40,10 @@ def normalized(filters: int) -> list:
 def fast() -> list:
     """105,866 parameters."""
     return [
-        Conv2D(16, 3),  # leaky ReLU
-        MaxPool2D(2),
-        Conv2D(32, 3),
-        MaxPool2D(2),
+        Conv2D(16, 3), MaxPool2D(2),  # leaky ReLU
+        Conv2D(32, 3), MaxPool2D(2),
         Dense(64, "leaky_relu"),
-    ]
+    ]  # fmt: skip
 
 
 def small() -> list:
@@ -80,18 +64,25 @@ def best() -> list:
     ]  # fmt: skip
 
 
-LAYERS = {"fast": (fast, 0.005), "small": (small, 0.01), "best": (best, 0.005)}  # highest rates
+# name -> (its claim, layers, highest rate, images to train, validate and test with, training)
+RECORDS = {
+    "fast": (Claim("record-fast", "record", "99 % within 15 s of training", None, 99.0), fast,
+             0.005, (50_000, 10_000, 10_000), {"epochs": 4, **QUICKLY}),
+    "small": (Claim("record-small", "record", "under 20,000 parameters", None, 99.4), small,
+              0.01, (55_000, 5_000, 10_000), {"epochs": 30, **USUAL}),
+    "best": (Claim("record-best", "record", "one network", None, 99.6), best,
+             0.005, (55_000, 5_000, 10_000), {"epochs": 16, **USUAL}),
+}  # fmt: skip
 
 
-def network(name: str, seed: int = 0, **settings: Any) -> CNN:
+def network(name: str, **settings: Any) -> CNN:
     """The network of a record."""
-    layers, rate = LAYERS[name]
+    _, layers, rate, *_ = RECORDS[name]
     return CNN(
         *layers(),
         Dense(10, "softmax"),
         loss="cross_entropy",
         optimizer=Adam(OneCycle(rate)),
-        seed=seed,
         **settings,
     )
 
@@ -128,13 +119,13 @@ def beside(each: dict[str, list[float]], model: CNN, data: Splits) -> dict[str, 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Returns the mean test accuracy of five seeds (one in a quick run) of each, in per cent."""
-    options, found = parse(__doc__, arguments, list(CLAIMS)), {}
+    options, found = parse(__doc__, arguments, list(RECORDS)), {}
     for name in options.only:
-        recipe = dict(RECIPES[name])
-        data_of = partial(images, "mnist", sizes=recipe.pop("sizes"), normalize="standard")
+        claim, _, _, sizes, recipe = RECORDS[name]
         found |= attempt(
-            CLAIMS[name], options, data_of, partial(network, name), several=True,
-            after=partial(beside, {}), quick={"epochs": 5, "ema_decay": 0.9}, **recipe,
+            claim, options, partial(images, "mnist", sizes=sizes, normalize="standard"),
+            partial(network, name), several=True, after=partial(beside, {}),
+            quick={"epochs": 5, "ema_decay": 0.9}, **recipe,
         )  # fmt: skip
     return found
 

@@ -18,9 +18,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import main
-from benchmarks import accuracy, machine, memory, roofline, scaling, tables
-from benchmarks.networks import NETWORKS, network, random_images
-from benchmarks.recipe import recipe, weights
+from benchmarks import accuracy, machine, memory, report, roofline, scaling
+from benchmarks.networks import NETWORKS, network, random_images, recipe, weights
 from benchmarks.resident import STATUS, forget_peak, peak_megabytes, resident_megabytes
 from CNN import CNN
 from examples import (
@@ -189,11 +188,11 @@ def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
         "images_per_second": speeds, "better_format": "contiguous",
         "ratios": {kind: [12.34, 98.76] for kind in kinds},
     }  # fmt: skip
-    lines = [tables.heading("inference"), tables.row("E CNN", result)]
+    lines = [report.heading("inference"), report.row("E CNN", result)]
     assert len(lines[0]) == len(lines[1]) <= 100
-    assert tables.means({"A": result, "B": result}) == pytest.approx(dict.fromkeys(kinds, 55.55))
+    assert report.means({"A": result, "B": result}) == pytest.approx(dict.fromkeys(kinds, 55.55))
     del speeds["onnxruntime"]
-    lines = [tables.heading("train-1"), tables.row("E CNN", result)]
+    lines = [report.heading("train-1"), report.row("E CNN", result)]
     assert len(lines[0]) == len(lines[1]) <= 100
 
 
@@ -378,8 +377,7 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "accuracy machine memory networks recipe report roofline scaling startup "
-    modules += "tables capture"
+    modules = "accuracy machine memory networks report roofline scaling startup capture"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
     program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run(

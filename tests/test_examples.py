@@ -35,7 +35,7 @@ FLOORS = [
             for kind in ("plain", "dropout", "dropout-l2")
         },
     ),
-    *((records, {f"record-{name}": 90}) for name in records.CLAIMS),
+    *((records, {f"record-{name}": 90}) for name in records.RECORDS),
 ]
 
 
@@ -91,7 +91,7 @@ def test_networks_have_the_published_sizes():
     for name, count in (("fast", 105_866), ("small", 17_934), ("best", 140_458)):
         made = records.network(name).build((1, 28, 28))
         assert made.parameter_count == count
-        assert f"{count:,}" in records.LAYERS[name][0].__doc__
+        assert f"{count:,}" in records.RECORDS[name][1].__doc__
 
 
 # --- done or not -----------------------------------------------------------------------------
