@@ -118,11 +118,10 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def run_python(*words: str, given: str | None = None, **variables: str) -> str:
     """Run Python with these words in a process of its own; give what it prints."""
-    around = {**os.environ, **variables}
-    command, pipe = [sys.executable, *words], subprocess.PIPE
     done = subprocess.run(
-        command, cwd=ROOT, env=around, input=given, stdout=pipe, text=True, check=True
-    )
+        [sys.executable, *words], cwd=ROOT, env={**os.environ, **variables}, input=given,
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
     return done.stdout
 
 

@@ -263,13 +263,11 @@ class Region:
 
     def renewed(self, page: str, results: Path = RESULTS) -> str | None:
         """Give the page with this region as its file has it; None where there is no file."""
-        if not self.source:
-            found: Any = True
-        elif "*" in self.source:
-            found = lines(results)
-        else:
-            path = results / self.source
-            found = json.loads(path.read_text("utf-8")) if path.exists() else None
+        path = results / self.source
+        if "*" in self.source:
+            found: Any = lines(results)
+        else:  # without a source it is made from the sources
+            found = json.loads(path.read_text("utf-8")) if path.is_file() else not self.source
         return put(page, self.text(found), self.name) if found else None
 
 

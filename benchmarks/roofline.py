@@ -138,7 +138,8 @@ def step_rate(ours: CNN, threads: int, seconds: float) -> float:
 def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[], float]]:
     """Everything that is timed for a network, by name; alternated with the matrix product."""
     found: dict[str, Callable[[], float]] = {}
-    samples = shard_of(ours)
+    cut = shard_slices(BATCH, ours.executor.sample_bytes, ours.kernels.SHARD_POLICY)[0]
+    samples = cut.stop - cut.start  # in one shard
     work = parts(ours, samples)
     for where, threads in ((ONE, 1), (ALL, cores)):
         found[f"{where}: product"] = partial(product_rate, threads, seconds)
@@ -148,12 +149,6 @@ def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[],
             found[f"{where}: {key}"] = partial(kernel_rate, ours, calls, work[key] / 1e9, seconds)
         found[f"{where}: {STEP}"] = partial(step_rate, ours, threads, 2 * seconds)
     return found
-
-
-def shard_of(ours: CNN) -> int:
-    """Images in one shard of a batch of 128."""
-    cut = shard_slices(BATCH, ours.executor.sample_bytes, ours.kernels.SHARD_POLICY)[0]
-    return cut.stop - cut.start
 
 
 def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: int) -> str:

@@ -44,8 +44,6 @@ WORDS = {
     "batch": "images in a batch",
     "threads": "threads",
 }
-
-
 Sweeps = dict[str, list[Setting]]
 
 

@@ -29,8 +29,6 @@ from glassbox.kernels.compiled.convolution import plan
 from glassbox.kernels.compiled.vectors import IN, OUT, WEIGHTS
 from glassbox.kernels.shapes import resolve_window
 
-ROOT = Path(__file__).resolve().parent.parent
-
 # Round figures for one core of a processor with AVX-512, per cycle.
 LANES = 16  # float32 numbers in a vector: as many multiply-adds
 BYTES = {"first cache": 64, "second cache": 32, "memory": 4}
@@ -408,12 +406,9 @@ def first_run() -> Figure:
     return sheet.figure
 
 
-PICTURES = {
-    picture.__name__: picture
-    for picture in (
-        roofline, batch_last, register_block, winograd, threads, capture, cache_sets, first_run,
-    )
-}  # fmt: skip
+PICTURES = {picture.__name__: picture for picture in (
+    roofline, batch_last, register_block, winograd, threads, capture, cache_sets, first_run,
+)}  # fmt: skip
 
 if __name__ == "__main__":
-    pen.main(PICTURES, ROOT / "docs" / "pictures_performance")
+    pen.main(PICTURES, Path(__file__).parent / "pictures_performance")

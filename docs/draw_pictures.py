@@ -428,13 +428,10 @@ def stairs() -> Figure:
     return sheet.figure
 
 
-PICTURES = {
-    picture.__name__: picture
-    for picture in (
-        convolution, unfolding, turned_kernel, receptive_field, pooling, activations, schedules,
-        shard_tree, memory_layout, stairs,
-    )
-}  # fmt: skip
+PICTURES = {picture.__name__: picture for picture in (
+    convolution, unfolding, turned_kernel, receptive_field, pooling, activations, schedules,
+    shard_tree, memory_layout, stairs,
+)}  # fmt: skip
 
 if __name__ == "__main__":
     pen.main(PICTURES, ROOT / "docs" / "pictures")

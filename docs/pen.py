@@ -124,12 +124,9 @@ def number(value: float) -> str:
 
 
 def plot_axes(
-    figure: Figure,
-    where: tuple[float, float, float, float],
-    title: str,
-    width: float = 0.8,
+    figure: Figure, where: tuple[float, float, float, float], title: str, width: float = 0.8,
     **more: Any,
-) -> Axes:
+) -> Axes:  # fmt: skip
     """Add axes for curves, with a title, quiet spines and a grid."""
     axes = figure.add_axes(where)
     axes.set_title(title, loc="left", size=12, color=INK, weight="bold", **more)

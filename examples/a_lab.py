@@ -33,10 +33,8 @@ def network(**settings) -> CNN:
         AvgPool2D(2),  # -> 5, the last row and column are left over
         Dense(32, "relu"),  # 75 -> 32
         Dense(10, "softmax"),
-        loss="cross_entropy",
-        optimizer=SGD(InverseTime(RATE, 0.5)),
-        **settings,
-    )
+        loss="cross_entropy", optimizer=SGD(InverseTime(RATE, 0.5)), **settings,
+    )  # fmt: skip
 
 
 def main(arguments=None) -> dict[str, float]:

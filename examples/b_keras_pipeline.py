@@ -34,10 +34,8 @@ def network(optimizer: Optimizer, dropout: bool = False, **settings) -> CNN:
         Dense(128, "relu"),  # 9,216 -> 128
         *([Dropout(0.5)] if dropout else []),
         Dense(10, "softmax"),
-        loss="cross_entropy",
-        optimizer=optimizer,
-        **settings,
-    )
+        loss="cross_entropy", optimizer=optimizer, **settings,
+    )  # fmt: skip
 
 
 def first_625(options) -> Splits:
@@ -45,16 +43,6 @@ def first_625(options) -> Splits:
     data = images("mnist", options, normalize="per-image")
     train, checks = data.train.subset(slice(0, 500)), data.train.subset(slice(500, 625))
     return Splits("MNIST's first 625 images", train, checks, data.test)
-
-
-def small(**settings) -> CNN:
-    """The network of the repository's NumPy run."""
-    return network(SGD(0.001), **settings)
-
-
-def full(**settings) -> CNN:
-    """The Keras original's."""
-    return network(Adadelta(1.0), dropout=True, **settings)
 
 
 def main(arguments=None) -> dict[str, float]:
@@ -66,12 +54,12 @@ def main(arguments=None) -> dict[str, float]:
     """
     options = parse(__doc__, arguments)
     found = attempt(
-        SMALL, options, first_625, small, several=True, quick={"epochs": 3},
-        epochs=10, batch_size=1, shuffle=False,
+        SMALL, options, first_625, lambda **settings: network(SGD(0.001), **settings),
+        several=True, quick={"epochs": 3}, epochs=10, batch_size=1, shuffle=False,
     )  # fmt: skip
-    sizes = (57_500, 2_500, 10_000)
     return found | attempt(
-        FULL, options, partial(images, "mnist", sizes=sizes), full,
+        FULL, options, partial(images, "mnist", sizes=(57_500, 2_500, 10_000)),
+        lambda **settings: network(Adadelta(1.0), dropout=True, **settings),
         quick={"epochs": 4, "ema_decay": 0.9}, epochs=12, batch_size=128, ema_decay=0.999,
     )  # fmt: skip
 

@@ -35,10 +35,8 @@ def network(**settings) -> CNN:
         block(64, stride=2),  # -> 7 x 7
         GlobalAvgPool2D(),  # -> 64 numbers
         Dense(10, "softmax"),
-        loss="cross_entropy",
-        optimizer=Adam(OneCycle(0.01)),
-        **settings,
-    )
+        loss="cross_entropy", optimizer=Adam(OneCycle(0.01)), **settings,
+    )  # fmt: skip
 
 
 def main(arguments=None) -> dict[str, float]:

@@ -37,10 +37,8 @@ def network(**settings) -> CNN:
         Conv2D(2, 3, padding="valid", activation="relu", **xavier),  # 28 -> 26
         Conv2D(2, 2, padding="valid", activation="relu", **xavier),  # -> 25
         Dense(10, "softmax", **xavier),  # 1,250 -> 10
-        loss="cross_entropy",
-        optimizer=SGD(RATE),
-        **settings,
-    )
+        loss="cross_entropy", optimizer=SGD(RATE), **settings,
+    )  # fmt: skip
 
 
 def first_thousand(options) -> Splits:

@@ -89,17 +89,12 @@ def fit(model: CNN, data: Splits, recipe: Mapping[str, Any], results: Results) -
 
 
 def attempt(
-    claim: Claim,
-    options: argparse.Namespace,
-    data_of: Callable[[argparse.Namespace], Splits],
-    network: Callable[..., CNN],
-    several: bool = False,
-    quick: Mapping[str, Any] | None = None,
+    claim: Claim, options: argparse.Namespace, data_of: Callable[[argparse.Namespace], Splits],
+    network: Callable[..., CNN], several: bool = False, quick: Mapping[str, Any] | None = None,
     told: Mapping[str, Any] | None = None,
     train: Callable[[CNN, Splits, dict[str, Any], Results], None] = fit,
-    after: Callable[[CNN, Splits], dict[str, Any]] | None = None,
-    **recipe: Any,
-) -> dict[str, float]:
+    after: Callable[[CNN, Splits], dict[str, Any]] | None = None, **recipe: Any,
+) -> dict[str, float]:  # fmt: skip
     """Run a claim unless it is done; returns {its name: the accuracy in per cent that counts}.
 
     network : makes one, from a seed and settings of `CNN`; `several` takes the mean of five seeds.

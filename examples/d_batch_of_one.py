@@ -55,10 +55,8 @@ def network(name: str = "d-adam", **settings: Any) -> CNN:
         MaxPool2D(2),  # -> 7
         Dense(98),  # 98 -> 98, sigmoid
         Dense(10),  # sigmoid
-        loss="mse",
-        optimizer=dense,
-        **settings,
-    ).build((1, 28, 28))
+        loss="mse", optimizer=dense, **settings,
+    ).build((1, 28, 28))  # fmt: skip
     learning = [layer for layer in made.layers if layer.parameters]
     for layer, factor in zip(learning, SCALES, strict=True):
         layer.parameters["weight"] *= factor

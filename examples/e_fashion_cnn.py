@@ -44,9 +44,8 @@ def network(**settings) -> CNN:
         Dropout(0.5),
         Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
-        optimizer=SGD(OneCycle(RATE), momentum=0.9, nesterov=True, weight_decay=5e-4),
-        **settings,
-    )
+        optimizer=SGD(OneCycle(RATE), momentum=0.9, nesterov=True, weight_decay=5e-4), **settings,
+    )  # fmt: skip
 
 
 def main(arguments=None) -> dict[str, float]:

@@ -41,17 +41,15 @@ def network(kind: str = "plain", **settings) -> CNN:
         *([] if kind == "plain" else [Dropout(0.2)]),
         Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
-        optimizer=SGD(rate, momentum=0.9),
-        l2=1e-4 if kind == "dropout-l2" else 0.0,
-        **settings,
-    )
+        optimizer=SGD(rate, momentum=0.9), l2=1e-4 if kind == "dropout-l2" else 0.0, **settings,
+    )  # fmt: skip
 
 
 def main(arguments=None) -> dict[str, float]:
     """All six; returns the test accuracy of each in per cent."""
     options, found, sizes = parse(__doc__, arguments), {}, (55_000, 5_000, 10_000)
     for (name, kind), theirs in THEIRS.items():
-        words = {"plain": "plain", "dropout": "dropout", "dropout-l2": "dropout and L2"}[kind]
+        words = kind.replace("-l2", " and L2")
         claim = Claim(
             f"e-mlp-{name}-{kind}", "E", f"MLP on {name}, {words}, 100 epochs", theirs, theirs
         )

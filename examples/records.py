@@ -81,10 +81,8 @@ def network(name: str, **settings: Any) -> CNN:
     return CNN(
         *layers(),
         Dense(10, "softmax"),
-        loss="cross_entropy",
-        optimizer=Adam(OneCycle(rate)),
-        **settings,
-    )
+        loss="cross_entropy", optimizer=Adam(OneCycle(rate)), **settings,
+    )  # fmt: skip
 
 
 def shifted(data: Dataset, down: int, right: int) -> Dataset:
@@ -106,9 +104,8 @@ def beside(each: dict[str, list[float]], model: CNN, data: Splits) -> dict[str, 
     """Add a seed's seconds and second figures to the lists of all seeds, and print them."""
     validated = 100 * model.evaluate(data.validation).accuracy
     shifts, seconds = accuracy_over_shifts(model, data.test), model.history.seconds
-    for name, value in (
-        ("seconds_of_each", seconds), ("validation", validated), ("test_time", shifts),
-    ):  # fmt: skip
+    found = {"seconds_of_each": seconds, "validation": validated, "test_time": shifts}
+    for name, value in found.items():
         each.setdefault(name, []).append(value)
     print(
         f"    {shifts:.2f} % with test-time augmentation, {validated:.2f} % validation, "
