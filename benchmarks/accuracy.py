@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.machine import ROOT, describe, options, run_python, write_json
+from benchmarks.machine import ROOT, options, run_python, write_json
 from benchmarks.resident import peak_megabytes
 from Datasets import MNIST
 from examples.d_batch_of_one import network
@@ -71,7 +71,6 @@ def said(what: str, found: dict[str, Any]) -> None:
 
 def main() -> None:
     told = options(__doc__, seeds=3)
-    print(describe())
     shipped = main_as_shipped()
     said("python main.py, everything included", shipped)
     seeds = []

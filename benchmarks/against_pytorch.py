@@ -31,7 +31,7 @@ import torch
 
 from benchmarks import torch_twin
 from benchmarks.agreement import check_agreement, pair_of, runtime_of, tensors
-from benchmarks.machine import Step, alternate, describe, options, ratios, timed, write_json
+from benchmarks.machine import Step, alternate, options, ratios, timed, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
 from benchmarks.report import heading, means, row
 from Datasets import Dataset
@@ -42,8 +42,6 @@ from glassbox.kernels import BACKENDS
 MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PACKAGES = ("torch", "onnxruntime")
-
-
 Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
 
 
@@ -124,11 +122,12 @@ def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    told = options(__doc__, networks=list(NETWORKS), modes=list(MODES), rounds=7, seconds=1.0)
+    told = options(
+        __doc__, *PACKAGES, networks=list(NETWORKS), modes=list(MODES), rounds=7, seconds=1.0
+    )
     torch.set_num_threads(machine()["cores"])
     data = random_images(4096)
     everything: dict[str, Any] = {"rounds": told.rounds, "seconds": told.seconds}
-    print(describe(*PACKAGES))
     everything["agreement"] = check_all(told.networks, data)
     for mode in told.modes:
         print(f"\n{mode}: images per second, median of {told.rounds} alternations")

@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.machine import alternate, describe, options, ratios, spread, timed, write_json
+from benchmarks.machine import alternate, options, ratios, spread, timed, write_json
 from benchmarks.networks import network, random_images
 
 WAYS = {"eager": True, "captured": False}
@@ -28,7 +28,6 @@ def steps_per_second(name: str, eager: bool, seconds: float) -> Callable[[], flo
 
 def main() -> None:
     told = options(__doc__, networks=["A", "D", "D 8/16"], rounds=7, seconds=0.5)
-    print(describe())
     print(f"{'microseconds a step':<20}{'eager':>16}{'captured':>16}{'':4}ratio")
     everything = {}
     for name in told.networks:

@@ -30,8 +30,11 @@ HELP = {
 }  # fmt: skip
 
 
-def options(description: str | None, **defaults: Any) -> argparse.Namespace:
-    """Read the command line: --json, and an option for each default; a list takes several words."""
+def options(description: str | None, *packages: str, **defaults: Any) -> argparse.Namespace:
+    """Read the command line: --json, and an option for each default; a list takes several words.
+
+    Then print what it will be measured on, with the versions of these packages besides.
+    """
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     for name, default in {**defaults, "json": ""}.items():
         several = isinstance(default, list)
@@ -46,6 +49,7 @@ def options(description: str | None, **defaults: Any) -> argparse.Namespace:
     for name, value in vars(found).items():
         if isinstance(value, int) and value < 1:
             parser.error(f"--{name.replace('_', '-')}: got {value}, expected at least 1")
+    print(describe(*packages))
     return found
 
 

@@ -16,7 +16,7 @@ import json
 from statistics import median
 from typing import Any
 
-from benchmarks.machine import describe, options, ratios, run_python, spread, write_json
+from benchmarks.machine import options, ratios, run_python, spread, write_json
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, recipe
 from glassbox.kernels import BACKENDS
 
@@ -60,8 +60,7 @@ def row(name: str, kind: str, found: Found) -> str:
 
 
 def main() -> None:
-    told = options(__doc__, networks=list(NETWORKS), steps=30, batch=128, rounds=3)
-    print(describe("torch"))
+    told = options(__doc__, "torch", networks=list(NETWORKS), steps=30, batch=128, rounds=3)
     results = {name: measure(name, told.steps, told.batch, told.rounds) for name in told.networks}
     for kind, words in KINDS.items():
         print(f"\n{told.steps} steps of {told.batch} images, {words}: MB (median)")

@@ -24,11 +24,7 @@ Recipe = list[list[Any]]  # modules in torch.nn with their arguments: [["Conv2d"
 relu = partial(Conv2D, padding="valid", activation="relu")
 leaky = partial(Conv2D, kernel_size=3, padding="valid")
 leaky_dense = partial(Dense, activation="leaky_relu")
-
-
-def end() -> Dense:
-    """Ten classes."""
-    return Dense(10, "softmax")
+end = partial(Dense, 10, "softmax")
 
 
 def default(filters: int, units: int) -> list[Layer]:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.machine import Step, alternate, describe, options, rate, ratios, write_json
+from benchmarks.machine import Step, alternate, options, rate, ratios, write_json
 from benchmarks.networks import network, random_images
 from CNN import CNN
 from Filters import Conv2D
@@ -120,10 +120,10 @@ def product_rate(blas_threads: int, seconds: float) -> float:
         return rate(lambda: np.matmul(a, b, out=out), 2 * SIDE**3 / 1e9, seconds)
 
 
-def kernel_rate(ours: CNN, steps: Sequence[Step], gigaflops: float, seconds: float) -> float:
-    """GFLOP/s of one kernel on as many threads as there are steps, under training's conditions."""
+def kernel_rate(ours: CNN, *told: Any) -> float:
+    """The same of a kernel, under training's conditions."""
     with ours.workers.ready():  # BLAS on one thread in each, freed memory kept for the next call
-        return rate_together(steps, gigaflops, seconds)
+        return rate_together(*told)
 
 
 def step_rate(ours: CNN, threads: int, seconds: float) -> float:
@@ -177,7 +177,6 @@ def main() -> None:
     told = options(__doc__, networks=["B", "E CNN"], kernels=DEFAULT, rounds=7, seconds=0.2)
     cores = machine()["cores"]
     everything: dict[str, Any] = {"kernels": told.kernels}
-    print(describe())
     for name in told.networks:
         ours = network(name, kernels=told.kernels)
         found = everything[name] = alternate(contestants(ours, cores, told.seconds), told.rounds)

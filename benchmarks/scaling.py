@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
-from benchmarks.machine import alternate, describe, options, timed, write_json
+from benchmarks.machine import alternate, options, timed, write_json
 from benchmarks.networks import random_images
 from benchmarks.roofline import STEP, parts
 from CNN import CNN
@@ -81,15 +81,6 @@ def images_per_second(setting: Setting, backend: str, seconds: float) -> Callabl
     return timed(lambda: ours.train_step(data), setting.batch, seconds, ours.workers.ready)
 
 
-def measure_all(
-    points: Sweeps, backends: list[str], rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    """Images per second of every point and backend; a point of several sweeps is timed once."""
-    settings = dict.fromkeys(setting for sweep in points.values() for setting in sweep)
-    pairs = [(setting, backend) for setting in settings for backend in backends]
-    return alternate({key(*pair): images_per_second(*pair, seconds) for pair in pairs}, rounds)
-
-
 def key(setting: Setting, backend: str) -> str:
     """How a point is called in the JSON file: "compiled, side 28, channels 16, ..."."""
     return ", ".join([backend, *(f"{what} {value}" for what, value in asdict(setting).items())])
@@ -144,9 +135,11 @@ def draw(points: Sweeps, backends: list[str], found: dict[str, list[float]], pat
 
 def main() -> None:
     told = options(__doc__, kernels=list(BACKENDS), rounds=5, seconds=0.5, picture="")
-    print(describe())
     points = sweeps(machine()["cores"])
-    found = measure_all(points, told.kernels, told.rounds, told.seconds)
+    settings = dict.fromkeys(setting for sweep in points.values() for setting in sweep)
+    pairs = [(setting, backend) for setting in settings for backend in told.kernels]
+    ways = {key(*pair): images_per_second(*pair, told.seconds) for pair in pairs}
+    found = alternate(ways, told.rounds)  # a point of several sweeps is timed once
     for what, sweep in points.items():
         print("\n" + table(what, sweep, told.kernels, found))
     write_json(told.json, {"images_per_second": found})

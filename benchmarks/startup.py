@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.machine import alternate, describe, options, run_python, write_json
+from benchmarks.machine import alternate, options, run_python, write_json
 
 # What main.py does until its first step is done, on images that need no files.
 PROGRAM = """
@@ -49,7 +49,6 @@ def measure(rounds: int, first_runs: int) -> dict[str, list[float]]:
 
 def main() -> None:
     told = options(__doc__, rounds=7, first_runs=1)
-    print(describe())
     found = measure(told.rounds, told.first_runs)
     print(f"\n{'seconds to the end of the first step':<40}  median    lowest   highest")
     for kind, seconds in found.items():

@@ -228,21 +228,21 @@ def winograd() -> Figure:
     cell, top, low, left, middle, right = 3.4, 8.8, 32.2, 2.0, 31.0, 57.6
     six, half = 6 * 3.4, 6 * 3.4 / 2
 
-    def grid(x: float, high: float, values: np.ndarray, color: str, size: float) -> None:
+    def grid(
+        x: float, high: float, values: np.ndarray, color: str, size: float, words: str = ""
+    ) -> None:
         shown = np.round(values, 2 if np.abs(values).max() < 10 else 1)
         fills: Fills = {place: PALE[color] for place in np.ndindex(values.shape)}
         sheet.matrix(x, high, shown, cell, fills, size)
+        sheet.soft(x + len(values) * cell / 2, high - 1.5, words, 9.5)
 
-    sheet.soft(left + half, top - 1.5, "6 x 6 pixels x", 9.5)
-    grid(left, top, PIXELS, BLUE, 9)
+    grid(left, top, PIXELS, BLUE, 9, "6 x 6 pixels x")
     sheet.arrow(left + six + 0.8, top + half, middle - 0.8, top + half)
     sheet.write((left + six + middle) / 2, top + half - 1.7, "IN x IN\u1d40", 8.5)
-    sheet.soft(middle + half, top - 1.5, "pixels in the new basis", 9.5)
-    grid(middle, top, v, BLUE, 8)
+    grid(middle, top, v, BLUE, 8, "pixels in the new basis")
 
     third = low + half - 1.5 * cell
-    sheet.soft(left + 1.5 * cell, third - 1.5, "3 x 3 weights w", 9.5)
-    grid(left, third, KERNEL, ORANGE, 9)
+    grid(left, third, KERNEL, ORANGE, 9, "3 x 3 weights w")
     sheet.arrow(left + 3 * cell + 0.8, low + half, middle - 0.8, low + half)
     words = "WEIGHTS w WEIGHTS\u1d40"
     sheet.write((left + 3 * cell + middle) / 2, low + half - 1.7, words, 8.5)

@@ -99,8 +99,7 @@ def unfolding() -> Figure:
     columns = kernels.unfold(batch_last(IMAGE), WINDOW, slice(0, 2)).reshape(4, 4)
     y = kernels.conv2d(batch_last(IMAGE), batch_last(KERNEL).transpose(0, 3, 1, 2), None, WINDOW)
     cell, top = 3.8, 9.0
-    sheet.soft(2 + 1.5 * cell, top - 1.8, "image")
-    sheet.matrix(2, top, IMAGE, cell)
+    sheet.matrix(2, top, IMAGE, cell, caption="image")
     for k, color in enumerate(FOUR):
         shift = 0.3 * (1 + 0.9 * k)
         left, high = 2 + k % 2 * cell + shift, top + k // 2 * cell + shift
@@ -109,13 +108,11 @@ def unfolding() -> Figure:
     sheet.soft(16.4, top + 1.5 * cell - 1.6, "unfold", 9.5)
 
     row = top + 1.5 * cell  # the bank stands beside the columns, as in a product on paper
-    sheet.soft(20 + 2 * cell, row - 0.5 * cell - 1.8, "kernel as a row")
-    sheet.matrix(20, row - 0.5 * cell, KERNEL.reshape(1, 4), cell)
+    sheet.matrix(20, row - 0.5 * cell, KERNEL.reshape(1, 4), cell, caption="kernel as a row")
     sheet.write(36.9, row, TIMES, 15)
     left, high = 38.6, row - 2 * cell
     fills: Fills = {(i, j): PALE[FOUR[j]] for i in range(4) for j in range(4)}
-    sheet.soft(left + 2 * cell, high - 1.8, "columns (taps, places)")
-    sheet.matrix(left, high, columns, cell, fills)
+    sheet.matrix(left, high, columns, cell, fills, caption="columns (taps, places)")
     sheet.write(55.3, row, "=", 15)
     sheet.matrix(57, row - 0.5 * cell, y.reshape(1, 4), cell, fills, bold=True)
     middle, low = 57 + 2 * cell, row + 0.5 * cell
@@ -132,23 +129,21 @@ def turned_kernel() -> Figure:
     weights = batch_last(KERNEL).transpose(0, 3, 1, 2).copy()
     dx = flat(kernels.conv2d_input_gradient(batch_last(ABOVE), weights, WINDOW, (1, 3, 3, 1)))
     middle = top + 2 * cell
-    sheet.soft(2 + cell, top - 1.7, "kernel")
-    sheet.matrix(2, top + cell, KERNEL, cell, FOURS)
+    sheet.matrix(2, top + cell, KERNEL, cell, FOURS, caption="kernel", gap=cell + 1.7)
     sheet.arrow(10.2, middle, 13.8, middle, bend=-0.6)
     turned = {(1 - i, 1 - j): fill for (i, j), fill in FOURS.items()}
-    sheet.soft(15 + cell, top - 1.7, "turned")
-    sheet.matrix(15, top + cell, KERNEL[::-1, ::-1], cell, turned)
+    over: dict[str, Any] = {"caption": "turned", "gap": cell + 1.7}
+    sheet.matrix(15, top + cell, KERNEL[::-1, ::-1], cell, turned, **over)
     sheet.write(24.3, middle, "*", 18)
     padded, left = np.pad(ABOVE, 1), 27.0
     fills: Fills = {(i, j): PALE[LINE] for i in range(4) for j in range(4) if padded[i, j] == 0}
     fills.pop((1, 2))  # a true 0 of dy
-    sheet.soft(left + 2 * cell, top - 1.7, "dy, padded by 1")
-    sheet.matrix(left, top, padded, cell, fills)
+    sheet.matrix(left, top, padded, cell, fills, caption="dy, padded by 1", gap=1.7)
     framed = left + cell + 0.25, top + cell + 0.25, 2 * cell - 0.5, 2 * cell - 0.5
     sheet.box(*framed, edge=RED, linewidth=2.4)
     sheet.write(44.0, middle, "=", 15)
-    sheet.soft(47 + 1.5 * cell, top - 1.7, "dx")
-    sheet.matrix(47, top + 0.5 * cell, dx, cell, {(1, 1): PALE[RED]}, bold=True)
+    over = {"caption": "dx", "gap": cell / 2 + 1.7}
+    sheet.matrix(47, top + 0.5 * cell, dx, cell, {(1, 1): PALE[RED]}, bold=True, **over)
     products = [
         f"{number(a)}{TIMES}{number(b) if b >= 0 else f'({number(b)})'}"
         for a, b in zip(KERNEL[::-1, ::-1].ravel(), ABOVE.ravel(), strict=True)
@@ -171,8 +166,7 @@ def turned_kernel() -> Figure:
         sheet.matrix(left, top, laid, cell, inside)
         sheet.write(left + 3 * cell + 2.15, top + 1.5 * cell, "=" if k == 3 else "+", 15)
         left += 3 * cell + 4.3
-    sheet.soft(left + 1.5 * cell, top - 1.9, "dx")
-    sheet.matrix(left, top, dx, cell, bold=True)
+    sheet.matrix(left, top, dx, cell, bold=True, caption="dx", gap=1.9)
     return sheet.figure
 
 
@@ -240,8 +234,8 @@ def pooling() -> Figure:
         ):  # fmt: skip
             size = values.shape[0]
             high = middle - size / 2 * cell
-            sheet.soft(left + size / 2 * cell, high - 1.6, name, style="italic")
-            sheet.matrix(left, high, values, cell, colors)
+            look: dict[str, Any] = {"caption": name, "gap": 1.6, "style": "italic"}
+            sheet.matrix(left, high, values, cell, colors, **look)
             if size == 4:
                 sheet.box(left, high, 2 * cell, 4 * cell, linewidth=1.2)
                 sheet.box(left, high, 4 * cell, 2 * cell, linewidth=1.2)

@@ -80,15 +80,20 @@ class Sheet:
 
     def matrix(
         self, x: float, y: float, values: np.ndarray, cell: float, fills: Fills | None = None,
-        size: float = 10.5, bold: bool = False,
+        size: float = 10.5, bold: bool = False, caption: str = "", gap: float = 1.8, **more: Any,
     ) -> None:  # fmt: skip
-        """Draw a grid of numbers, its top left corner at (x, y); `fills` colors single cells."""
+        """Draw a grid of numbers, its top left corner at (x, y); `fills` colors single cells.
+
+        The caption stands in gray above its middle, at a distance of `gap`.
+        """
         weight, (rows, columns) = "bold" if bold else "normal", values.shape
         for (i, j), value in np.ndenumerate(values):
             left, top, fill = x + j * cell, y + i * cell, (fills or {}).get((i, j), PAPER)
             self.box(left, top, cell, cell, fill, LINE)
             self.write(left + cell / 2, top + cell / 2, number(value), size, weight=weight)
         self.box(x, y, columns * cell, rows * cell, linewidth=1.2)
+        if caption:
+            self.soft(x + columns * cell / 2, y - gap, caption, **more)
 
     def arrow(
         self, x: float, y: float, to_x: float, to_y: float, color: str = SOFT, **more: Any

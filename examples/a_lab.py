@@ -43,18 +43,10 @@ def main(arguments=None) -> dict[str, float]:
     for name, sizes in SPLITS.items():
         split = "70 / 30 %" if "70" in name else "60,000 / 10,000"
         claim = Claim(name, "A", f"lab, 3 epochs, batch 1, {split}", 81.93, 95.0)
-        data_of = partial(images, "mnist", sizes=sizes, normalize="standard")
-        told = {"split": split}
         found |= attempt(
-            claim,
-            options,
-            data_of,
-            network,
-            quick={"epochs": 20},
-            told=told,
-            epochs=3,
-            batch_size=1,
-        )
+            claim, options, partial(images, "mnist", sizes=sizes, normalize="standard"), network,
+            quick={"epochs": 20}, told={"split": split}, epochs=3, batch_size=1,
+        )  # fmt: skip
     return found
 
 

@@ -30,15 +30,14 @@ THEIRS = {  # test accuracy in per cent
 def network(kind: str = "plain", **settings) -> CNN:
     """109,386 parameters."""
     rate = {
-        "plain": OneCycle(0.01),
-        "dropout": InverseTime(0.01, 0.0005),
-        "dropout-l2": OneCycle(0.03),
-    }[kind]
+        "plain": OneCycle(0.01), "dropout": InverseTime(0.01, 0.0005), "dropout-l2": OneCycle(0.03),
+    }[kind]  # fmt: skip
+    dropout = [] if kind == "plain" else [0.2]
     return CNN(
         Dense(128, "leaky_relu", initializer="he_normal"),
-        *([] if kind == "plain" else [Dropout(0.2)]),
+        *map(Dropout, dropout),
         Dense(64, "leaky_relu", initializer="he_normal"),
-        *([] if kind == "plain" else [Dropout(0.2)]),
+        *map(Dropout, dropout),
         Dense(10, "softmax", initializer="he_normal"),
         loss="cross_entropy",
         optimizer=SGD(rate, momentum=0.9), l2=1e-4 if kind == "dropout-l2" else 0.0, **settings,
@@ -49,10 +48,8 @@ def main(arguments=None) -> dict[str, float]:
     """All six; returns the test accuracy of each in per cent."""
     options, found, sizes = parse(__doc__, arguments), {}, (55_000, 5_000, 10_000)
     for (name, kind), theirs in THEIRS.items():
-        words = kind.replace("-l2", " and L2")
-        claim = Claim(
-            f"e-mlp-{name}-{kind}", "E", f"MLP on {name}, {words}, 100 epochs", theirs, theirs
-        )
+        what = f"MLP on {name}, {kind.replace('-l2', ' and L2')}, 100 epochs"
+        claim = Claim(f"e-mlp-{name}-{kind}", "E", what, theirs, theirs)
         found |= attempt(
             claim, options, partial(images, name, sizes=sizes, normalize="standard"),
             partial(network, kind), quick={"epochs": 20, "ema_decay": 0.9}, told={"kind": kind},

@@ -18,24 +18,19 @@ HEADS = ("system", "network and training", "they report", "ours", "their time", 
 TRIED = {
     "kills": (
         "a training run killed (SIGKILL) at {of} random moments and resumed",
-        "{survived} of {of} survived: weights, settings and statistics the same bytes at the end",
-    ),
+        "{survived} of {of} survived: weights, settings and statistics the same bytes at the end"),
     "fuzz": (
         "{cases:,} damaged files of {formats} kinds: cut, bits flipped, sizes made up",
-        "{escaped} escaped; {refused:,} refused in clear words, {accepted:,} read as sound data",
-    ),
+        "{escaped} escaped; {refused:,} refused in clear words, {accepted:,} read as sound data"),
     "properties": (
         "layers and networks drawn at random: shapes, gradients, batches, threads",
-        "{examples:,} examples, none that breaks a promise",
-    ),
+        "{examples:,} examples, none that breaks a promise"),
     "onnx_backend": (
         "{collected} official ONNX tests of the operators that are imported",
-        "{passed} pass, {excluded} excluded with a reason each, and refused by name",
-    ),
+        "{passed} pass, {excluded} excluded with a reason each, and refused by name"),
     "sklearn_checks": (
         "scikit-learn's checks for estimators, {classifiers} classifiers",
-        "{passed} pass, {failed} fail, {skipped} do not apply",
-    ),
+        "{passed} pass, {failed} fail, {skipped} do not apply"),
 }  # fmt: skip
 
 
