@@ -5,7 +5,7 @@
 
 In one run and in alternation: PyTorch in both memory formats (the better one counts), ONNX Runtime
 where it is inference, then both backends here.  Before any timing all get the same weights, and
-loss, gradients, 20 steps of training and outputs must agree (`benchmarks.agreement`).
+loss, gradients, 20 steps of training and outputs must agree.
 
 train-128, train-1: steps of SGD with momentum on batches of 128 images and of 1.  All go through
     the same 4,096 images.  Ours are bytes and are scaled in every step; PyTorch's are floats, laid
@@ -27,15 +27,16 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 
 from benchmarks import torch_twin
-from benchmarks.agreement import check_agreement, pair_of, runtime_of, tensors
 from benchmarks.machine import Step, alternate, options, ratios, timed, write_json
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, random_images
+from benchmarks.networks import NETWORKS, RATES, network, random_images, recipe, weights
 from benchmarks.report import heading, means, row
+from CNN import CNN
 from Datasets import Dataset
-from glassbox.bridges.onnx import INPUT
+from glassbox.bridges.onnx import INPUT, export
 from glassbox.engine.machine import machine
 from glassbox.kernels import BACKENDS
 
@@ -43,6 +44,113 @@ MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PACKAGES = ("torch", "onnxruntime")
 Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
+
+STEPS, BATCH = 20, 128
+# Gradients are compared on fewer images: among more, some two pixels are so nearly equal that the
+# last bit decides which of them a max-pooling takes, and that moves a gradient by 2e-4.
+FEW = 32
+# Over 20 steps rounding adds up, and not smoothly: where two pixels are all but equal, or a sum is
+# all but zero, the last bit decides which way a max-pooling or a ReLU sends the gradient.  PyTorch
+# in float32 strays from PyTorch in float64 just so, on E's network by 1.7 % of the way that the
+# weights have gone, and ours from either by about as much.  So the paths of the weights, not the
+# weights themselves (which hardly move in 20 steps), are compared, by their lengths.  Else a
+# difference is the largest of an array over PyTorch's largest number: a millionth is usual.
+TOLERANCE = {
+    "gradients": 1e-4,  # the loss and every gradient of one batch
+    "losses": 1e-3,  # the loss at each of the steps
+    "paths": 5e-2,  # |ours - theirs| / |theirs|, the way that each array of weights has gone
+    "outputs": 1e-4,  # what inference gives
+}
+
+
+def check_agreement(name: str, backend: str, data: Dataset) -> dict[str, float]:
+    """The largest difference of each kind; SystemExit where one is above its tolerance.
+
+    Dropout is left out: its masks are drawn differently.
+    """
+    found = {"gradients": _gradients(name, backend, data), **_steps(name, backend, data)}
+    found["outputs"] = _outputs(name, backend, data)
+    for kind, error in found.items():
+        if not error < TOLERANCE[kind]:
+            raise SystemExit(
+                f"{name}, {backend}: {kind} differ by {error:.1e} relative, more than "
+                f"{TOLERANCE[kind]:.0e}; no timing"
+            )
+    return found
+
+
+def pair_of(name: str, scores: bool = False, **settings: Any) -> tuple[CNN, Any]:
+    """Our network, and PyTorch's with the same weights."""
+    ours = network(name, **settings)
+    return ours, torch_twin.load(torch_twin.build(recipe(ours, scores)), weights(ours))
+
+
+def tensors(data: Dataset, indices: Any) -> tuple[Any, Any]:
+    """Scaled images and labels for PyTorch."""
+    x, labels = data.batch(indices)
+    return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(labels.copy())
+
+
+def _error(ours: Any, theirs: Any) -> float:
+    return float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The length of the difference, over PyTorch's length."""
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def _gradients(name: str, backend: str, data: Dataset) -> float:
+    ours, theirs = pair_of(name, dropout=False, seed=5, kernels=backend)
+    indices = np.arange(FEW)
+    x, labels = data.batch(indices)
+    outputs, memories = ours.forward(x)
+    losses, memory = ours.loss.forward(np.ascontiguousarray(outputs.T), labels)
+    gradients = ours.backward(ours.loss.backward(memory, len(x)).T, memories)
+    images, truth = tensors(data, indices)
+    loss = torch_twin.loss_of(ours.loss.word, theirs(images), truth)
+    loss.backward()
+    own = [layer[key] for layer in gradients.values() for key in ("weight", "bias")]
+    pairs = zip(own, theirs.parameters(), strict=True)
+    errors = [_error(gradient, parameter.grad.numpy()) for gradient, parameter in pairs]
+    return max(_error(losses.mean(), loss.item()), *errors)
+
+
+def _steps(name: str, backend: str, data: Dataset) -> dict[str, float]:
+    """Both train on the same batches, ours in shards and threads as it is timed."""
+    ours, theirs = pair_of(name, dropout=False, seed=5, kernels=backend)
+    start, optimizer = weights(ours), torch_twin.sgd(theirs, *RATES)
+    losses = []
+    for step in range(STEPS):
+        indices = (np.arange(BATCH) + step * BATCH) % len(data)
+        own, _ = ours.train_step(data, indices)
+        loss = torch_twin.step(theirs, optimizer, ours.loss.word, *tensors(data, indices))
+        losses.append(_error(own / BATCH, loss.item()))
+    paths = [
+        _apart(now - was, their.detach().numpy() - was)
+        for was, now, their in zip(start, weights(ours), theirs.parameters(), strict=True)
+    ]
+    return {"losses": max(losses), "paths": max(paths)}
+
+
+def _outputs(name: str, backend: str, data: Dataset) -> float:
+    """Ours beside PyTorch's and ONNX Runtime's."""
+    ours, theirs = pair_of(name, scores=True, seed=5, kernels=backend)
+    images, _ = tensors(data, np.arange(BATCH))
+    with torch.inference_mode():
+        expected = theirs.eval()(images).numpy()
+    found = ours.scores(images.numpy())
+    runtime = runtime_of(ours, threads=1).run(None, {INPUT: images.numpy()})[0]
+    return max(_error(found, expected), _error(found, runtime))
+
+
+def runtime_of(ours: CNN, threads: int) -> Any:
+    """ONNX Runtime, on the processor, with our network as `export` writes it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        export(ours).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant:
@@ -59,7 +167,7 @@ def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestan
     images, labels = tensors(data, np.arange(len(data)))
     pieces = images.to(memory_format=layout).split(batch)
     batches = cycle(list(zip(pieces, labels.split(batch), strict=True)))
-    more = theirs, torch_twin.sgd(theirs, LEARNING_RATE, MOMENTUM), ours.loss.word
+    more = theirs, torch_twin.sgd(theirs, *RATES), ours.loss.word
     return lambda: torch_twin.step(*more, *next(batches)), nullcontext
 
 

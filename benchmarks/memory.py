@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.machine import options, ratios, run_python, spread, write_json
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, NETWORKS, network, recipe
+from benchmarks.networks import NETWORKS, RATES, network, recipe
 from glassbox.kernels import BACKENDS
 
 KINDS = {"total": "peak of the whole process", "training": "on top of imports and data"}
@@ -28,10 +28,7 @@ Found = dict[str, dict[str, list[float]]]
 def jobs(name: str, steps: int, batch: int) -> dict[str, dict[str, Any]]:
     """What each contestant's process is told."""
     built, common = network(name), {"steps": steps, "batch": batch}
-    theirs = {
-        "recipe": recipe(built), "loss": built.loss.word, "rate": LEARNING_RATE,
-        "momentum": MOMENTUM,
-    }  # fmt: skip
+    theirs = {"recipe": recipe(built), "loss": built.loss.word, "rates": list(RATES)}
     ours = {backend: common | {"network": name, "kernels": backend} for backend in BACKENDS}
     return {"pytorch": common | theirs, **ours}
 

@@ -45,7 +45,7 @@ def theirs(job: dict[str, Any]) -> Callable[[], Train]:
 
     def build() -> Train:
         twin = torch_twin.build(job["recipe"]).train()
-        more = twin, torch_twin.sgd(twin, job["rate"], job["momentum"]), job["loss"]
+        more = twin, torch_twin.sgd(twin, *job["rates"]), job["loss"]
         return lambda where: torch_twin.step(*more, images[where] / 255, labels[where])
 
     return build

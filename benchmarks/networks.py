@@ -19,7 +19,7 @@ from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU,
 from MLP import SGD, Dense, Dropout
 
 IMAGE = (1, 28, 28)
-LEARNING_RATE, MOMENTUM = 1e-3, 0.9
+RATES = (1e-3, 0.9)  # of SGD: the learning rate and the momentum
 Recipe = list[list[Any]]  # modules in torch.nn with their arguments: [["Conv2d", {...}], ...]
 relu = partial(Conv2D, padding="valid", activation="relu")
 leaky = partial(Conv2D, kernel_size=3, padding="valid")
@@ -60,7 +60,7 @@ def network(name: str, dropout: bool = True, **settings: Any) -> CNN:
     """
     _, layers, loss = NETWORKS[name]
     kept = [layer for layer in layers() if dropout or not isinstance(layer, Dropout)]
-    optimizer = SGD(LEARNING_RATE, momentum=MOMENTUM)
+    optimizer = SGD(RATES[0], momentum=RATES[1])
     return CNN(*kept, loss=loss, optimizer=optimizer, **settings).build(IMAGE)
 
 
