@@ -230,9 +230,8 @@ def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    told = options(
-        __doc__, *PACKAGES, networks=list(NETWORKS), modes=list(MODES), rounds=7, seconds=1.0
-    )
+    names = {"networks": list(NETWORKS), "modes": list(MODES)}
+    told = options(__doc__, *PACKAGES, **names, rounds=7, seconds=1.0)
     torch.set_num_threads(machine()["cores"])
     data = random_images(4096)
     everything: dict[str, Any] = {"rounds": told.rounds, "seconds": told.seconds}

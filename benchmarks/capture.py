@@ -32,9 +32,8 @@ def main() -> None:
     everything = {}
     for name in told.networks:
         ways = {way: steps_per_second(name, eager, told.seconds) for way, eager in WAYS.items()}
-        speeds = alternate(ways, told.rounds)
-        found = {way: [1e6 / speed for speed in every] for way, every in speeds.items()}
-        everything[name] = found
+        speeds = alternate(ways, told.rounds).items()
+        found = everything[name] = {way: [1e6 / one for one in every] for way, every in speeds}
         medians = "".join(f"{median(times):16.0f}" for times in found.values())
         print(f"{name:<20}{medians}{'':4}{spread(ratios(*found.values()))}", flush=True)
     write_json(told.json, everything)

@@ -35,10 +35,7 @@ def jobs(name: str, steps: int, batch: int) -> dict[str, dict[str, Any]]:
 
 def measure_in_child(job: dict[str, Any]) -> dict[str, float]:
     """Megabytes, "total" and "training", of a fresh process that does this job."""
-    found: dict[str, float] = json.loads(
-        run_python("-m", "benchmarks.memory_child", given=json.dumps(job))
-    )
-    return found
+    return dict(json.loads(run_python("-m", "benchmarks.memory_child", given=json.dumps(job))))
 
 
 def measure(name: str, steps: int, batch: int, rounds: int) -> Found:

@@ -145,8 +145,8 @@ def contestants(ours: CNN, cores: int, seconds: float) -> dict[str, Callable[[],
         found[f"{where}: product"] = partial(product_rate, threads, seconds)
         shards = [all_calls(ours, samples) for _ in range(threads)]
         for key in shards[0]:
-            calls = [shard[key] for shard in shards]
-            found[f"{where}: {key}"] = partial(kernel_rate, ours, calls, work[key] / 1e9, seconds)
+            told = [shard[key] for shard in shards], work[key] / 1e9, seconds
+            found[f"{where}: {key}"] = partial(kernel_rate, ours, *told)
         found[f"{where}: {STEP}"] = partial(step_rate, ours, threads, 2 * seconds)
     return found
 

@@ -94,12 +94,12 @@ def table(what: str, points: list[Setting], backends: list[str], found: Any) -> 
     ]
     for setting in points:
         work = parts(network_of(setting, backends[0]), setting.batch)[STEP]
-        cells = []
+        line = f"{getattr(setting, what):>12}{'':<24}"
         for backend in backends:
             speed = median(found[key(setting, backend)])
             step = setting.batch / speed
-            cells.append(f"{1e3 * step:12.2f}{1e6 / speed:10.1f}{work / step / 1e9:10.1f}")
-        lines.append(f"{getattr(setting, what):>12}{'':<24}" + "".join(cells))
+            line += f"{1e3 * step:12.2f}{1e6 / speed:10.1f}{work / step / 1e9:10.1f}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -52,8 +52,7 @@ def main() -> None:
     found = measure(told.rounds, told.first_runs)
     print(f"\n{'seconds to the end of the first step':<40}  median    lowest   highest")
     for kind, seconds in found.items():
-        cells = median(seconds), min(seconds), max(seconds)
-        print(f"{kind:<40}{cells[0]:8.2f}{cells[1]:10.2f}{cells[2]:10.2f}")
+        print(f"{kind:<40}{median(seconds):8.2f}{min(seconds):10.2f}{max(seconds):10.2f}")
     write_json(told.json, {"seconds": found})
 
 

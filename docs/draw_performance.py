@@ -228,13 +228,11 @@ def winograd() -> Figure:
     cell, top, low, left, middle, right = 3.4, 8.8, 32.2, 2.0, 31.0, 57.6
     six, half = 6 * 3.4, 6 * 3.4 / 2
 
-    def grid(
-        x: float, high: float, values: np.ndarray, color: str, size: float, words: str = ""
-    ) -> None:
-        shown = np.round(values, 2 if np.abs(values).max() < 10 else 1)
-        fills: Fills = {place: PALE[color] for place in np.ndindex(values.shape)}
-        sheet.matrix(x, high, shown, cell, fills, size)
-        sheet.soft(x + len(values) * cell / 2, high - 1.5, words, 9.5)
+    def grid(x: float, y: float, a: np.ndarray, color: str, size: float, words: str = "") -> None:
+        shown = np.round(a, 2 if np.abs(a).max() < 10 else 1)
+        fills: Fills = {place: PALE[color] for place in np.ndindex(a.shape)}
+        sheet.matrix(x, y, shown, cell, fills, size)
+        sheet.soft(x + len(a) * cell / 2, y - 1.5, words, 9.5)
 
     grid(left, top, PIXELS, BLUE, 9, "6 x 6 pixels x")
     sheet.arrow(left + six + 0.8, top + half, middle - 0.8, top + half)

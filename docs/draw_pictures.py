@@ -222,10 +222,10 @@ def pooling() -> Figure:
     mean = kernels.average_pool(batch_last(x), counts, window)
     by_mean = kernels.average_pool_gradient(batch_last(dy), counts, window, shape)
     quarters = {(i, j): FOURS[i // 2, j // 2] for i in range(4) for j in range(4)}
-    places = (  # where in the image the winner of each 2 x 2 window stands
-        (2 * i + int(k) // 2, 2 * j + int(k) % 2) for (i, j), k in np.ndenumerate(flat(winner))
-    )
-    won = {place: quarters[place] for place in places}
+    won = {  # where in the image the winner of each 2 x 2 window stands
+        (2 * i + int(k) // 2, 2 * j + int(k) % 2): FOURS[i, j]
+        for (i, j), k in np.ndenumerate(flat(winner))
+    }
     for top, out, back, fills in ((8.5, y, by_max, won), (35.5, mean, by_mean, quarters)):
         middle = top + 2 * cell
         for left, name, values, colors in (

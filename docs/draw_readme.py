@@ -8,8 +8,7 @@ Trains main.py's network for two epochs on MNIST and writes docs/preview.png.
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     from Datasets import MNIST
@@ -20,4 +19,4 @@ if __name__ == "__main__":
     model.fit(data.train, data.validation, epochs=2, batch_size=32)
     words = "After two epochs: what each layer makes of a digit it has never seen"
     digit, truth = data.test.subset([4]), int(data.test.labels[4])
-    model.preview(digit, ROOT / "docs" / "preview.png", truth, words)
+    model.preview(digit, Path(__file__).parent / "preview.png", truth, words)

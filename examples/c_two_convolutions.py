@@ -44,10 +44,8 @@ def network(**settings) -> CNN:
 def first_thousand(options) -> Splits:
     """1,000 images to learn from; nothing to choose by, so nothing to validate."""
     data = images("mnist", options, normalize="standard")
-    return Splits(
-        "MNIST's first 1,000 images", data.train.subset(slice(0, 1000)), data.train.take(0),
-        data.test,
-    )  # fmt: skip
+    train, none = data.train.subset(slice(0, 1000)), data.train.take(0)
+    return Splits("MNIST's first 1,000 images", train, none, data.test)
 
 
 def first_ten(model: CNN, data: Splits) -> dict[str, Any]:

@@ -60,9 +60,7 @@ def duration(seconds: float) -> str:
 
 def row(line: dict[str, Any]) -> tuple[str, ...]:
     """A line's cells.  What is short of its target says by how much."""
-    ours = f"**{line['ours']:.2f} %**"
-    if line.get("remark"):
-        ours = f"{line['remark']} {ours}"
+    ours = f"{line.get('remark') or ''} **{line['ours']:.2f} %**".lstrip()
     if line.get("spread"):
         ours += f" ± {line['spread']:.2f}"
     short = (line["target"] or 0) - line["ours"]
@@ -70,9 +68,7 @@ def row(line: dict[str, Any]) -> tuple[str, ...]:
         ours += f", {short:.{2 if short >= 0.005 else 3}f} short of {line['target']:g}"
     if line.get("test_time"):
         ours += f"; {statistics.mean(line['test_time']):.2f} % with test-time augmentation"
-    theirs = "" if line["reports"] is None else f"{line['reports']:.2f} %"
-    if line["note"]:
-        theirs = line["note"]
+    theirs = line["note"] or ("" if line["reports"] is None else f"{line['reports']:.2f} %")
     what = f"[{line['what']}](results/{line['name']})"
     if line["system"] == "record":
         what += f", {line['parameters']:,} parameters"
