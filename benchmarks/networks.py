@@ -15,7 +15,8 @@ import numpy as np
 from CNN import CNN
 from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, MaxPool2D
-from glassbox.engine.layer import Activation, Array, Identity, Layer, LeakyReLU, Sigmoid, Softmax
+from glassbox.engine.layer import Activation, Array, Layer, LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Identity, Softmax
 from MLP import SGD, Dense, Dropout
 
 IMAGE = (1, 28, 28)
@@ -97,7 +98,7 @@ def _modules(layer: Layer) -> Recipe:
         flatten: Recipe = [["Flatten", {}]] if len(layer.input_shape) > 1 else []
         linear = ["Linear", {"in_features": inputs, "out_features": out}]
         return [*flatten, linear, *_activation(layer.activation)]
-    if isinstance(layer, MaxPool2D | AvgPool2D) and not layer.window.padded:
+    if isinstance(layer, MaxPool2D | AvgPool2D) and not any(layer.window.padding):
         pooling = {"kernel_size": list(layer.kernel_size), "stride": list(layer.stride)}
         return [["MaxPool2d" if isinstance(layer, MaxPool2D) else "AvgPool2d", pooling]]
     if isinstance(layer, Dropout):

@@ -27,7 +27,10 @@ from pen import (
 )  # fmt: skip
 
 from Filters import Conv2D, MaxPool2D, Sliding
-from glassbox.engine.layer import LeakyReLU, ReceptiveField, Sigmoid, Tanh, activation_named
+from glassbox.engine.layer import LeakyReLU, Sigmoid
+from glassbox.engine.more_layers import Tanh
+from glassbox.engine.names import activation_named
+from glassbox.engine.receptive_field import ReceptiveField
 from glassbox.engine.schedules import (
     Constant, Cosine, OneCycle, Progress, Schedule, StepDecay, WarmUp,
 )  # fmt: skip
@@ -179,7 +182,7 @@ def receptive_field() -> Figure:
     }  # fmt: skip
     layers, fields = list(steps.values()), [ReceptiveField()]
     for layer in layers:
-        fields.append(layer.receptive_field(fields[-1]))
+        fields.append(fields[-1].behind(layer))
     pitch, first, bottom, rise = 4.4, 6.0, 29.5, 7.4
     centers = [
         [first + ((field.size[0] - 1) / 2 + k * field.jump[0]) * pitch for k in range(count)]

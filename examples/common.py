@@ -105,7 +105,8 @@ def attempt(
     results = folder_of(claim, options)
     if results is None:
         return {}
-    data, accuracies, more = data_of(options), [], {}
+    data, accuracies = data_of(options), []
+    more: dict[str, Any] = {}
     recipe |= (quick or {}) if options.quick else {}
     for seed in SEEDS if several and not options.quick else [0]:
         begun = time.perf_counter()

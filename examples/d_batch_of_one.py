@@ -76,7 +76,8 @@ def train(model: CNN, data: Splits, recipe: dict[str, Any], results: Results) ->
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """A sanity check, then both ways to train; returns the test accuracy of each in per cent."""
-    options, found = parse(__doc__, arguments), {}
+    options = parse(__doc__, arguments)
+    found: dict[str, float] = {}
     data_of = partial(images, "mnist", normalize="per-image")
     for name, claim in CLAIMS.items():
         found |= attempt(
