@@ -33,11 +33,14 @@ __all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        from glassbox.spelling import missing_name
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    for module in map(import_module, () if name.startswith("__") else ("Filters", "MLP")):
+        if name in module.__all__:  # added there since
+            return getattr(module, name)
+    from glassbox.spelling import missing_name
 
-        raise missing_name("glassbox", name)
-    return getattr(import_module(_MODULES[name]), name)
+    raise missing_name("glassbox", name)
 
 
 def __dir__() -> list[str]:

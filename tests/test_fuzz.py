@@ -176,7 +176,7 @@ FIT = {"epochs": 2, "batch_size": 5, "progress": False}
 
 
 @cache
-def checkpoint() -> arrays_file.Contents:
+def checkpoint() -> arrays_file.ModelState:
     """After the first step of the second epoch."""
     with tempfile.TemporaryDirectory() as folder:
         path, step, done = Path(folder) / "run", CNN.train_step, iter(range(5))
@@ -198,7 +198,7 @@ def model_file(only: str | None) -> Callable[..., Files]:
             texts[name] = inner(texts[name])
         try:
             spoilt = {name: json.loads(text) for name, text in texts.items()}
-            return {"m.safetensors": arrays_file.encode(arrays_file.Contents(arrays, spoilt))}
+            return {"m.safetensors": arrays_file.encode(arrays_file.ModelState(arrays, spoilt))}
         except (ValueError, RecursionError):  # no JSON: it stands in the metadata as it is
             text = b"".join(texts.values()).decode("latin-1")
             return {"m.safetensors": write_tensors(arrays, {arrays_file.KEY: text})}

@@ -22,14 +22,17 @@ from make_golden_model import CLASSES, images
 from make_golden_model import network as golden_network
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
+from test_layers import CASES
 
 from CNN import CNN
 from Datasets import Dataset, Digits, Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.layer import Activation, Layer
+from glassbox.engine.losses import MSE, CrossEntropy, Loss
+from glassbox.engine.names import ACTIVATIONS, LOSSES, OPTIMIZERS
 from glassbox.engine.optimizers import Optimizer
-from glassbox.engine.schedules import Schedule
-from glassbox.files import arrays_file, blueprint, model_file
+from glassbox.engine.schedules import Progress, Schedule
+from glassbox.files import arrays_file, checkpoints, config, model_file
 from MLP import (
     SGD,
     Adadelta,
@@ -57,11 +60,7 @@ from MLP import (
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).with_name("golden") / "model_v1.safetensors"
-LISTED = {kind.__name__: kind for kind in [
-    AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual, SGD, Adadelta, Adam, AdamW, BatchNorm,
-    Constant, Cosine, Dense, Dropout, Exponential, Flatten, Identity, InverseTime, LeakyReLU,
-    OneCycle, ReLU, RMSprop, Sigmoid, Softmax, StepDecay, Tanh, WarmUp,
-]}  # fmt: skip
+REGISTRY = {kind.__name__: kind for kind in CNN.kinds}
 
 
 def trained(backend=None):
@@ -129,7 +128,7 @@ def test_a_loaded_network_trains_on_as_the_first_would_have(tmp_path):
 
 
 def test_every_kind_comes_back_with_every_argument():
-    """One of each, each argument unlike its default; all that the modules offer is among them."""
+    """One of each, each argument unlike its default; of what was added since, those of its case."""
     things = [
         (Conv2D(3, (1, 2), (2, 1), 1, (1, 2), "tanh", False, "he_uniform", SGD(), 0.5, "a"), Layer),
         (MaxPool2D((2, 3), 1, 1, True, "b"), Layer),
@@ -146,18 +145,32 @@ def test_every_kind_comes_back_with_every_argument():
         (Adadelta(WarmUp(Cosine(0.1, 0.01), 7), 0.8, 1e-3, 0.1), Optimizer),
         (Constant(0.1, "step"), Schedule), (StepDecay(0.1, 3, 0.2, "step"), Schedule),
         (Exponential(0.1, 0.9, "step"), Schedule), (InverseTime(0.1, 0.2, "step"), Schedule),
-        (OneCycle(0.1, 0.2, 3.0, 4.0), Schedule),
+        (OneCycle(0.1, 0.2, 3.0, 4.0), Schedule), (MSE(0.2), Loss), (CrossEntropy(0.2), Loss),
     ]  # fmt: skip
+    things += [(make(), Layer) for make, _ in CASES]
+    things += [(kind(), Activation) for kind in ACTIVATIONS.values()]
+    things += [(kind(), Loss) for kind in LOSSES.values()]
+    things += [(kind(), Optimizer) for kind in OPTIMIZERS.values()]
     seen = set()
     for thing, base in things:
-        record = json.loads(json.dumps(blueprint.describe(thing)))
-        again = blueprint.make(record, LISTED, base, "here")
+        record = json.loads(json.dumps(config.to_config(thing)))
+        again = config.from_config(record, REGISTRY, base, "here")
         assert type(again) is type(thing)
-        assert blueprint.describe(again) == blueprint.describe(thing)
+        assert config.to_config(again) == config.to_config(thing)
         seen |= set(json.dumps(record).replace('"', " ").split())
+    assert set(REGISTRY) <= seen
 
-    unseen = {kind.__name__ for kind in CNN.kinds} - seen
-    assert unseen == {"MSE", "CrossEntropy"}  # the losses are below
+
+def test_a_constant_rate_may_be_written_as_a_number_or_as_a_schedule():
+    """Files of version 0.1 have the schedule; both are the same run."""
+    number = {"kind": "Adam", "learning_rate": 0.25}
+    schedule = {"kind": "Adam", "learning_rate": {"kind": "Constant", "rate": 0.25}}
+    made = [config.from_config(one, REGISTRY, Optimizer, "here") for one in (number, schedule)]
+    assert [optimizer.rate_at(Progress()) for optimizer in made] == [0.25, 0.25]
+    assert checkpoints.differences(number, schedule) == []
+    schedule["learning_rate"]["rate"] = 0.5
+    change = {"what": "learning_rate", "was": 0.25, "now": 0.5}
+    assert checkpoints.differences(number, schedule) == [change]
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -197,7 +210,7 @@ def block_with_norm():
 def test_a_softmax_stands_in_the_record_where_the_user_put_it(tmp_path):
     for last, where in ((Dense(3, "softmax"), "activation"), (Softmax(), None)):
         model = CNN(Dense(3, None), last, loss="cross_entropy").build((1, 2, 2))
-        contents = model_file.contents_of(model)
+        contents = model_file.state_of(model)
         record = contents.records["network"]["layers"][-1]
         assert (record[where] if where else record)["kind"] == "Softmax"
         twin = CNN.load(model.save(tmp_path / "m.safetensors"))
@@ -247,9 +260,19 @@ def test_a_network_that_is_not_built_cannot_be_saved(tmp_path):
         CNN(Dense(2)).save(tmp_path / "m.safetensors")
 
 
+class OwnAdam(Adam):
+    """An optimizer of the user's own."""
+
+
+class OwnTanh(Tanh):
+    """An activation of the user's own."""
+
+
 def test_a_network_can_be_copied_with_the_optimizers_state():
+    """Classes of the user's own need not be named, wherever in the network they are."""
     data = Digits().train.take(60)
-    model = CNN(Conv2D(4), Doubled(1.5), Dense(10), optimizer=Adam(0.01), seed=4, threads=1)
+    block = Residual(Conv2D(4, activation=OwnTanh()), Doubled(1.5))
+    model = CNN(Conv2D(4), block, Dense(10), optimizer=OwnAdam(0.01), seed=4, threads=1)
     model.train_step(data)
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert twin is not model and twin.workers.threads == 1
@@ -299,7 +322,7 @@ def test_weights_of_others_find_their_place(tmp_path, modules, names):
     ("change", "names", "message"),
     [
         (lambda a: a.pop("conv1.bias"), None, "1 missing, such as 'conv1.bias'"),
-        (lambda a: a.update(odd=np.zeros(2)), None, "1 without a place, such as 'odd'"),
+        (lambda a: a.update(odd=np.zeros(2)), None, "1 not in the network, such as 'odd'"),
         (
             lambda a: a.update({"dense1.weight": np.zeros((32, 3))}), None,
             r"dense1.weight has the shape \(32, 3\), the network has \(3, 32\)",
@@ -380,7 +403,7 @@ def test_every_truncation_is_noticed(tmp_path):
     path = tmp_path / "m.safetensors"
     for length in [0, 1, 7, 8, 9, 100, len(data) // 2, len(data) - 1]:
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match=r"m\.safetensors: no whole safetensors file"):
+        with pytest.raises(ValueError, match=r"m\.safetensors: not a complete safetensors file"):
             CNN.load(path)
 
 
@@ -393,7 +416,7 @@ def test_a_header_that_promises_100_gb_is_not_believed(tmp_path):
         (10**11).to_bytes(8, "little") + GOLDEN.read_bytes()[8:],
     ):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match="no whole safetensors file"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             CNN.load(path)
 
 
@@ -436,10 +459,11 @@ def deep(levels):
         (set_layer("filters", "many"), "expected a whole number"),
         (set_layer("filters", -1), "expected at least 1"),
         (set_layer("filters", {"kind": "Dense"}), "must be a number or a word"),
-        (set_layer("activation", 3), "expected an object with a kind"),
+        (set_layer("activation", 3), "activation: expected a name or an Activation, got 3"),
         (set_layer("activation", {"kind": "SGD"}), "unknown kind of activation"),
         (set_layer("activation", {"kind": "Activation"}), "unknown kind of activation"),
-        (set_layer("optimizer", {"kind": "Tanh"}), "unknown kind of optimizer"),
+        (set_layer("optimizer", {"kind": "Tanh"}), "conv1.*: optimizer: expected one such as Adam"),
+        (set_layer("bias", {"kind": "Tanh"}), "bias must be a number or a word"),
         (set_layer("color", "red"), r"got also \['color'\]"),
         (lambda r: r.pop("seed"), "the record has the keys .* expected .*'seed'"),
         (lambda r: r.update(extra=1), "the record has the keys .*'extra'"),
@@ -452,8 +476,8 @@ def deep(levels):
         (lambda r: r.update(dtype="no such type"), "m.safetensors"),
         (lambda r: r.update(l2=-0.5), "l2"),
         (lambda r: r.update(l2=math.nan), "l2"),
-        (lambda r: r.update(input_shape=[1, 2]), "no \\(channels, height, width\\)"),
-        (lambda r: r.update(input_shape=[2, 11, 0]), "no \\(channels, height, width\\)"),
+        (lambda r: r.update(input_shape=[1, 2]), "expected \\(channels, height, width\\)"),
+        (lambda r: r.update(input_shape=[2, 11, 0]), "expected \\(channels, height, width\\)"),
         (lambda r: r.update(input_shape=[2, 11, -9]), "input_shape.2 is -9, expected a whole"),
         (lambda r: r.update(input_shape=["2", 11, 9]), "input_shape.0 is '2', expected a whole"),
         (lambda r: r.update(steps_done=2**70), "more than can be counted"),
@@ -464,6 +488,8 @@ def deep(levels):
         (lambda r: r["scaling"].update(std=[-1.0]), "std must be positive"),
         (lambda r: r["loss"].update(kind="Tanh"), "unknown kind of loss"),
         (lambda r: r["optimizer"].update(betas=[2, 3]), "betas"),
+        (lambda r: r["optimizer"]["learning_rate"].pop("start_divisor"), "'div_factor'"),
+        (lambda r: r["optimizer"]["learning_rate"].update(start_divisor=0), "zero"),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_network_are_refused(tmp_path, change, message):

@@ -243,12 +243,32 @@ class OwnConv(Conv2D):
     pass
 
 
+class Doubled(Layer):
+    """A layer of the user's own that says what it is in ONNX."""
+
+    stem = "doubled"
+
+    def forward(self, x, context):
+        return x + x, None
+
+    def to_onnx(self, graph, x, name):
+        return graph.add("Add", [x, x], name)
+
+
+class Tripled(Doubled):
+    """One derived from it, which computes something else."""
+
+    def forward(self, x, context):
+        return x + x + x, None
+
+
 @pytest.mark.parametrize(
     ("network", "given", "message"),
     [
         (CNN(Dense(2)), {}, "the network is not built yet: call fit, or build"),
         (CNN(Own(), Dense(2)).build((1, 2, 2)), {}, "Own 'own1' has no counterpart in ONNX.*Dense"),
         (CNN(OwnConv(2)).build((1, 2, 2)), {}, "OwnConv 'conv1' has no counterpart"),
+        (CNN(Tripled()).build((4,)), {}, "Tripled 'doubled1' has no counterpart.* to_onnx"),
         (CNN(Dense(2)).build((5,)), {"raw": True}, r"raw=True is for images.*rows \(5,\)"),
     ],
 )  # fmt: skip
@@ -256,6 +276,12 @@ def test_what_cannot_be_written_is_named(network, given, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         export(network, tmp_path / "network.onnx", **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_of_the_users_own_writes_itself():
+    """In a block, too; a class derived from it must say it again (above)."""
+    network = CNN(Doubled(), Residual(Doubled(), activation=None), Flatten(), Dense(3))
+    agree(network.build((2, 3, 4)))
 
 
 # --- read ------------------------------------------------------------------------------------
@@ -695,8 +721,8 @@ def test_a_wrong_setting_is_not_the_files_fault():
 def test_metadata_that_lies_is_refused():
     network = small()
     network.classes = ("a", "b")
-    refused(export(network), "it names 2 classes for outputs (4,)")
-    lies = {"classes": ("{", "[1]", '"abcd"'), "scaling": ('"x"', "{}")}
+    refused(export(network), "2 names of classes, but the last layer gives 4 outputs")
+    lies = {"classes": ("{", "[1]", '"abcd"', "[" * 100_000), "scaling": ('"x"', "{}")}
     for key, value in [(key, value) for key, values in lies.items() for value in values]:
         model = export(small())
         helper.set_model_props(model, {f"glassbox.{key}": value})

@@ -1,6 +1,6 @@
-"""ONNX import, pass 1: a file as plain nodes and constants.  All distrust of the file lives here.
+"""ONNX import, pass 1: a file as plain nodes and constants, validated.
 
-Nothing in a file is run, and nothing beside it is opened.  No size in it is believed before it is
+Nothing in a file is run, and nothing beside it is opened.  No size in it is trusted before it is
 compared with the numbers that are there, and memory is charged to a `Budget` before it is taken.
 """
 
@@ -28,18 +28,21 @@ MOST_AXES = 8  # of an array
 NODE_BYTES = 8192  # of a node with its layer, and so that no file has tens of thousands
 ITEM_BYTES = 100  # of a name or a number in a node
 KINDS = {number: name for name, number in TensorProto.DataType.items()}  # of tensors
-# The types of tensors that are read, and where a "Constant" keeps a value that is no tensor.
+# The types of tensors that are read, and where a "Constant" keeps a value that is not a tensor.
 TYPES = {"FLOAT": "<f4", "DOUBLE": "<f8", "INT64": "<i8", "INT32": "<i4", "BOOL": "?"}
 VALUES = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 # The types of attributes that are read; `Node.get` refuses others where an operator asks for them.
 ATTRIBUTES = {"INT": int, "FLOAT": float, "STRING": bytes, "INTS": tuple}
-# What contradictions in a file can raise in the layers and in NumPy.
-WRONG = (onnx.checker.ValidationError, ValueError, TypeError, KeyError, IndexError, OverflowError)
+# What inconsistent files can raise in the layers and in NumPy.
+WRONG = (
+    onnx.checker.ValidationError, ValueError, TypeError, LookupError, ArithmeticError,
+    RecursionError,
+)  # fmt: skip
 
 
 @contextmanager
 def blame(name: str) -> Iterator[None]:
-    """Put `name` in front of the message of whatever is wrong inside."""
+    """Put `name` in front of the message of any error inside, which becomes a ValueError."""
     try:
         yield
     except WRONG as error:
@@ -80,11 +83,11 @@ class Node:
 
     @property
     def label(self) -> str:
-        """The operator and the name of the node, or of what it makes."""
+        """Return the operator and the name of the node, or of its output."""
         return f"{' '.join(self.operator.split())[:60]} {short(self.name or self.outputs[0])}"
 
     def get(self, name: str, default: T) -> T:
-        """An attribute, of the same type as its default; ValueError where the file has another."""
+        """Return an attribute; ValueError where its type is not that of the default."""
         value = self.attributes.get(name, default)
         if type(value) is not type(default):
             raise ValueError(f"attribute {name}={short(value)}; expected a value like {default!r}")
@@ -106,7 +109,7 @@ class Graph:
 
 
 def parse(data: bytes) -> ModelProto:
-    """The model in the bytes of a file; raises ValueError where there is none."""
+    """Return the model in the bytes of a file; ValueError where they are not one."""
     try:
         return onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own kinds of errors differ from version to version
@@ -116,7 +119,7 @@ def parse(data: bytes) -> ModelProto:
 def decode(model: ModelProto, budget: Budget) -> Graph:
     """Check a model and return it as plain values; raises ValueError where it is inconsistent."""
     graph = model.graph
-    _check_other_files(graph)
+    _check_complete(graph)
     onnx.checker.check_model(model)
     nodes = [_node(node, budget) for node in graph.node]
     tensors = dict(_tensors(graph))
@@ -147,7 +150,7 @@ def decode(model: ModelProto, budget: Budget) -> Graph:
     )
 
 
-def _check_other_files(graph: GraphProto) -> None:
+def _check_complete(graph: GraphProto) -> None:
     """Refuse tensors in other files, whose paths could lead anywhere, and sparse ones."""
     inside = [given.t for node in graph.node for given in node.attribute if given.HasField("t")]
     for tensor in [*graph.initializer, *inside]:
@@ -175,7 +178,7 @@ def _node(node: NodeProto, budget: Budget) -> Node:
 
 
 def _tensors(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
-    """Every constant by its name: the initializers, then the values of "Constant" nodes."""
+    """Yield every constant by its name: the initializers, then the values of "Constant" nodes."""
     yield from ((tensor.name, tensor) for tensor in graph.initializer)
     for node in graph.node:
         if node.op_type == "Constant":

@@ -1,4 +1,4 @@
-"""ONNX import, pass 2: constants folded, and the rest as a list of nodes, shortcuts as blocks.
+"""ONNX import, pass 2: constants are folded, and the nodes are put in a list, shortcuts as blocks.
 
 In the list each node takes the images as its first input and hands its output to the next one.
 Nothing here depends on the shape of an image; `Context` works out what does, during pass 3.
@@ -45,7 +45,7 @@ Steps = dict[str, tuple[str, Step]]  # {the value that a step makes: (the one it
 
 
 def fold(graph: Graph) -> Graph:
-    """Work out what depends on no image, and set apart what depends only on its shape."""
+    """Evaluate what depends on no image, and set apart what depends only on its shape."""
     constants, arithmetic = dict(graph.constants), dict[str, Node]()
     same: dict[str, str] = {}  # the output of an Identity is its input
     nodes = []
@@ -70,7 +70,7 @@ def fold(graph: Graph) -> Graph:
 
 
 def arrange(graph: Graph) -> list[Step]:
-    """The nodes as steps from the input to the output; ValueError where they are no such chain."""
+    """Return the steps from the input to the output; ValueError where they are not a chain."""
     steps: Steps = {}
     for node in graph.nodes:
         flowing = [name for name in node.inputs if name in steps or name == graph.input]
@@ -93,7 +93,7 @@ def arrange(graph: Graph) -> list[Step]:
 
 
 def _between(start: str, end: str, steps: Steps) -> list[Step] | None:
-    """The steps from one value to another, or None where none lead there."""
+    """Return the steps from one value to another, or None where none lead there."""
     found = []
     while end != start:
         if end not in steps:
@@ -104,7 +104,7 @@ def _between(start: str, end: str, steps: Steps) -> list[Step] | None:
 
 
 def _block(add: Node, steps: Steps, graph: Graph) -> tuple[str, Block]:
-    """The value where a block begins, and the block that an Add of two values ends."""
+    """Return the value where a block begins, and the block that an Add of two values ends."""
     for end, side in (add.inputs, add.inputs[::-1]):
         shortcuts: list[tuple[str, list[Step]]] = [(side, [])]
         origin, step = steps.get(side, (side, None))
@@ -123,9 +123,9 @@ def _block(add: Node, steps: Steps, graph: Graph) -> tuple[str, Block]:
 
 
 def _nodes(steps: list[Step], depth: int = 0) -> Iterator[str]:
-    """What each node of some steps makes; ValueError where blocks lie too deep in each other."""
+    """Yield the output of each node of some steps; ValueError where blocks are nested too deep."""
     if depth > DEEPEST_BLOCK:
-        raise ValueError(f"its shortcuts lie more than {DEEPEST_BLOCK} deep within each other")
+        raise ValueError(f"its shortcuts are nested more than {DEEPEST_BLOCK} deep")
     for step in steps:
         if isinstance(step, Block):
             yield from _nodes([*step.inside, *step.shortcut, step.add], depth + 1)
@@ -141,7 +141,7 @@ class Context:
         self.shapes: dict[str, Shape] = {}  # of the values that the images have reached
 
     def array(self, name: str, steps: int = 0) -> Array:
-        """A constant, or what was worked out; raises ValueError where that takes too much."""
+        """Return a constant, evaluated if need be; ValueError where that takes too much."""
         if name in self._arrays:
             return self._arrays[name]
         if name not in self.graph.arithmetic:

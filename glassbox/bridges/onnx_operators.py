@@ -1,7 +1,7 @@
-"""ONNX import, pass 3: a table of operators, and the function that makes a layer of each.
+"""ONNX import, pass 3: a table of operators, and a function that makes a layer of each.
 
 To add an operator, write its function and enter it into `OPERATORS`; attributes that must have one
-certain value stand in `FIXED`.
+certain value are listed in `FIXED`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+import MLP
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.bridges.onnx_decode import Graph, Node
 from glassbox.bridges.onnx_normalize import MOST_ARITHMETIC, SAMPLES, Context
-from glassbox.engine.layer import Activation, Array, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
+from glassbox.engine.layer import Activation, Array
 from glassbox.errors import short
 from glassbox.kernels.shapes import Shape, Window, pair, resolve_window
-from MLP import BatchNorm, Dense, Dropout, Flatten
 
 OPSETS = range(6, onnx.defs.onnx_opset_version() + 1)
 MOST_NUMBERS = 2**24  # of one image in one layer: 4,096 x 4,096
@@ -35,7 +34,7 @@ class View:
 
     The two differ in three ways.  A mean over the image keeps two axes of length 1 in the file.
     Rows may stand for images.  Behind a Transpose channels come last (`channels_last`); where that
-    is flattened, `order` is the shape it had, until the next dense weights are put in our order.
+    is flattened, `order` is the shape it had, until the next dense weights are reordered.
     """
 
     file: Shape
@@ -45,11 +44,11 @@ class View:
 
     @classmethod
     def plain(cls, *shape: int) -> View:
-        """The same in both."""
+        """Return a view that is the same in both."""
         return cls(shape, shape)
 
     def agreed(self, axes: int | None = None) -> Shape:
-        """The shape where it is the same in both, and has so many axes; ValueError elsewhere."""
+        """Return the shape; ValueError unless it is the same in both and has so many axes."""
         if self != View.plain(*self.network) or axes not in (None, len(self.file)):
             last = ", channels last" if self.channels_last or self.order else ""
             raise ValueError(f"it gets {self.file}{last}; expected (channels, height, width)")
@@ -76,11 +75,11 @@ class Op:
     context: Context
 
     def has(self, place: int) -> bool:
-        """Whether an optional input is there."""
+        """Return whether an optional input is there."""
         return len(self.node.inputs) > place and self.node.inputs[place] != ""
 
     def weights(self, place: int, *axes: int | str) -> Array:
-        """An input that goes into the network: finite numbers.  `axes`: lengths, words for any."""
+        """Return an input with weights: finite numbers.  `axes`: its lengths, words for any."""
         name = self.node.inputs[place]
         array = self.context.array(name)
         if array.dtype.kind != "f":
@@ -96,7 +95,7 @@ class Op:
         return array
 
     def bias(self, place: int, shape: Shape, axis: int = 1) -> Array:
-        """One number for each unit along an axis of (samples, *shape), or one for all of them."""
+        """Return one number for each unit along an axis of (samples, *shape)."""
         array, units = self.weights(place), (1, *shape)[axis]
         sizes = (1,) * (len(shape) + 1 - array.ndim) + array.shape
         if len(sizes) > len(shape) + 1 or array.size != sizes[axis] or array.size not in (1, units):
@@ -104,7 +103,7 @@ class Op:
         return np.broadcast_to(array.reshape(-1), units)
 
     def integers(self, attribute: str, place: int) -> list[int]:
-        """Axes or a shape, given as an attribute in old files and as an input in new ones."""
+        """Return axes or a shape, which are an attribute in old files and an input in new ones."""
         if not self.has(place):
             return list(self.node.get(attribute, ()))
         array = self.context.array(self.node.inputs[place])
@@ -120,7 +119,7 @@ def check_size(shape: Shape) -> None:
 
 
 def conv(op: Op) -> Made:
-    """A `Conv2D`."""
+    """Make a `Conv2D`."""
     channels, _, _ = op.view.agreed(3)
     weights = op.weights(1, "filters", channels, "height", "width")
     filters, size = weights.shape[0], weights.shape[2:]
@@ -133,7 +132,7 @@ def conv(op: Op) -> Made:
 
 
 def pool(op: Op) -> Made:
-    """A `MaxPool2D`, or an `AvgPool2D`, which keeps the number of pixels of each window."""
+    """Make a `MaxPool2D`, or an `AvgPool2D`, which keeps the pixel count of each window."""
     window, border = slide(op, op.node.get("kernel_shape", ()))
     ceil, counts = bool(op.node.get("ceil_mode", 0)), bool(op.node.get("count_include_pad", 0))
     view = View.plain(op.view.network[0], *window.output)
@@ -144,7 +143,7 @@ def pool(op: Op) -> Made:
 
 
 def slide(op: Op, size: Shape) -> tuple[Window, Any]:
-    """The window of a convolution or a pool over its input, and the padding of its layer."""
+    """Return the window of a convolution or a pool over its input, and the layer's padding."""
     channels, height, width = shape = op.view.agreed(3)
     kernel = pair("kernel_shape", size)
     stride = pair("strides", op.node.get("strides", (1, 1)))
@@ -170,13 +169,13 @@ def slide(op: Op, size: Shape) -> tuple[Window, Any]:
 
 
 def global_pool(op: Op) -> Made:
-    """A `GlobalAvgPool2D`; the file keeps two axes of length 1."""
+    """Make a `GlobalAvgPool2D`; the file keeps two axes of length 1."""
     channels, _, _ = op.view.agreed(3)
     return Made(GlobalAvgPool2D(), view=View((channels, 1, 1), (channels,)))
 
 
 def gemm(op: Op) -> Made:
-    """A `Dense` layer: alpha A B + beta C."""
+    """Make a `Dense` layer: alpha A B + beta C."""
     turned = op.node.get("transB", 0)
     weights = op.weights(1, "units", "features") if turned else op.weights(1, "features", "units").T
     bias = op.bias(2, weights.shape[:1]) if op.has(2) else None
@@ -186,7 +185,7 @@ def gemm(op: Op) -> Made:
 
 
 def dense(op: Op, weights: Array, bias: Array | None = None) -> Made:
-    """A `Dense` layer, its weights (units, features) in the order that features have here."""
+    """Make a `Dense` layer, with weights (units, features) in the feature order used here."""
     units, features = weights.shape
     if op.view.file != (features,):
         raise ValueError(f"its weights are for rows of {features}, it gets {op.view.file}; flatten")
@@ -194,13 +193,13 @@ def dense(op: Op, weights: Array, bias: Array | None = None) -> Made:
         channels, *size = op.view.order
         weights = np.moveaxis(weights.reshape(units, *size, channels), -1, 1)
     arrays = {"weight": weights.reshape(units, features), "bias": bias}
-    return Made(Dense(units, None, bias is not None), arrays, View.plain(units))
+    return Made(MLP.Dense(units, None, bias is not None), arrays, View.plain(units))
 
 
 def add(op: Op) -> Made:
-    """The bias of the layer before it; the end of a shortcut does not come here."""
+    """Give the layer before it a bias; the end of a shortcut does not come here."""
     layer = op.before
-    bare = isinstance(layer, Conv2D | Dense) and type(layer.activation) is Identity
+    bare = isinstance(layer, Conv2D | MLP.Dense) and type(layer.activation) is MLP.Identity
     if not bare or layer.bias:
         raise ValueError("it can only be the bias of a Conv, Gemm or MatMul straight before it")
     layer.bias = True
@@ -208,40 +207,40 @@ def add(op: Op) -> Made:
 
 
 def decimal(number: float) -> float:
-    """The shortest decimal that is this float32: 0.1, not 0.10000000149."""
+    """Return the shortest decimal that is this float32: 0.1, not 0.10000000149."""
     return float(str(np.float32(number)))
 
 
 def batch_norm(op: Op) -> Made:
-    """A `BatchNorm`; momentum there is the share of the old average, here of the new batch."""
+    """Make a `BatchNorm`; momentum is the old average's share there, the new batch's here."""
     channels = op.view.agreed()[0]
     momentum = decimal(1 - decimal(op.node.get("momentum", 0.9)))
-    layer = BatchNorm(momentum, decimal(op.node.get("epsilon", 1e-5)))
+    layer = MLP.BatchNorm(momentum, decimal(op.node.get("epsilon", 1e-5)))
     names = ("weight", "bias", "running_mean", "running_var")
     return Made(layer, {name: op.weights(k, channels) for k, name in enumerate(names, 1)})
 
 
 def dropout(op: Op) -> Made:
-    """A `Dropout`, which does nothing at inference."""
+    """Make a `Dropout`, which does nothing at inference."""
     given = {k: op.context.array(op.node.inputs[k]) for k in (1, 2) if op.has(k)}
     if any(array.size != 1 for array in given.values()):
         raise ValueError("its ratio and training_mode should be one number each")
     if 2 in given and given[2].item():
         raise ValueError("training_mode is on; export the model for inference")
-    return Made(Dropout(decimal(given[1].item() if 1 in given else op.node.get("ratio", 0.5))))
+    return Made(MLP.Dropout(decimal(given[1].item() if 1 in given else op.node.get("ratio", 0.5))))
 
 
 def activated(op: Op, activation: Activation) -> Made:
-    """The activation of the layer before it, if that has none, else a layer."""
+    """Give the layer before it an activation; if it has one, make a layer."""
     layer = op.before
-    if isinstance(layer, Conv2D | Dense | Residual) and type(layer.activation) is Identity:
+    if isinstance(layer, Conv2D | MLP.Dense | Residual) and type(layer.activation) is MLP.Identity:
         layer.activation = activation
         return Made()
     return Made(activation)
 
 
 def softmax(op: Op) -> Made:
-    """A `Softmax` over the channels, or over a row."""
+    """Make a `Softmax` over the channels, or over a row."""
     file, last, newer = op.view.file, op.view.channels_last, op.context.graph.opset >= 13
     axis = op.node.get("axis", -1 if newer else 1)
     axis += len(file) + 1 if axis < 0 else 0
@@ -250,11 +249,11 @@ def softmax(op: Op) -> Made:
     alone = newer or file[0] == math.prod(file)  # it went over all the axes from `axis` on
     if axis != channels or not rows or not alone:
         raise ValueError(f"it goes over axis {axis} of (samples, {str(file)[1:]}, not the channels")
-    return activated(op, Softmax())
+    return activated(op, MLP.Softmax())
 
 
 def flatten(op: Op) -> Made:
-    """A `Flatten`, where the network has no row yet."""
+    """Make a `Flatten`, unless the network has rows already."""
     axis = op.node.get("axis", 1)
     if axis not in (1, -len(op.view.file)):
         raise ValueError(f"attribute axis={axis} mixes samples and pixels; flatten from axis 1")
@@ -262,7 +261,7 @@ def flatten(op: Op) -> Made:
 
 
 def squeeze(op: Op) -> Made:
-    """The two axes of length 1 that a global pool leaves in the file, taken off."""
+    """Remove the two axes of length 1 that a global pool leaves in the file."""
     view, axes = op.view, op.integers("axes", 1)
     places = {axis + (len(view.file) + 1 if axis < 0 else 0) for axis in axes}
     kept = tuple(n for k, n in enumerate(view.file, 1) if k not in places)
@@ -272,7 +271,7 @@ def squeeze(op: Op) -> Made:
 
 
 def reshape(op: Op) -> Made:
-    """A `Flatten`; at the input it tells in what shape images come."""
+    """Make a `Flatten`; at the input, note in what shape images come."""
     shape, wanted = op.view.file, op.integers("shape", 1)
     if not wanted or (op.node.get("allowzero", 0) and 0 in wanted):
         raise ValueError(f"it makes {short(wanted)}; expected a shape without axes of length 0")
@@ -288,7 +287,7 @@ def reshape(op: Op) -> Made:
 
 
 def reshaped(op: Op, target: Shape) -> Made:
-    """What becomes of a value of as many numbers in another shape."""
+    """Make what turns a value into another shape of as many numbers."""
     view = op.view
     if target == view.file:
         return Made()
@@ -296,7 +295,7 @@ def reshaped(op: Op, target: Shape) -> Made:
         return Made(view=View.plain(*target))
     if len(target) == 1:
         order = view.network if view.channels_last else None
-        return Made(Flatten(), view=View(target, target, order=order))
+        return Made(MLP.Flatten(), view=View(target, target, order=order))
     long = [[n for n in shape if n > 1] for shape in (view.file, target)]
     if op.first and view == View.plain(*view.file) and (len(view.file) == 1 or long[0] == long[1]):
         return Made(view=View.plain(*target))
@@ -304,7 +303,7 @@ def reshaped(op: Op, target: Shape) -> Made:
 
 
 def transpose(op: Op) -> Made:
-    """From channels last and back; at the input it tells that images come with them last."""
+    """Note that channels are last, or no longer; at the input, that images come so."""
     view, straight = op.view, tuple(range(len(op.view.file) + 1))
     perm = op.node.get("perm", straight[::-1])
     same = view.file == view.network and len(straight) == 4
@@ -329,15 +328,15 @@ OPERATORS: dict[str, Callable[[Op], Made]] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_pool,
     "Identity": lambda op: Made(),
-    "LeakyRelu": lambda op: activated(op, LeakyReLU(decimal(op.node.get("alpha", 0.01)))),
+    "LeakyRelu": lambda op: activated(op, MLP.LeakyReLU(decimal(op.node.get("alpha", 0.01)))),
     "MatMul": lambda op: dense(op, op.weights(1, "features", "units").T),
     "MaxPool": pool,
-    "Relu": lambda op: activated(op, ReLU()),
+    "Relu": lambda op: activated(op, MLP.ReLU()),
     "Reshape": reshape,
-    "Sigmoid": lambda op: activated(op, Sigmoid()),
+    "Sigmoid": lambda op: activated(op, MLP.Sigmoid()),
     "Softmax": softmax,
     "Squeeze": squeeze,
-    "Tanh": lambda op: activated(op, Tanh()),
+    "Tanh": lambda op: activated(op, MLP.Tanh()),
     "Transpose": transpose,
 }
 # Attributes that must have one value, and what any other asks for.
@@ -354,7 +353,7 @@ FIXED: tuple[tuple[str, str, int, str], ...] = (
 )
 
 
-def refuse_unsupported(graph: Graph) -> None:
+def check_supported(graph: Graph) -> None:
     """Raise ValueError with all that can be said before the first step, in one message."""
     found = []
     if graph.opset not in OPSETS:
@@ -373,7 +372,7 @@ def refuse_unsupported(graph: Graph) -> None:
 
 
 def _problems(node: Node, opset: int, used: set[str]) -> Iterator[str]:
-    """What is wrong with a node, whatever comes to it."""
+    """Yield what is wrong with a node, whatever its input."""
     if node.operator not in OPERATORS:
         yield "this operator is not supported; export the model without it"
     for operator, name, value, meaning in FIXED:

@@ -1,13 +1,14 @@
 """ONNX import: a file becomes a network in three passes, with plain values between them.
 
-`onnx_decode` checks the file and makes nodes and constants of it, `onnx_normalize` makes a list of
-steps of these, `onnx_operators` makes a layer of each; they are put together here.
+`onnx_decode` checks the file and returns nodes and constants, `onnx_normalize` a list of steps,
+`onnx_operators` a layer for each; they are put together here.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,51 +22,74 @@ from CNN import CNN
 from Filters import Residual
 from glassbox.bridges.onnx_decode import Budget, Node, blame, decode, parse
 from glassbox.bridges.onnx_normalize import Block, Context, Step, arrange, fold
-from glassbox.bridges.onnx_operators import (
-    OPERATORS,
-    Made,
-    Op,
-    View,
-    check_size,
-    refuse_unsupported,
-)
-from glassbox.data.scaling import Scaling
+from glassbox.bridges.onnx_operators import OPERATORS, Made, Op, View, check_size, check_supported
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.more_layers import Identity, Softmax
-from glassbox.errors import short
 from glassbox.files import model_file
 from glassbox.kernels.shapes import Shape
 from MLP import Flatten
 
 
-def open_model(source: Any, shape: Sequence[int] | None, settings: dict[str, Any]) -> CNN:
-    """See `glassbox.bridges.onnx.import_model`."""
+def import_model(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    shape: tuple[int, int, int] | None = None,
+    **settings: Any,
+) -> CNN:
+    """Return the network in an ONNX file, ready for inference and further training.
+
+    `network.scores` equals the output of the file.  To train logits further, pass
+    loss="cross_entropy"; the scores are then their softmax.  Images are (samples, channels, height,
+    width), even if the file begins with a Transpose from channels-last; floats are not scaled.
+
+    Parameters
+    ----------
+    source : a file, or a model that is open already.
+    shape : (channels, height, width) of an image, if the file leaves them open (in the order of
+        the file), or if it takes images as rows of numbers.
+    settings : for `CNN`, such as optimizer or kernels.  Unless set, the loss is cross-entropy if
+        the file ends with a softmax, else the mean squared error, and dtype is that of the file.
+
+    Raises ValueError if something in the file cannot be imported (the message names the file and
+    every problem), OSError if the file cannot be read.
+
+    >>> from MLP import Dense
+    >>> from glassbox.bridges.onnx import export
+    >>> import_model(export(CNN(Dense(3)).build((1, 2, 2)))).layers
+    [<Flatten 'dense1.flatten': (1, 2, 2) -> (4,)>, <Dense 'dense1': (4,) -> (3,)>]
+    """
     opened = source if isinstance(source, onnx.ModelProto) else None
     whose = f"{source if opened is None else 'the model'} cannot be imported"
     with blame(whose):
         model = parse(Path(source).read_bytes()) if opened is None else opened
         budget = Budget(model.ByteSize())
         graph = fold(decode(model, budget))
-        refuse_unsupported(graph)
+        check_supported(graph)
         entrance = _entrance(graph.dims[1:], shape)
         parts, images, end = translate(arrange(graph), entrance, Context(graph, budget))
-        _finish(parts, end)
+        if end.channels_last or end.order:
+            raise ValueError("its output has channels last; end with a dense layer or a Transpose")
+        parts = parts or [Made(Identity())]
+        if len(end.file) < len(end.network):  # rows that stood for images until the end
+            parts.append(Made(Flatten()))
+        _give_unique_names(parts)
     last = parts[-1].layer
     softmax = isinstance(getattr(last, "activation", last), Softmax)
     usual = {"dtype": graph.dtype, "loss": "cross_entropy" if softmax else "mse"}
     network = CNN(**{**usual, **settings})  # these errors are the caller's
     with blame(whose):
-        for part in parts:
-            network.add(part.layer)
+        network.layers += [part.layer for part in parts]
         network.build(images.network, AllocationBudget(budget.spent))
         where = f"as {network.dtype} (dtype='float64' takes larger numbers)"
         model_file.fill(network.layers, _arrays(parts), where)
-        _recall(network, {entry.key: entry.value for entry in model.metadata_props})
+        known = {entry.key: entry.value for entry in model.metadata_props}
+        with blame("its metadata"):  # which `export` wrote
+            names = ("glassbox.classes", "glassbox.scaling")
+            model_file.label(network, *(json.loads(known.get(name, "null")) for name in names))
     return network
 
 
 def _entrance(file: Shape, asked: Sequence[int] | None) -> View:
-    """The view of the input: the shape in the file (0: open), compared with the one asked for."""
+    """Return the view of the input: the shape in the file (0: open), matched with the one given."""
     wanted = file if asked is None else tuple(int(n) for n in asked)
     rows = len(file) == 1 and file[0] in (0, math.prod(wanted))
     fits = len(file) == len(wanted) and all(n in (0, m) for n, m in zip(file, wanted, strict=True))
@@ -80,7 +104,7 @@ def _entrance(file: Shape, asked: Sequence[int] | None) -> View:
 def translate(
     steps: Sequence[Step], view: View, context: Context, inside: bool = False
 ) -> tuple[list[Made], View, View]:
-    """Pass 3: the layers of some steps (`inside` a block), and the views before and behind them."""
+    """Run pass 3: return the layers of some steps, and the views before and behind them."""
     parts, start = list[Made](), view
     context.shapes.setdefault(context.graph.input, view.file)
     for step in steps:
@@ -104,7 +128,7 @@ def translate(
 
 
 def _residual(block: Block, view: View, context: Context) -> Made:
-    """The `Residual` that a block becomes."""
+    """Make the `Residual` that a block becomes."""
     shortcut, _, _ = translate(block.shortcut, view, context, inside=True)
     inside, _, out = translate(block.inside, view, context, inside=True)
     start, end = view.agreed(), out.agreed()
@@ -121,25 +145,14 @@ def _residual(block: Block, view: View, context: Context) -> Made:
     return Made(layer, _arrays([*inside, *shortcut]), out)
 
 
-def _finish(parts: list[Made], view: View) -> None:
-    """Append the last layers, for which the file has no node."""
-    if view.channels_last or view.order:
-        raise ValueError("its output has channels last; end with a dense layer or a Transpose")
-    if not parts:
-        parts.append(Made(Identity()))
-    if len(view.file) < len(view.network):  # rows that stood for images until the end
-        parts.append(Made(Flatten()))
-    _give_unique_names(parts)
-
-
 def _arrays(parts: Sequence[Made]) -> dict[str, Any]:
-    """The arrays of layers that have names, each under "layer.array"."""
+    """Return the arrays of named layers, each under "layer.array"."""
     arrays = {f"{p.layer.name}.{key}": array for p in parts for key, array in p.arrays.items()}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _name(node: Node, inside: bool, has_weights: bool) -> str:
-    """The name of a layer: that of its weights in the file, else of its node; "" if unsuitable."""
+    """Return a layer's name: that of its weights, else of its node; "" if unsuitable."""
     weight = node.inputs[1] if has_weights else ""
     name = weight.removesuffix(".weight") if weight.endswith(".weight") else node.name
     name = name.rpartition(".")[2] if inside else name
@@ -156,18 +169,3 @@ def _give_unique_names(parts: Sequence[Made]) -> None:
     for layer in (part.layer for part in parts if not part.layer.name):
         names = (f"{layer.stem}{number}" for number in numbers[layer.stem])
         layer.name = next(name for name in names if name not in taken)
-
-
-def _recall(network: CNN, metadata: dict[str, str]) -> None:
-    """Class names and scaling, if `export` left them in the file."""
-    try:
-        classes = json.loads(metadata.get("glassbox.classes", "[]"))
-        scaling = json.loads(metadata.get("glassbox.scaling", "null"))
-        network.scaling = None if scaling is None else Scaling.from_json(scaling)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"its metadata cannot be read: {short(str(error))}") from error
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"its metadata should list class names, got {short(classes)}")
-    if classes and network.output_shape != (len(classes),):
-        raise ValueError(f"it names {len(classes)} classes for outputs {network.output_shape}")
-    network.classes = tuple(classes)

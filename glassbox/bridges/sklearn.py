@@ -104,20 +104,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         kernels: str | None = None,
         verbose: bool = False,
     ) -> None:
-        # Kept as they come: scikit-learn copies estimators by these, and checks them in `fit`.
-        self.layers = layers
-        self.image_shape = image_shape
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.normalize = normalize
-        self.augment = augment
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.threads = threads
-        self.kernels = kernels
-        self.verbose = verbose
+        # Kept as they are given: scikit-learn copies estimators by these, and `fit` checks them.
+        self.layers, self.image_shape = layers, image_shape
+        self.epochs, self.batch_size = epochs, batch_size
+        self.learning_rate, self.optimizer = learning_rate, optimizer
+        self.normalize, self.augment = normalize, augment
+        self.validation_fraction, self.random_state = validation_fraction, random_state
+        self.threads, self.kernels, self.verbose = threads, kernels, verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> CNNClassifier:
         """Train a new network on images and their labels.
@@ -135,25 +128,35 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         CNNClassifier
             The classifier itself.
         """
-        shape = _picture_shape(X)
-        rows, y = validate_data(self, _rows(X), y, dtype="numeric")
+        shape, rows = _as_rows(X)
+        rows, y = validate_data(self, rows, y, dtype="numeric")
         check_classification_targets(y)
-        self.image_shape_ = self._shape_of(shape, rows.shape[1])
+        self.image_shape_ = wanted = tuple(self.image_shape or shape or (1, 1, rows.shape[1]))
+        if len(wanted) != 3 or np.prod(wanted) != rows.shape[1] or shape not in (None, wanted):
+            raise ValueError(
+                f"image_shape={wanted} (channels, height, width) does not fit images of "
+                f"{shape or rows.shape[1]} pixels"
+            )
         self.classes_, labels = np.unique(y, return_inverse=True)
         seed = int(check_random_state(self.random_state).randint(2**31))
         images = self._images(rows)
         self.scaling_ = Scaling.fit(self.normalize, images)
         data = Dataset(images, labels, tuple(map(str, self.classes_)), self.scaling_)
-        train, validation = self._parts(data, seed)
+        train, validation = data, None
+        if self.validation_fraction:
+            parts: Any = {"stratify": labels, "random_state": seed}
+            chosen = train_test_split(range(len(data)), test_size=self.validation_fraction, **parts)
+            train, validation = (data.subset(part) for part in chosen)
+        optimizer = self.optimizer or Adam(OneCycle(self.learning_rate))
+        settings: Any = {"seed": seed, "threads": self.threads, "kernels": self.kernels}
+        last = Dense(len(self.classes_), "softmax")
         self.network_ = CNN(
-            *self._layers(), Dense(len(self.classes_), "softmax"),
-            loss="cross_entropy", optimizer=self.optimizer or Adam(OneCycle(self.learning_rate)),
-            seed=seed, threads=self.threads, kernels=self.kernels,
-        )  # fmt: skip
+            *self._layers(), last, loss="cross_entropy", optimizer=optimizer, **settings
+        )
+        options: Any = {"augment": self.augment, "progress": self.verbose}
         self.history_ = self.network_.fit(
-            train, validation, self.epochs, self.batch_size, augment=self.augment,
-            progress=self.verbose,
-        )  # fmt: skip
+            train, validation, self.epochs, self.batch_size, **options
+        )
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -164,8 +167,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probability of each class, in the order of `classes_`: (samples, classes)."""
         check_is_fitted(self)
-        shape = _picture_shape(X)
-        rows = validate_data(self, _rows(X), dtype="numeric", reset=False)
+        shape, rows = _as_rows(X)
+        rows = validate_data(self, rows, dtype="numeric", reset=False)
         if shape not in (None, self.image_shape_):
             raise ValueError(f"expected images of {self.image_shape_}, got {shape}")
         images = self._images(rows)
@@ -176,20 +179,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         data = Dataset(images, labels, self.network_.classes, self.scaling_)
         return self.network_.predict_proba(data)[: len(rows)]
 
-    def _shape_of(self, given: tuple[int, ...] | None, pixels: int) -> tuple[int, ...]:
-        """(channels, height, width) of the images to train on."""
-        wanted = self.image_shape
-        if wanted is None:
-            return given or (1, 1, pixels)
-        if len(wanted) != 3 or np.prod(wanted) != pixels or given not in (None, tuple(wanted)):
-            raise ValueError(
-                f"image_shape={wanted} (channels, height, width) does not fit images of "
-                f"{given or pixels} pixels"
-            )
-        return tuple(wanted)
-
     def _images(self, rows: Array) -> Array:
-        """Rows as images, bytes as they are and all else as float32."""
+        """Return rows as images, bytes as they are and all else as float32."""
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore"):
                 rows = rows.astype(np.float32)
@@ -198,7 +189,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return rows.reshape(-1, *self.image_shape_)
 
     def _layers(self) -> list[Layer]:
-        """Fresh layers: those of the user stay as they are, so that every fit is a new start."""
+        """Return new layers, so that every fit starts anew and those of the user stay as given."""
         if self.layers is not None:
             return [layer.clone_unbuilt() for layer in self.layers]
         dense: list[Layer] = [Dense(64, "leaky_relu")]
@@ -206,28 +197,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             return dense
         return [Conv2D(8), MaxPool2D(2), Conv2D(16), MaxPool2D(2), *dense]
 
-    def _parts(self, data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
-        """The images to learn from, and those that choose the epoch."""
-        if not self.validation_fraction:
-            return data, None
-        train, validation = train_test_split(
-            np.arange(len(data)), test_size=self.validation_fraction, stratify=data.labels,
-            random_state=seed,
-        )  # fmt: skip
-        return data.subset(train), data.subset(validation)
 
+def _as_rows(X: Any) -> tuple[tuple[int, ...] | None, Any]:
+    """Return (channels, height, width) and flat rows of images.
 
-def _picture_shape(X: Any) -> tuple[int, ...] | None:
-    """(channels, height, width) where images are given, None for flat rows and anything else."""
-    shape = getattr(X, "shape", ())
-    if len(shape) == 3:
-        return (1, *map(int, shape[1:]))
-    return tuple(map(int, shape[1:])) if len(shape) == 4 else None
-
-
-def _rows(X: Any) -> Any:
-    """Images as flat rows; all else as it is, for scikit-learn to judge."""
-    if len(getattr(X, "shape", ())) in (3, 4):
-        array = np.asarray(X)
-        return array.reshape(len(array), -1)
-    return X
+    Anything but images is returned as it is, with None, for scikit-learn to judge.
+    """
+    shape = tuple(map(int, getattr(X, "shape", ())))
+    if len(shape) not in (3, 4):
+        return None, X
+    return (1, *shape[1:])[-3:], np.asarray(X).reshape(shape[0], -1)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from glassbox.engine.layer import Activation, LeakyReLU, Sigmoid
-from glassbox.engine.losses import MSE, CrossEntropy, Loss
-from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
-from glassbox.engine.more_optimizers import Adadelta, AdamW, RMSprop
-from glassbox.engine.optimizers import SGD, Adam, Optimizer
+from typing import TypeVar
+
+import glassbox.engine.more_layers
+import glassbox.engine.more_optimizers  # noqa: F401  (so that its classes are known)
+from glassbox.engine.layer import Activation
+from glassbox.engine.losses import Loss
+from glassbox.engine.optimizers import Optimizer
 from glassbox.errors import named
 from glassbox.spelling import LOSSES as SPELLINGS
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    kind.word: kind for kind in (LeakyReLU, ReLU, Sigmoid, Tanh, Softmax, Identity)
-}
-LOSSES: dict[str, type[Loss]] = {kind.word: kind for kind in (MSE, CrossEntropy)}
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, RMSprop, Adadelta)
-}
+Kind = TypeVar("Kind")
+
+
+def _by_name(base: type[Kind]) -> dict[str, type[Kind]]:
+    """The library's classes derived from `base`, by `word` or by their name in small letters."""
+    found: dict[str, type[Kind]] = {}
+    for kind in base.__subclasses__():
+        found |= {vars(kind).get("word", kind.__name__.lower()): kind} | _by_name(kind)
+    return found
+
+
+ACTIVATIONS = _by_name(Activation)
+LOSSES = _by_name(Loss)
+OPTIMIZERS = _by_name(Optimizer)
 
 
 def activation_named(given: str | Activation | None) -> Activation:

@@ -109,6 +109,10 @@ class Parameters:
             for name, array in layer.parameters.items():
                 where = slice(start, start + array.size)
                 optimizer, own_l2 = layer.settings_of(name)
+                if not isinstance(optimizer, Optimizer | None):
+                    raise TypeError(
+                        f"{layer.label}: optimizer: expected one such as Adam(), got {optimizer!r}"
+                    )
                 if name.endswith("weight") and array.ndim > 1:  # not those of a normalization
                     with np.errstate(**IGNORE_FP_WARNINGS):
                         decay[where] = l2 if own_l2 is None else own_l2

@@ -29,54 +29,53 @@ TYPES = ("F64", "F32", "F16")
 
 
 @dataclass
-class Contents:
+class ModelState:
     """What a file holds: arrays by name, and records (JSON objects) by name."""
 
     arrays: dict[str, Array]
     records: dict[str, Any]
 
 
-def read(path: Any) -> Contents:
-    """The contents of the file at `path`; see `decode`."""
+def read(path: Any) -> ModelState:
+    """Return what the file at `path` holds; see `decode`."""
     return decode(Path(path).read_bytes(), str(path))
 
 
-def encode(contents: Contents) -> bytes:
-    """The bytes of a safetensors file; equal contents give equal bytes."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in contents.arrays.items()}
-    record = {
-        "version": VERSION, "sha256": _digest(arrays, contents.records), **contents.records,
-    }  # fmt: skip
+def encode(state: ModelState) -> bytes:
+    """Return the bytes of a safetensors file; equal states give equal bytes."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+    digest = _digest(arrays, state.records)
+    record = json.dumps({"version": VERSION, "sha256": digest, **state.records})
     # One entry, for the library writes several in an order that differs from run to run.
-    return bytes(write_tensors(arrays, {KEY: json.dumps(record)}))
+    return bytes(write_tensors(arrays, {KEY: record}))
 
 
-def decode(data: bytes, where: str) -> Contents:
-    """What `encode` wrote, or the arrays alone of a file that others wrote.
+def decode(data: bytes, where: str) -> ModelState:
+    """Return what `encode` wrote, or the arrays alone of a file that others wrote.
 
-    Raises ValueError, naming `where`, for anything that is no whole safetensors file of float
-    arrays, for a hash that does not fit, and for a version that is not known yet.
+    Raises ValueError, naming `where`, unless it is a complete safetensors file of float arrays
+    with the right hash and a version that is known.
     """
     arrays, metadata = _read(data, where)
     if KEY not in metadata:
-        return Contents(arrays, {})
+        return ModelState(arrays, {})
     try:
         records = json.loads(metadata[KEY])
         version, digest = records.pop("version"), records.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{where}: its settings are no JSON record ({error!r})") from error
+        raise ValueError(f"{where}: its settings are not a JSON record ({error!r})") from error
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
             f"{where}: written in version {version!r} of the format, this program reads up to "
-            f"{VERSION}; use a newer one"
+            f"{VERSION}; install a newer version of glassbox"
         )
     if digest != _digest(arrays, records):
-        raise ValueError(f"{where}: damaged (its hash does not fit); fetch or save it again")
-    return Contents(arrays, records)
+        raise ValueError(f"{where}: damaged (its hash does not match); download or save it again")
+    return ModelState(arrays, records)
 
 
 def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays and the metadata, once the safetensors library has found the file whole."""
+    """Return the arrays and the metadata, once the safetensors library has accepted the file."""
     try:
         size = int.from_bytes(data[:8], "little")
         if len(data) < 8 or size > len(data) - 8:
@@ -89,12 +88,12 @@ def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
         # In an order of our own: the library's differs from run to run, and messages with it.
         arrays = {n: a for n, a in sorted(read_tensors(data).items()) if not UNREAD.search(n)}
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise ValueError(f"{where}: no whole safetensors file ({e})") from e
+        raise ValueError(f"{where}: not a complete safetensors file ({e})") from e
     return arrays, metadata
 
 
 def _digest(arrays: Mapping[str, Array], records: Mapping[str, Any]) -> str:
-    """A hash over every setting, and every array's name, type, shape and numbers."""
+    """Return a hash over every setting, and every array's name, type, shape and numbers."""
     digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]

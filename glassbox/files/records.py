@@ -1,4 +1,4 @@
-"""Whether a JSON record from a file has the form that it must have."""
+"""Checks a JSON record from a file against its schema."""
 
 from __future__ import annotations
 
@@ -6,44 +6,49 @@ from typing import Any
 
 from glassbox.errors import short
 
+WORDS = {
+    int: "a whole number", float: "a number", str: "a word", bool: "true or false",
+    dict: "an object", list: "a list", None: "null",
+}  # fmt: skip
 
-def check(value: Any, form: Any, where: str) -> None:
-    """Raise ValueError, naming the place, unless `value` has this form.
 
-    form : int (a whole number of at least 0), float (any number), str, bool, dict or list; None; a
-        dict of forms by key, `...` standing for all other keys; [form], any number of these; a
-        tuple of forms, a list of just so many; a set of types, any of which will do.
+def check(value: Any, schema: Any, where: str, path: str = "") -> None:
+    """Raise ValueError, naming `where` and the path in the record, unless `value` fits.
+
+    schema : int (a whole number of at least 0), float (any number), str, bool, dict or list; None;
+        a dict of schemas by key, `...` standing for all other keys; [schema], any number of these;
+        a tuple of schemas, a list of exactly so many; a set of types, any of which will do.
 
     >>> check({"step": 3, "best": None}, {"step": int, "best": {float, None}}, "run")
     >>> check({"steps": [[1, 2], [3]]}, {"steps": [(int, int)]}, "run")
     Traceback (most recent call last):
     ValueError: run: steps.1 is [3], expected a list of 2
     """
-    _check(value, form, where, "")
-
-
-def _check(value: Any, form: Any, where: str, path: str) -> None:
-    if isinstance(form, dict):
-        _check_object(value, form, where, path)
-    elif isinstance(form, list):
-        _expect(isinstance(value, list), value, "a list", where, path)
-        for number, one in enumerate(value):
-            _check(one, form[0], where, f"{path}.{number}")
-    elif isinstance(form, tuple):
-        fits = isinstance(value, list) and len(value) == len(form)
-        _expect(fits, value, f"a list of {len(form)}", where, path)
-        for number, (one, own) in enumerate(zip(value, form, strict=True)):
-            _check(one, own, where, f"{path}.{number}")
+    inner: list[tuple[Any, Any, Any]] = []  # (value, schema, key) of what is inside
+    if isinstance(schema, dict):
+        fits, words = isinstance(value, dict), "an object"
+        if fits:
+            keys = sorted(key for key in schema if key is not ...)
+            if set(keys) - set(value) or (set(value) - set(keys) and ... not in schema):
+                name = path.lstrip(".") or "the record"
+                raise ValueError(f"{where}: {name} has the keys {sorted(value)}, expected {keys}")
+            inner = [(one, schema.get(key, schema.get(...)), key) for key, one in value.items()]
+    elif isinstance(schema, list | tuple):
+        fits, words = isinstance(value, list), "a list"
+        if isinstance(schema, tuple):
+            fits, words = fits and len(value) == len(schema), f"a list of {len(schema)}"
+        if fits:
+            schemas = schema if isinstance(schema, tuple) else schema * len(value)
+            inner = [*zip(value, schemas, range(len(schemas)), strict=True)]
     else:
-        kinds = form if isinstance(form, set) else {form}
+        kinds = schema if isinstance(schema, set) else {schema}
+        fits = any(_is(value, kind) for kind in kinds)
         words = " or ".join(sorted(WORDS[kind] for kind in kinds))
-        _expect(any(_is(value, kind) for kind in kinds), value, words, where, path)
-
-
-WORDS = {
-    int: "a whole number", float: "a number", str: "a word", bool: "true or false",
-    dict: "an object", list: "a list", None: "null",
-}  # fmt: skip
+    if not fits:
+        name = path.lstrip(".") or "it"
+        raise ValueError(f"{where}: {name} is {short(value)}, expected {words}")
+    for one, own, key in inner:
+        check(one, own, where, f"{path}.{key}")
 
 
 def _is(value: Any, kind: type | None) -> bool:
@@ -52,22 +57,3 @@ def _is(value: Any, kind: type | None) -> bool:
     if kind is int:
         return isinstance(value, int) and value >= 0
     return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _check_object(value: Any, form: dict[Any, Any], where: str, path: str) -> None:
-    _expect(isinstance(value, dict), value, "an object", where, path)
-    missing = [key for key in form if key is not ... and key not in value]
-    odd = [key for key in value if key not in form and ... not in form]
-    if missing or odd:
-        raise ValueError(
-            f"{where}: {path.lstrip('.') or 'the record'} has the keys {sorted(value)}, expected "
-            f"{sorted(key for key in form if key is not ...)}"
-        )
-    for key, one in value.items():
-        _check(one, form[key] if key in form else form[...], where, f"{path}.{key}")
-
-
-def _expect(fits: bool, value: Any, words: str, where: str, path: str) -> None:
-    if not fits:
-        name = path.lstrip(".") or "it"
-        raise ValueError(f"{where}: {name} is {short(value)}, expected {words}")

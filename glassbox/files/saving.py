@@ -10,7 +10,6 @@ from typing import Any
 
 from glassbox.atomic import write_atomically
 from glassbox.files import arrays_file, checkpoints, model_file
-from glassbox.kernels import backend_name
 
 AnyPath = str | os.PathLike[str]
 
@@ -25,7 +24,7 @@ def save(network: Any, path: AnyPath) -> Path:
     arguments, OSError where the file cannot be written.
     """
     network._built()
-    return write_atomically(path, arrays_file.encode(model_file.contents_of(network)))
+    return write_atomically(path, arrays_file.encode(model_file.state_of(network)))
 
 
 def load(
@@ -61,7 +60,7 @@ def load(
     True
     """
     make = partial(cls, threads=threads, kernels=kernels, eager=eager)
-    return model_file.load(path, [*cls.kinds, *own], make)
+    return model_file.network_of(arrays_file.read(path), str(path), [*cls.kinds, *own], make)
 
 
 def load_weights(network: Any, path: AnyPath, names: Mapping[str, str] | None = None) -> Any:
@@ -82,12 +81,4 @@ def load_weights(network: Any, path: AnyPath, names: Mapping[str, str] | None = 
 
 def reduced(network: Any) -> tuple[Any, ...]:
     """A network for `copy.deepcopy`, and for pickling what holds one: as a file would hold it."""
-    kinds = type(network).kinds
-    kind: Any = type(network)
-    make = partial(
-        kind, threads=network.workers.threads, kernels=backend_name(network.kernels),
-        eager=network.eager,
-    )  # fmt: skip
-    own = [kind for kind in map(type, [*network.layers, network.loss]) if kind not in kinds]
-    data = checkpoints.packed(model_file.contents_of(network), network.parameters)
-    return checkpoints.unpacked, (data, make, [*kinds, *own], network.history)
+    return checkpoints.unpacked, checkpoints.packed(network, type(network).kinds)
