@@ -322,8 +322,8 @@ class CNN(metaclass=Spelled):
         a number of the network infinite or NaN.
         """
         source = self._as_data(data)
-        self.build(source.shape)
         where = np.arange(len(source)) if indices is None else places(indices)
+        self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
         with self.workers.ready():
             loss, right = self.executor.train_step(

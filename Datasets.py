@@ -46,9 +46,8 @@ from numpy.typing import ArrayLike
 
 from glassbox.data import archives, folders, published, readers, tables
 from glassbox.data.augment import Augmentation
-from glassbox.data.dataset import Dataset, Splits, check_counts, divide
+from glassbox.data.dataset import NORMALIZATIONS, Dataset, Scaling, Splits, check_counts, divide
 from glassbox.data.download import DataUnavailable
-from glassbox.data.scaling import NORMALIZATIONS, Scaling
 from glassbox.errors import unknown_name
 from glassbox.spelling import spelled
 

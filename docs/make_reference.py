@@ -26,7 +26,7 @@ MODULES = (
     *("glassbox", "!glassbox[.].+", "CNN", "Filters", "MLP", "Datasets"),
     *(f"glassbox.engine.{name}" for name in ("layer", "losses", "optimizers", "schedules")),
     *(f"glassbox.engine.{name}" for name in ("history", "sanity", "gradient_check")),
-    *(f"glassbox.data.{name}" for name in ("scaling", "augment")),
+    *(f"glassbox.data.{name}" for name in ("dataset", "augment")),
     *("glassbox.bridges.onnx", "glassbox.bridges.sklearn", "glassbox.report"),
 )
 

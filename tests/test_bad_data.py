@@ -14,7 +14,7 @@ from installed import BACKENDS
 from CNN import CNN
 from Datasets import Dataset, Scaling, from_arrays
 from Filters import Conv2D, MaxPool2D, Residual
-from glassbox.data.scaling import NORMALIZATIONS
+from glassbox.data.dataset import NORMALIZATIONS
 from glassbox.engine.layer import Context
 from glassbox.engine.losses import MSE
 from glassbox.engine.step import all_finite

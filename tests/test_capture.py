@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -686,3 +688,18 @@ def test_a_network_that_is_let_go_is_freed_at_once():
         assert captured() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="needs Numba")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_near_zero_is_no_fault(seed):
+    """One image by heart: the loss is a small difference of large numbers, which were rounded."""
+    network = CNN(
+        Dense(10, None), loss="cross_entropy", optimizer=SGD(0.5), seed=seed, kernels="compiled"
+    )
+    image = np.random.default_rng(seed).random((1, 1, 8, 8), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses = [network.train_step((image, np.array([3])))[0] for _ in range(70)]
+    assert losses[-1] < 1e-3 * losses[0]
+    assert network.assembly.captured.loss_is_recorded

@@ -193,7 +193,7 @@ def test_scaling_is_fitted_to_the_training_part_alone():
 
 
 def test_fit_agrees_with_numpy_over_several_blocks(monkeypatch):
-    monkeypatch.setattr("glassbox.data.scaling.IMAGES_AT_ONCE", 5)
+    monkeypatch.setattr("glassbox.data.dataset.IMAGES_AT_ONCE", 5)
     images = pixels(12)
     scaling = Scaling.fit("standard", images)
     assert scaling.mean == pytest.approx(images.mean(axis=(0, 2, 3)) / 255)

@@ -14,8 +14,7 @@ import Datasets
 import Filters
 import MLP
 from glassbox.data.augment import Augmentation
-from glassbox.data.dataset import Dataset, Splits
-from glassbox.data.scaling import Scaling
+from glassbox.data.dataset import Dataset, Scaling, Splits
 from glassbox.engine.schedules import Constant, Progress, Schedule
 
 # What is documented as numpydoc asks: every argument under Parameters.  To be extended: what has no

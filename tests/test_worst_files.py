@@ -25,8 +25,8 @@ from PIL import Image
 from test_fuzz import FORMATS, ROOT, Files, archive, attempt, chunk, guarded, idx, judge, npy, png
 
 from Datasets import from_arrays, from_csv, from_folder, from_idx, from_npz, load
+from glassbox.data.dataset import NORMALIZATIONS
 from glassbox.data.readers import room
-from glassbox.data.scaling import NORMALIZATIONS
 
 HUGE = (60_000, 1_300, 1_300)  # 100 GB of bytes
 LABELS = np.arange(12) % 3

@@ -16,7 +16,7 @@ import numpy as np
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Residual
 from glassbox.atomic import write_atomically
-from glassbox.data.scaling import Scaling
+from glassbox.data.dataset import Scaling
 from glassbox.engine.layer import Layer, LeakyReLU, Sigmoid
 from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
 from glassbox.files.model_file import array_refs

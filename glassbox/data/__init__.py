@@ -5,7 +5,7 @@ Nothing in here imports the network, and nothing keeps state between calls. From
 published.py   which files MNIST and Fashion-MNIST consist of, and finding them in a folder
 download.py    fetching a file through several mirrors
 readers.py     IDX files, and what every reader shares; archives.py: .npz; tables.py; folders.py
-splitting.py, scaling.py    which image goes into which part; from stored pixels to input
-dataset.py, given.py        Dataset (one part), Splits (all three), and arrays made into either
+splitting.py   which image goes into which part
+dataset.py, given.py        Scaling, Dataset (one part), Splits (all three), and arrays made into them
 augment.py     random shifts, rotations and the like while training
 """

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.data.dataset import Dataset
+from glassbox.data.dataset import Dataset, Scaling
 from glassbox.data.readers import MOST_CLASSES, channels_last, with_channels
-from glassbox.data.scaling import Scaling
 
 
 def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) -> Dataset:

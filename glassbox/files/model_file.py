@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glassbox.data.scaling import Scaling
+from glassbox.data.dataset import Scaling
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Activation, Array, Layer
 from glassbox.engine.losses import Loss

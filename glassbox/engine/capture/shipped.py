@@ -23,7 +23,7 @@ MODULES = (
     "glassbox.engine.losses", "glassbox.engine.optimizers", "glassbox.engine.more_optimizers",
     "glassbox.engine.edits", "glassbox.engine.copies", "glassbox.engine.more_layers",
     "glassbox.engine.step",
-    "glassbox.data.dataset", "glassbox.data.scaling",
+    "glassbox.data.dataset",
 )  # fmt: skip
 MANIFEST = Path(__file__).with_name("shipped.json")
 ROOT = Path(__file__).resolve().parents[3]
