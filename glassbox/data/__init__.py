@@ -6,6 +6,6 @@ published.py   which files MNIST and Fashion-MNIST consist of, and finding them 
 download.py    fetching a file through several mirrors
 readers.py     IDX files, and what every reader shares; archives.py: .npz; tables.py; folders.py
 splitting.py   which image goes into which part
-dataset.py, given.py        Scaling, Dataset (one part), Splits (all three), and arrays made into them
+dataset.py     Scaling, Dataset (one part), Splits (all three); given.py: arrays made into one
 augment.py     random shifts, rotations and the like while training
 """
