@@ -10,7 +10,7 @@ convolution, however it is computed, so that a cleverer algorithm may pass 100 %
 - each convolution and dense layer by itself, its kernels called on one shard as training cuts it:
   on one thread, then on all cores at once, each thread with a shard of its own (there the shortest
   ones also wait for Python's lock, as they do in training);
-- a whole training step of 128 images on one thread and on all, with everything that is no product
+- a whole training step of 128 images on one thread and on all, with all that is not a product
   (pooling, activations, loss, optimizer, Python) counted as time and not as work.
 
 The milliseconds are those of one core for 128 images: a profile of the step.  Per cent, and how

@@ -31,7 +31,7 @@ class Claim:
     name: str  # the folder under results/
     system: str  # its letter
     what: str  # the network and its training in a few words
-    reports: float | None  # what they report, in per cent; where that is no accuracy, `note` has it
+    reports: float | None  # what they report, in per cent; `note` has what is not an accuracy
     target: float | None  # what ours is to reach, in per cent
     part: str = "test"  # which images count: "test" or "validation"
     seconds: str = ""  # their time in words

@@ -25,8 +25,8 @@ class Residual(SyncLayer):
     Input (channels, height, width), output that of F.
     Parameters: those of its layers, such as "conv1.weight", and "shortcut.weight".
     Keeps what its layers keep, and y.
-    Raises ValueError where no stride leads from the input's size to F's, TypeError for what is no
-    layer.
+    Raises ValueError where no stride leads from the input's size to F's, TypeError for anything
+    that is not a layer.
     Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
 
     Parameters
