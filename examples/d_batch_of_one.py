@@ -10,8 +10,9 @@ the test images (91.06 on its page; with SGD 89.2) after 55 minutes.
 Ours has the very same network: 10,918 parameters.  Every step counts when each image is seen once,
 so the first weights are scaled for images of variance 1: filters halved, so that the sigmoids do
 not start saturated; dense layers twice and four times as large, as the sigmoid's slope of 1/4 wants
-(Glorot and Bengio 2010); and the outputs begin at the share of a class, 1/10, instead of 1/2.  After one
-epoch single runs lie some tenths of a per cent apart, so the figure is the mean of five seeds.
+(Glorot and Bengio 2010); and the outputs begin at the share of a class, 1/10, instead of 1/2.
+After one epoch single runs lie some tenths of a per cent apart, so the figure is the mean of five
+seeds.
 """
 
 import math
