@@ -349,8 +349,8 @@ class CNN(metaclass=Spelled):
 
         Sigmoid outputs are divided by their sum; others than softmax go through softmax.
         """
-        last = self.output_activation or self.layers[-1]
-        return evaluation.probabilities(self.scores(images, batch_size), last)
+        scores = self.scores(images, batch_size)
+        return evaluation.probabilities(scores, self.output_activation or self.layers[-1])
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
