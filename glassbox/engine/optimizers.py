@@ -134,6 +134,7 @@ class SGD(Optimizer):
 
     def update(self, w: Array, g: Array, state: State, rate: float) -> None:
         """v = momentum v + g; w -= rate v, or rate (g + momentum v) with Nesterov."""
+        step = g
         if self.momentum:
             v, momentum = state["velocity"], w.dtype.type(self.momentum)
             v *= momentum
@@ -141,9 +142,8 @@ class SGD(Optimizer):
             if self.nesterov:
                 g += momentum * v
             else:
-                np.copyto(g, v)
-        g *= w.dtype.type(rate)
-        w -= g
+                step = v
+        w -= np.multiply(step, w.dtype.type(rate), out=g)
 
 
 class Adam(Optimizer):
