@@ -1,11 +1,14 @@
 """Shards and one tree: the same bits on any number of threads, and sums in one fixed order."""
 
 import itertools
+import os
+import signal
 import threading
 
 import numpy as np
 import pytest
 from installed import BACKENDS
+from threadpoolctl import ThreadpoolController
 
 from CNN import CNN
 from Datasets import Augmentation, from_arrays
@@ -208,6 +211,110 @@ def test_prediction_is_the_same_on_any_number_of_threads(busy):
         network = CNN(Conv2D(3), BatchNorm(), Dense(3), threads=threads, seed=1)
         found.append(network.scores(data, batch_size=7).tobytes())
     assert len(set(found)) == 1
+
+
+# --- the threads of BLAS, which belong to the process ----------------------------------------
+
+
+BLAS = ThreadpoolController().select(user_api="blas")  # NumPy's; others are loaded later
+
+
+def blas_threads():
+    return [each["num_threads"] for each in BLAS.info()]
+
+
+@pytest.mark.skipif(not blas_threads(), reason="threadpoolctl does not know this BLAS")
+def test_overlapping_uses_leave_blas_as_it_was():
+    """One of two enters first and leaves first: the other is still limited, then nobody is."""
+    with BLAS.limit(limits=3):
+        before = blas_threads()
+        assert max(before) > 1
+        one, two = Workers().ready(), Workers().ready()
+        one.__enter__()
+        two.__enter__()
+        one.__exit__(None, None, None)
+        assert max(blas_threads()) == 1
+        two.__exit__(None, None, None)
+        assert blas_threads() == before
+
+
+@pytest.mark.skipif(not blas_threads(), reason="threadpoolctl does not know this BLAS")
+def test_two_threads_in_one_network_are_both_limited():
+    """Each in turn, by events: the first leaves while the second is inside."""
+    workers, entered, left, seen = Workers(), threading.Event(), threading.Event(), []
+
+    def second():
+        with workers.ready():
+            entered.set()
+            left.wait(60)
+            seen.extend(blas_threads())
+
+    with BLAS.limit(limits=3):
+        thread = threading.Thread(target=second)
+        with workers.ready():
+            thread.start()
+            assert entered.wait(60)
+        left.set()
+        thread.join(60)
+        assert max(seen) == 1
+        assert max(blas_threads()) == 3
+
+
+# --- forked processes ------------------------------------------------------------------------
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+
+
+def in_a_fork(task):
+    """What task() returns, as text, in a forked process that has 20 seconds."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)  # what hangs dies
+            os.write(writing, str(task()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    assert os.waitpid(child, 0)[1] == 0, "it hung"
+    return said
+
+
+@needs_fork
+def test_a_network_works_in_a_process_forked_after_use(busy):
+    """The pool's threads do not exist there: the fork makes its own, and takes the same step."""
+    network = CNN(Conv2D(3), Dense(3), threads=3, seed=1)
+    network.train_step(toy())
+    forked = in_a_fork(lambda: network.train_step(toy()))
+    assert forked == str(network.train_step(toy()))
+
+
+@needs_fork
+@pytest.mark.skipif(not blas_threads(), reason="threadpoolctl does not know this BLAS")
+def test_a_fork_does_not_wait_for_the_other_threads_of_its_parent():
+    """A thread that is inside while the process forks is not in the fork, and limits nothing."""
+    entered, done = threading.Event(), threading.Event()
+
+    def other():
+        with Workers().ready():
+            entered.set()
+            done.wait(60)
+
+    def limited():
+        with Workers().ready():
+            during = blas_threads()
+        return max(during), max(blas_threads())
+
+    with BLAS.limit(limits=3):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert entered.wait(60)
+        said = in_a_fork(limited)
+        done.set()
+        thread.join(60)
+    assert said == "(1, 3)"
 
 
 # --- mistakes inside a shard -----------------------------------------------------------------

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import pairwise
+from threading import RLock, get_ident
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
@@ -89,6 +90,58 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _take_control() -> None:
+    """Let this thread set OpenBLAS: threadpoolctl ignores all but the thread that was first."""
+    if hasattr(OpenBLASController, "clear_controlling_thread"):  # not in all versions
+        OpenBLASController.clear_controlling_thread(force=True)
+
+
+class _SerialBlas:
+    """BLAS on one thread while any thread of the process is inside, as before when all have left.
+
+    The number of BLAS threads belongs to the process: of two uses that overlap, only the last to
+    leave may restore it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self._inside: list[int] = []  # an identifier for each entry of a thread
+        self._limit: Any = None
+        if hasattr(os, "register_at_fork"):  # nobody is between the two lines of `enter`
+            os.register_at_fork(
+                before=self.lock.acquire,
+                after_in_parent=self.lock.release,
+                after_in_child=self._forget_others,
+            )
+
+    def _forget_others(self) -> None:
+        """Count only this thread: a forked process has no other."""
+        self._inside = [thread for thread in self._inside if thread == get_ident()]
+        self.lock.release()
+
+    def enter(self) -> int:
+        """Begin; returns what `leave` takes."""
+        with self.lock:
+            if self._limit is None:
+                _take_control()
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._inside.append(get_ident())
+            return self._inside[-1]
+
+    def leave(self, thread: int) -> None:
+        """End."""
+        with self.lock:
+            self._inside.remove(thread)
+            if not self._inside:
+                _take_control()
+                self._limit.restore_original_limits()
+                self._limit = None
+                _take_control()  # whoever comes next may
+
+
+_SERIAL_BLAS = _SerialBlas()
+
+
 class Workers:
     """The threads that compute shards; `threads` of None takes one per core.
 
@@ -101,36 +154,34 @@ class Workers:
         if threads is not None:
             require_count("threads", threads)
             self.threads = int(threads)
-        self._pool: ThreadPoolExecutor | None = None
-        self._is_ready = False
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with its process
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Matrix products single-threaded inside: the shards are the parallel work.
-
-        Inside itself it does nothing, so that every step may ask for it.
-        """
-        if self._is_ready:
-            yield
-            return
+        """Matrix products single-threaded inside: the shards are the parallel work."""
         keep_freed_memory()
-        with _blas().limit(limits=1, user_api="blas"):
-            self._is_ready = True
-            try:
-                yield
-            finally:
-                self._is_ready = False
+        thread = _SERIAL_BLAS.enter()
+        try:
+            yield
+        finally:
+            _SERIAL_BLAS.leave(thread)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """The pool; its threads live in the process that made it, not in one forked from it."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
+            self._pool = os.getpid(), pool
+        return self._pool[1]
 
     def map(self, task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """task(item) of every item, in order; on the calling thread where one is enough."""
         if self.threads == 1 or len(items) == 1:
             return _map_here(task, items)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="shard")
+        pool = self._threads()
         # each thread takes a run of neighbours, the calling thread the last one
         edges = [len(items) * k // self.threads for k in range(self.threads + 1)]
         parts = [items[start:stop] for start, stop in pairwise(edges)]
-        waiting = [self._pool.submit(_map_here, task, part) for part in parts[:-1] if part]
+        waiting = [pool.submit(_map_here, task, part) for part in parts[:-1] if part]
         try:
             last = _map_here(task, parts[-1])
         finally:
