@@ -108,6 +108,7 @@ class CNN(metaclass=Spelled):
         self.eager = bool(eager)
         self.assembly: Assembly | None = None
         self._seen: tuple[Any, ...] = ()
+        self._ids: set[int] = set()  # of the layers
         self.classes: tuple[str, ...] = ()
         self.scaling: Scaling | None = None
         self.history = History()
@@ -128,11 +129,12 @@ class CNN(metaclass=Spelled):
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"add: expected a layer such as Conv2D(8) or Dense(10), got {layer!r}")
-        if any(layer is other for other in self.layers):
+        if id(layer) in self._ids and any(layer is other for other in self.layers):
             raise ValueError(f"add: {layer.label} is in the network already; make a second one")
         if self.assembly is not None:
             raise ValueError("add: the network is built already; add all layers before that")
         self.layers.append(layer)
+        self._ids.add(id(layer))
         return self
 
     def build(self, input_shape: Shape, budget: AllocationBudget | None = None) -> CNN:
@@ -401,11 +403,7 @@ class CNN(metaclass=Spelled):
         return gradient_check(self.build(source.shape), source, images, quiet)
 
     def preview(
-        self,
-        image: AnyData,
-        path: str | os.PathLike[str],
-        truth: int | None = None,
-        title: str = "",
+        self, image: AnyData, path: AnyPath, truth: int | None = None, title: str = ""
     ) -> None:
         """Write a picture of what one image becomes: feature maps by layer, class scores as bars.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from Datasets import Dataset, Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
 from glassbox.engine.losses import CrossEntropy
 from glassbox.errors import Diverged
-from MLP import SGD, Adam, BatchNorm, Dense, Dropout, Flatten, Softmax
+from MLP import SGD, Adam, BatchNorm, Dense, Dropout, Flatten, Identity, Softmax
 
 RNG = np.random.default_rng(7)
 
@@ -390,3 +391,56 @@ def test_a_loss_that_is_not_finite_names_step_and_layer():
     )
     with pytest.raises(Diverged, match=message):
         network.fit((x, labels), epochs=50, progress=False)
+
+
+# --- many layers -----------------------------------------------------------------------------
+
+
+class CountingName(str):
+    """A name that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other):
+        CountingName.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def work_of(layers, path):
+    """How many calls and comparisons of names it takes to make, save and load so many layers."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += 1
+
+    CountingName.compared = 0
+    parts = [Identity(name=CountingName(f"part {k}")) for k in range(layers)]
+    sys.setprofile(count)
+    try:
+        CNN(*parts, Dense(2), kernels="numpy").build((1, 2, 2)).save(path)
+        CNN.load(path)
+    finally:
+        sys.setprofile(None)
+    return calls + CountingName.compared
+
+
+@pytest.mark.slow
+def test_work_grows_with_the_number_of_layers_and_not_with_its_square(tmp_path):
+    """With a square in it, the last 200 layers would take more than the 200 before them."""
+    path = tmp_path / "many.safetensors"
+    work_of(10, path)  # what is loaded and remembered once
+    few, more, most = (work_of(count, path) for count in (50, 250, 450))
+    assert most - more < 1.05 * (more - few)
+
+
+def test_a_network_has_a_largest_number_of_layers(monkeypatch, tmp_path):
+    monkeypatch.setattr("glassbox.engine.blocks.MOST_LAYERS", 3)
+    CNN(Identity(), Identity(), Dense(2)).build((1, 2, 2)).save(tmp_path / "three.safetensors")
+    with pytest.raises(ValueError, match="got 4 layers, expected at most 3"):
+        CNN(Identity(), Identity(), Identity(), Dense(2)).build((1, 2, 2))
+    monkeypatch.setattr("glassbox.engine.blocks.MOST_LAYERS", 2)
+    with pytest.raises(ValueError, match=r"three\.safetensors: got 3 layers, expected at most 2"):
+        CNN.load(tmp_path / "three.safetensors")

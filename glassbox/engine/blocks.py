@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from glassbox.engine.names import activation_named
 from glassbox.engine.synced import Program, SyncLayer, backward_program, forward_program
 from glassbox.kernels.shapes import Pair, Shape
 
+MOST_LAYERS = 10_000  # in a row; building and saving take time in proportion
 NUMBERS_IN_BLOCK = 1000  # keys of random numbers for the layers of one block
 
 
@@ -195,13 +197,25 @@ class Inner(MutableMapping[str, Array]):
         return sum(len(self._of(layer)) for layer in self._layers)
 
 
+def check_count(count: int, where: str = "layers") -> None:
+    """Raise ValueError for more layers than a network may have."""
+    if count > MOST_LAYERS:
+        raise ValueError(
+            f"{where}: got {count:,} layers, expected at most {MOST_LAYERS:,} in a row"
+        )
+
+
 def give_names(layers: list[Layer]) -> None:
-    """Names such as conv1, conv2 for layers without one; ValueError where two are called alike."""
+    """Names such as conv1, conv2 for layers without one.
+
+    Raises ValueError where two are called alike, and for more than MOST_LAYERS.
+    """
+    check_count(len(layers))
     counts: dict[str, int] = {}
     for layer in layers:
         counts[layer.stem] = counts.get(layer.stem, 0) + 1
         layer.name = layer.name or f"{layer.stem}{counts[layer.stem]}"
     names = [layer.name for layer in layers]
-    double = sorted({name for name in names if names.count(name) > 1})
+    double = sorted(name for name, count in Counter(names).items() if count > 1)
     if double:
         raise ValueError(f"two layers are called {double[0]!r}; give each its own name")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from glassbox.engine.blocks import check_count
 from glassbox.engine.layer import Activation, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.optimizers import Optimizer
@@ -121,6 +122,7 @@ def _from_json(value: Any, argument: inspect.Parameter, registry: Registry, what
     An annotation of Any, or none at all, leaves it to the class to refuse what does not fit.
     """
     if isinstance(value, list):
+        check_count(len(value), what)
         return tuple(_from_json(inner, argument, registry, what) for inner in value)
     if not isinstance(value, dict):
         return value

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glassbox.data.dataset import Scaling
+from glassbox.engine.blocks import check_count
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Activation, Array, Layer
 from glassbox.engine.losses import Loss
@@ -199,6 +200,7 @@ def network_of(saved: ModelState, where: str, kinds: Iterable[type], make: Any) 
     registry = {kind.__name__: kind for kind in kinds}
     shape = record["input_shape"]
     try:
+        check_count(len(record["layers"]))
         loss = from_config(record["loss"], registry, Loss, "loss")
         optimizer = from_config(record["optimizer"], registry, Optimizer, "optimizer")
         layers = [

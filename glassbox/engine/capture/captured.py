@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -313,7 +314,10 @@ class CapturedNetwork:
     def _arrange(self) -> None:
         """Decide what is recorded and fused, and forget all captures."""
         reasons = {layer: self._distrusted.get(layer, "") for layer in self.layers}
-        reasons = {layer: known or why_as_written(layer) for layer, known in reasons.items()}
+        edited = cache(shipped.edited)  # while this goes on, no class is edited
+        reasons = {
+            layer: known or why_as_written(layer, edited) for layer, known in reasons.items()
+        }
         self.as_written = {layer: reason for layer, reason in reasons.items() if reason}
         units = fuse(self.layers, self.as_written, self.records)
         self.fused = [unit for unit in units if type(unit) is not Unit]

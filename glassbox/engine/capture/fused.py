@@ -5,7 +5,7 @@ A unit means what its layers mean one after the other; `segment` and `captured` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glassbox.engine.capture import shipped
@@ -29,13 +29,16 @@ def name_of(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def why_as_written(layer: Layer) -> str:
-    """Why a layer can only run as written; "" where it can be recorded or fused."""
+def why_as_written(layer: Layer, edited: Callable[[type], str] = shipped.edited) -> str:
+    """Why a layer can only run as written; "" where it can be recorded or fused.
+
+    edited : `shipped.edited`, or one that remembers what it has found out about a class.
+    """
     for thing in (layer, getattr(layer, "activation", None)):
         if thing is None:
             continue
         method = shipped.replaced(thing)
-        reason = f"its {method} was replaced" if method else shipped.edited(type(thing))
+        reason = f"its {method} was replaced" if method else edited(type(thing))
         if reason or name_of(thing) not in RECORDABLE:
             return reason or f"{type(thing).__name__} is never recorded"
     return ""

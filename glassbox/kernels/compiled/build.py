@@ -138,7 +138,7 @@ class _Locator(caching.UserProvidedCacheLocator):
 
 
 class _Files(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar = [_Locator]
+    _locator_classes: ClassVar = [_Locator]  # type: ignore[misc]
 
 
 class _Cache(caching.FunctionCache):
