@@ -16,7 +16,7 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox.data.given import as_dataset, as_images, check_finite, places
+from glassbox.data.given import as_dataset, as_images, at_least_one, check_finite, places
 from glassbox.engine import evaluation
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
@@ -228,7 +228,7 @@ class CNN(metaclass=Spelled):
         self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
-            y, caches = forward(self.layers, to_batch_last(x), context)
+            y, caches = forward(self.layers, to_batch_last(at_least_one(x)), context)
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
@@ -324,7 +324,7 @@ class CNN(metaclass=Spelled):
         a number of the network infinite or NaN.
         """
         source = self._as_data(data)
-        where = np.arange(len(source)) if indices is None else places(indices)
+        where = np.arange(len(source)) if indices is None and len(source) else places(indices)
         self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
         with self.workers.ready():
@@ -372,7 +372,7 @@ class CNN(metaclass=Spelled):
         """
         source = as_images(images, self.scaling)
         self.build(source.shape)
-        y = to_batch_last(source.batch(np.arange(len(source)), self.dtype)[0])
+        y = to_batch_last(at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
         with self.workers.ready():
             for layer in self.layers:

@@ -17,7 +17,8 @@ from glassbox.engine.layer import Activation, Array, BuildContext, Context, Grad
 from glassbox.engine.more_layers import GlobalAvgPool2D
 from glassbox.engine.names import activation_named
 from glassbox.errors import require_count
-from glassbox.kernels.shapes import Pair, Shape, Window, pair, resolve_window, window_counts
+from glassbox.kernels import shapes
+from glassbox.kernels.shapes import Pair, Shape, Window, pair, resolve_window
 from glassbox.spelling import missing_name
 
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "MaxPool2D", "Residual"]
@@ -165,28 +166,25 @@ class Pooling(Sliding):
         padding: str | int | Pair = 0,
         ceil_mode: bool = False,
         name: str | None = None,
+        dilation: int | Pair = 1,
     ) -> None:
         super().__init__(name=name)
         who = type(self).__name__
         self.kernel_size = pair(f"{who}: kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair(f"{who}: stride", stride)
+        self.dilation = pair(f"{who}: dilation", dilation)
         self.padding, self.ceil_mode = padding, ceil_mode
 
     def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
-        self.window = window = self._resolve(input_shape)
-        (height, width), borders = self.kernel_size, window.padding
-        if max(borders[:2]) >= height or max(borders[2:]) >= width:
-            raise ValueError(
-                f"{self.label}: padding {self.padding} must be smaller than kernel_size "
-                f"{self.kernel_size}, or a window would lie wholly outside the image"
-            )
-        return (input_shape[0], *window.output)
+        self.window = self._resolve(input_shape)
+        shapes.require_pixels(self.label, input_shape, self.window, self.padding)
+        return (input_shape[0], *self.window.output)
 
 
 class MaxPool2D(Pooling):
     """The largest pixel of each window.
 
-    y[c, i, j] = max over a, b of x[c, i s + a - p, j s + b - p]
+    y[c, i, j] = max over a, b of x[c, i s + a d - p, j s + b d - p]
 
     Input (channels, height, width), output (channels, oh, ow).  Keeps which pixel won each window;
     of equal ones the first, and it gets the whole gradient, as in PyTorch.
@@ -199,6 +197,7 @@ class MaxPool2D(Pooling):
     padding : as for Conv2D, but 0 by default; it is minus infinity, so it never wins.
     ceil_mode : whether a last, partial window counts.
     name : how summaries and errors call it.
+    dilation : distance between neighbouring pixels of the window, a number or a pair.
 
     Examples
     --------
@@ -257,14 +256,9 @@ class AvgPool2D(Pooling):
 
     def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         output = super()._build(input_shape, context)
-        border = None
-        if self.count_include_pad:
-            asked = resolve_window(
-                self.label, input_shape, self.kernel_size, self.stride, self.padding, self.dilation
-            ).padding
-            border = (asked[1], asked[3])  # what `ceil` adds behind it never counts
         context.reserve(self.label, self.window.output)
-        self.counts = window_counts((input_shape[1], input_shape[2]), self.window, border)
+        counted = self.padding if self.count_include_pad else None
+        self.counts = shapes.pool_counts(input_shape, self.window, counted)
         return output
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:

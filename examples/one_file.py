@@ -114,7 +114,7 @@ class Dense:
         """y = f(weight x + bias)."""
         rows = x.reshape(-1, x.shape[-1])  # (F, N); a pixel is a feature: channel, row, column
         z = self.parameters["weight"] @ rows + self.parameters["bias"][:, None]  # (U, N)
-        y = (np.tanh(z / 2) + 1) / 2 if self.squashes else z  # (U, N): 1 / (1 + exp(-z)), or z
+        y = np.exp(np.minimum(z, 0)) / (1 + np.exp(-abs(z))) if self.squashes else z  # (U, N)
         return y, (rows, y, x.shape)
 
     def backward(self, dy, cache):

@@ -79,6 +79,35 @@ def pooling() -> dict[str, Any]:
     return found
 
 
+def odd_pooling() -> dict[str, Any]:
+    """Dilated windows, and windows larger than their padded image."""
+    found: dict[str, Any] = {"max": [], "average": []}
+    for size, settings in [
+        ((6, 7), {"kernel_size": 2, "stride": 2, "dilation": 2}),
+        ((8, 9), {"kernel_size": (3, 2), "stride": (1, 2), "padding": 1, "dilation": (2, 3)}),
+        ((7, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2, "ceil_mode": True}),
+        ((2, 1), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
+        ((3, 3), {"kernel_size": 2, "stride": 4, "dilation": 3, "ceil_mode": True}),
+    ]:
+        x = torch.tensor(RANDOM.integers(0, 3, (2, 2, *size)) * 1.0, requires_grad=True)
+        y = functional.max_pool2d(x, **settings)
+        dy = draw(*y.shape)
+        y.backward(dy)
+        found["max"].append({"settings": settings, "x": x, "y": y, "dy": dy, "dx": x.grad})
+    for counted in (True, False):
+        for size, settings in [
+            ((2, 1), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
+            ((1, 3), {"kernel_size": 6, "stride": 5, "padding": 1, "ceil_mode": True}),
+        ]:
+            x = draw(1, 2, *size).requires_grad_()
+            y = functional.avg_pool2d(x, **settings, count_include_pad=counted)
+            dy = draw(*y.shape)
+            y.backward(dy)
+            given = {**settings, "count_include_pad": counted}
+            found["average"].append({"settings": given, "x": x, "y": y, "dy": dy, "dx": x.grad})
+    return found
+
+
 def batch_norm() -> dict[str, Any]:
     """Two training batches and then use, for volumes and for rows."""
     found = {}
@@ -284,6 +313,7 @@ if __name__ == "__main__":
         "schedules": schedules(),
         "network": network(),
         "one_step": one_step(),
+        "odd_pooling": odd_pooling(),
     }
     target = Path(__file__).with_name("pytorch_numbers.json")
     target.write_text(json.dumps(plain(numbers), separators=(",", ":")) + "\n", "utf-8")

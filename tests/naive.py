@@ -34,6 +34,8 @@ def starts(
     while at + span <= length + after:
         found.append(at)
         at += stride
+    if ceil and not found and span - (length + before + after) < stride:
+        return [-before]  # the only one, and it sticks out by less than a stride
     # One window more, that sticks out: only if pixels are left over, and only if it begins inside
     # the image (PyTorch drops a window that would begin in the padding behind it).
     if ceil and found and found[-1] + span < length + after and at < length:
@@ -116,22 +118,28 @@ def conv2d_gradients(
 
 
 def _windows(
-    x: Array, kernel: Pair, stride: Pair, padding: Borders, ceil: bool
+    x: Array, kernel: Pair, stride: Pair, padding: Borders, ceil: bool, dilation: Pair = (1, 1)
 ) -> dict[Pair, list[Pair]]:
     """For each output (i, j) the pixels of the image in its window, row by row."""
     pixels: dict[Pair, list[Pair]] = {}
-    for i, j, _, _, row, column in meetings(x.shape[2:], kernel, stride, padding, ceil=ceil):
+    for i, j, _, _, row, column in meetings(x.shape[2:], kernel, stride, padding, dilation, ceil):
         pixels.setdefault((i, j), []).append((row, column))
     return pixels
 
 
 def max_pool(
-    x: Array, dy: Array | None, kernel: Pair, stride: Pair, padding: Borders, ceil: bool = False
+    x: Array,
+    dy: Array | None,
+    kernel: Pair,
+    stride: Pair,
+    padding: Borders,
+    ceil: bool = False,
+    dilation: Pair = (1, 1),
 ) -> tuple[Array, Array]:
     """The largest pixel of each window, and dx of sum(dy * y): all to the first largest pixel."""
-    y = np.zeros((*x.shape[:2], *output_size(x.shape[2:], kernel, stride, padding, ceil=ceil)))
-    dx = np.zeros(x.shape)
-    for (i, j), pixels in _windows(x, kernel, stride, padding, ceil).items():
+    size = output_size(x.shape[2:], kernel, stride, padding, dilation, ceil)
+    y, dx = np.zeros((*x.shape[:2], *size)), np.zeros(x.shape)
+    for (i, j), pixels in _windows(x, kernel, stride, padding, ceil, dilation).items():
         for n in range(x.shape[0]):
             for c in range(x.shape[1]):
                 best = pixels[0]

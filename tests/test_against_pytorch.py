@@ -50,6 +50,20 @@ def test_max_pooling_and_its_ties(pytorch, backend, number):
     check_pooling(built(layer, case["x"], backend), case)
 
 
+@pytest.mark.parametrize("number", range(5))
+def test_max_pooling_dilated_or_larger_than_the_image(pytorch, backend, number):
+    case = pytorch["odd_pooling"]["max"][number]
+    layer = MaxPool2D(**{name: pair(value) for name, value in case["settings"].items()})
+    check_pooling(built(layer, case["x"], backend), case)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_average_pooling_larger_than_the_image(pytorch, backend, number):
+    case = pytorch["odd_pooling"]["average"][number]
+    layer = AvgPool2D(**{name: pair(value) for name, value in case["settings"].items()})
+    check_pooling(built(layer, case["x"], backend), case)
+
+
 @pytest.mark.parametrize("number", range(12))
 def test_average_pooling_and_what_it_divides_by(pytorch, backend, number):
     case = pytorch["pooling"]["average"][number]

@@ -1,5 +1,6 @@
 """Every kernel of every backend against loops (naive.py): values, types, layout, input kept."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -7,8 +8,11 @@ import naive
 import numpy as np
 import pytest
 
+from CNN import CNN
+from Filters import Conv2D
 from glassbox.kernels.pure_numpy import blocking, essential
 from glassbox.kernels.shapes import Window
+from MLP import Dense
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-4, np.float64: 1e-10}
@@ -202,17 +206,19 @@ class Pool:
     stride: tuple[int, int]
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     ceil: bool = False
+    dilation: tuple[int, int] = (1, 1)
 
     @property
     def window(self) -> Window:
         """With ceil, the border also holds what sticks out, as `resolve_window` promises."""
         oh, ow = naive.output_size(
-            (self.h, self.w), self.kernel, self.stride, self.padding, ceil=self.ceil
+            (self.h, self.w), self.kernel, self.stride, self.padding, self.dilation, self.ceil
         )
         top, bottom, left, right = self.padding
-        bottom = max(bottom, (oh - 1) * self.stride[0] + self.kernel[0] - self.h - top)
-        right = max(right, (ow - 1) * self.stride[1] + self.kernel[1] - self.w - left)
-        return Window(self.kernel, self.stride, (1, 1), (top, bottom, left, right), (oh, ow))
+        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        bottom = max(bottom, (oh - 1) * self.stride[0] + spans[0] - self.h - top)
+        right = max(right, (ow - 1) * self.stride[1] + spans[1] - self.w - left)
+        return Window(self.kernel, self.stride, self.dilation, (top, bottom, left, right), (oh, ow))
 
 
 POOLS = [
@@ -231,6 +237,16 @@ POOLS = [
     Pool(2, 2, 4, 5, (4, 5), (4, 5)),  # one window
     Pool(2, 2, 4, 5, (1, 1), (1, 1)),
     Pool(1, 2, 17, 16, (17, 16), (1, 1)),  # 272 places: more than a byte can count
+    Pool(2, 2, 2, 1, (3, 3), (3, 3), ceil=True),  # one window, larger than the image
+    Pool(2, 1, 3, 2, (6, 4), (2, 3), (1, 1, 0, 0), ceil=True),  # and than its border
+]
+DILATED_POOLS = [
+    Pool(2, 2, 6, 7, (2, 2), (2, 2), dilation=(2, 2)),  # windows as far apart as if side by side
+    Pool(2, 2, 4, 4, (2, 2), (2, 2), dilation=(2, 2)),  # ... and as if they tiled the image
+    Pool(3, 2, 8, 9, (3, 2), (1, 2), (2, 2, 1, 1), dilation=(2, 3)),
+    Pool(2, 1, 9, 8, (2, 3), (3, 5), dilation=(2, 2)),  # no pixel is in two windows
+    Pool(2, 2, 7, 7, (3, 3), (2, 2), (1, 1, 1, 1), ceil=True, dilation=(2, 2)),
+    Pool(5, 1, 3, 3, (2, 2), (4, 4), ceil=True, dilation=(3, 3)),  # larger than the image
 ]
 
 
@@ -238,7 +254,7 @@ def pool_truth(case, gradient_of):
     random = np.random.default_rng(11)
     x = random.standard_normal((case.n, case.c, case.h, case.w))
     size = naive.output_size(
-        (case.h, case.w), case.kernel, case.stride, case.padding, ceil=case.ceil
+        (case.h, case.w), case.kernel, case.stride, case.padding, case.dilation, case.ceil
     )
     dy = random.standard_normal((case.n, case.c, *size))
     return x, dy, *gradient_of(x, dy)
@@ -246,10 +262,12 @@ def pool_truth(case, gradient_of):
 
 @pytest.mark.parametrize("spread", [lambda a: a, strided], ids=["contiguous", "with gaps"])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", POOLS, ids=str)
+@pytest.mark.parametrize("case", POOLS + DILATED_POOLS, ids=str)
 def test_max_pool(kernels, case, dtype, spread):
     def loops(x, dy):
-        return naive.max_pool(x, dy, case.kernel, case.stride, case.padding, case.ceil)
+        return naive.max_pool(
+            x, dy, case.kernel, case.stride, case.padding, case.ceil, case.dilation
+        )
 
     x, dy, y_true, dx_true = pool_truth(case, loops)
     x, dy = spread(last(x).astype(dtype)), spread(last(dy).astype(dtype))
@@ -262,13 +280,15 @@ def test_max_pool(kernels, case, dtype, spread):
     close(first(dx), dx_true, dtype)
 
 
-@pytest.mark.parametrize("case", POOLS, ids=str)
+@pytest.mark.parametrize("case", POOLS + DILATED_POOLS, ids=str)
 def test_max_pool_gives_a_tie_to_the_first(kernels, case):
     """Pixels of 0, 1 and 2 only, so most windows have several equal maxima."""
     random = np.random.default_rng(3)
     x = random.integers(0, 3, (case.n, case.c, case.h, case.w)).astype(np.float64)
     dy = random.standard_normal((case.n, case.c, *case.window.output))
-    y_true, dx_true = naive.max_pool(x, dy, case.kernel, case.stride, case.padding, case.ceil)
+    y_true, dx_true = naive.max_pool(
+        x, dy, case.kernel, case.stride, case.padding, case.ceil, case.dilation
+    )
     y, winner = kernels.max_pool(last(x), case.window)
     assert np.array_equal(first(y), y_true)
     dx = kernels.max_pool_gradient(last(dy), winner, case.window, last(x).shape)
@@ -397,6 +417,41 @@ def test_activations_of_huge_numbers_stay_finite(kernels):
         assert kernels.tanh_(z.copy())[:, 0].tolist() == [1.0, -1.0, 0.0]
         assert kernels.softmax_(z.copy())[:, 0].tolist() == [1.0, 0.0, 0.0]
         assert kernels.leaky_relu_(z.copy(), 0.5)[:, 0].tolist() == [1000.0, -500.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_keeps_its_digits_far_below_zero(kernels, dtype):
+    """(1 + tanh(z / 2)) / 2 is 44 % off at -17 in float32, and 0 from -20 on."""
+    z = np.array([-700.0, -80.0, -20.0, -17.0, -1.0, 0.0, 3.0, 90.0])
+    z = z[1:] if dtype is np.float32 else z
+    expected = [math.exp(v) / (1 + math.exp(v)) for v in z]
+    found = kernels.sigmoid_(z.astype(dtype)[:, None])[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps)
+    assert np.isnan(kernels.sigmoid_(np.array([[np.nan]], dtype)))
+
+
+@pytest.mark.parametrize("size", [3, 70])  # rest of a vector, and whole ones
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leaky_relu_of_infinity(kernels, dtype, slope, size):
+    z = np.resize(np.array([-np.inf, np.inf, np.nan], dtype), (1, size))
+    with np.errstate(invalid="raise"):
+        y = kernels.leaky_relu_(z.copy(), slope)
+        dz = kernels.leaky_relu_gradient(np.ones_like(y), y, slope)
+    np.testing.assert_array_equal(y, np.where(z == -np.inf, -np.inf if slope else 0, z))
+    assert (dz[z == np.inf] == 1).all()
+    assert (dz[z == -np.inf] == slope).all()
+
+
+@pytest.mark.parametrize("samples", [1, 40])
+def test_layers_that_apply_relu_while_they_write_know_infinity(backend, samples):
+    """Recorded networks apply it inside the kernels of convolutions and dense layers."""
+    x = np.zeros((samples, 16, 8, 8), np.float32)
+    for layer in (Conv2D(16, activation="relu"), Conv2D(3, activation="relu"), Dense(9, "relu")):
+        network = CNN(layer, kernels=backend).build((16, 8, 8))
+        layer.parameters["bias"][:2] = -np.inf, np.inf
+        y = network.scores(x)
+        assert (y[:, 0] == 0).all() and (y[:, 1] == np.inf).all() and (y[:, 2] == 0).all()
 
 
 def test_leaky_relu_at_zero_has_the_slope_of_the_left(kernels):

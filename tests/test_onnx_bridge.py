@@ -84,6 +84,7 @@ LAYERS = {
     "max pool": lambda: MaxPool2D((2, 3)),
     "max pool, padding": lambda: MaxPool2D((3, 2), stride=(2, 1), padding=1),
     "max pool, ceil": lambda: MaxPool2D((2, 4), stride=2, ceil_mode=True),
+    "max pool, dilation": lambda: MaxPool2D((3, 2), stride=(1, 2), padding=1, dilation=(2, 3)),
     "max pool, borders": lambda: MaxPool2D(3, 2, padding=((0, 2), (1, 0)), ceil_mode=True),
     "mean pool": lambda: AvgPool2D((3, 2)),
     "mean pool, padding": lambda: AvgPool2D((3, 2), stride=2, padding=1),
@@ -516,13 +517,13 @@ def refused(model, *words, **given):
 def test_everything_unknown_is_named_at_once():
     nodes = chain(
         ("Elu", [], {"name": "first"}), ("Conv", ["w"], {"group": 2, "name": "second"}),
-        ("MaxPool", [], {"kernel_shape": [2, 2], "dilations": [2, 1], "name": "third"}),
+        ("Gemm", ["w"], {"transA": 1, "name": "third"}),
     )  # fmt: skip
     refused(
         model_of(nodes, w=random(2, 1, 1, 1)), "3 problem(s)",
         "Elu 'first': this operator is not supported; export the model without it",
         "Conv 'second': attribute group=2 asks for convolution in groups; train with one group",
-        "MaxPool 'third': attribute dilations=(2, 1) asks for a dilated pool",
+        "Gemm 'third': attribute transA=1 asks for images as columns",
     )  # fmt: skip
 
 

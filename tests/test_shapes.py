@@ -31,6 +31,8 @@ from glassbox.kernels.shapes import (
         (5, 5, 1, 1, 0, 0, False, 1),
         (5, 6, 1, 1, 0, 0, False, 0),  # too large
         (5, 6, 1, 1, 0, 0, True, 0),
+        (5, 6, 2, 1, 0, 0, True, 1),  # sticks out by less than a stride
+        (5, 7, 2, 1, 0, 0, True, 0),
         (4, 2, 3, 1, 0, 0, True, 2),  # starts 0 and 3; the second sticks out by one
         (3, 1, 3, 1, 1, 1, True, 2),  # starts -1 and 2: no third one, ceil or not
         (3, 2, 2, 1, 1, 1, True, 2),  # starts -1 and 1; 3 would lie wholly in the padding

@@ -20,7 +20,7 @@ from glassbox.data.dataset import Scaling
 from glassbox.engine.layer import Layer, LeakyReLU, Sigmoid
 from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
 from glassbox.files.model_file import array_refs
-from glassbox.kernels.shapes import resolve_window
+from glassbox.kernels.shapes import paddings
 from MLP import BatchNorm, Dense, Dropout, Flatten
 
 try:
@@ -181,13 +181,13 @@ def _pooling(graph: Graph, pool: Pooling, x: str, name: str) -> str:
     Only a mean that counts its padding must tell it from the pixels that ceil mode adds.
     """
     border, operator = pool.window.padding, "MaxPool"
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Any] = {"dilations": pool.dilation}
     if isinstance(pool, AvgPool2D):
         operator, attributes = "AveragePool", {"count_include_pad": int(pool.count_include_pad)}
-        geometry = (pool.label, pool.input_shape, pool.kernel_size, pool.stride, pool.padding)
-        asked = resolve_window(*geometry).padding
-        if pool.count_include_pad and asked != border:
-            border, attributes["ceil_mode"] = asked, 1
+        size = (pool.input_shape[1], pool.input_shape[2])
+        rows, columns = paddings(pool.padding, size, pool.kernel_size, pool.stride, pool.dilation)
+        if pool.count_include_pad and (*rows, *columns) != border:
+            border, attributes["ceil_mode"] = (*rows, *columns), 1
     attributes |= {"kernel_shape": pool.kernel_size, "strides": pool.stride}
     return graph.add(operator, [x], name, pads=[border[k] for k in PADS], **attributes)
 

@@ -137,7 +137,10 @@ def pool(op: Op) -> Made:
     ceil, counts = bool(op.node.get("ceil_mode", 0)), bool(op.node.get("count_include_pad", 0))
     view = View.plain(op.view.network[0], *window.output)
     if op.node.operator == "MaxPool":
-        return Made(MaxPool2D(window.kernel, window.stride, border, ceil), view=view)
+        return Made(
+            MaxPool2D(window.kernel, window.stride, border, ceil, dilation=window.dilation),
+            view=view,
+        )
     op.context.budget.charge(8 * math.prod(window.output), "the pixel counts of this pool")
     return Made(AvgPool2D(window.kernel, window.stride, border, ceil, counts), view=view)
 
@@ -342,14 +345,13 @@ OPERATORS: dict[str, Callable[[Op], Made]] = {
 # Attributes that must have one value, and what any other asks for.
 BATCH = "statistics of the batch; export the model for inference"
 FIXED: tuple[tuple[str, str, int, str], ...] = (
-    ("AveragePool", "dilations", 1, "a dilated pool; pool without dilation"),
+    ("AveragePool", "dilations", 1, "a dilated mean; pool without dilation"),
     ("BatchNormalization", "is_test", 1, BATCH),
     ("BatchNormalization", "spatial", 1, "statistics for each pixel; use those of each channel"),
     ("BatchNormalization", "training_mode", 0, BATCH),
     ("Conv", "group", 1, "convolution in groups; train with one group"),
     ("Dropout", "is_test", 1, "dropout at inference; export the model for inference"),
     ("Gemm", "transA", 0, "images as columns; export it with transA=0"),
-    ("MaxPool", "dilations", 1, "a dilated pool; pool without dilation"),
 )
 
 

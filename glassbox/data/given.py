@@ -50,11 +50,23 @@ def as_images(given: Any, scaling: Scaling | None) -> Dataset:
 
 
 def places(indices: Any) -> NDArray[Any]:
-    """Give indices as kernels take them, whatever kind of whole numbers or mask they are."""
-    found = np.asarray(indices)
+    """Give indices as kernels take them, whatever kind of whole numbers or mask they are.
+
+    Raises ValueError where there are none.
+    """
+    found = np.asarray(() if indices is None else indices)
     if found.dtype == bool:
-        return np.flatnonzero(found)
+        found = np.flatnonzero(found)
+    if not found.size:
+        raise ValueError("indices: expected at least one image to train on, got none")
     return found.astype(np.int64) if found.dtype.kind in "iu" else found
+
+
+def at_least_one(images: NDArray[Any]) -> NDArray[Any]:
+    """Images as they are; ValueError where there are none."""
+    if not len(images):
+        raise ValueError("images: expected at least one image, got none")
+    return images
 
 
 def check_finite(images: NDArray[Any]) -> None:

@@ -39,3 +39,12 @@ def diverged(
         f"Try a learning rate ten times smaller (now {executor.parameters.optimizer!r}), images "
         "scaled to about -1..1, and gradient_check()"
     )
+
+
+def missing_gradient(layer: Any, gradients: dict[str, Array]) -> ValueError:
+    """Make the error for a layer whose backward has left out the gradient of a parameter."""
+    missing = next(name for name in layer.parameters if name not in gradients)
+    return ValueError(
+        f"{layer.label}: backward gives no gradient for its parameter {missing!r}; return zeros "
+        "where it is not to move"
+    )

@@ -105,7 +105,8 @@ def probabilities(scores: Array, last: Layer) -> Array:
     if isinstance(activation, Softmax):
         return scores
     if isinstance(activation, Sigmoid):
-        least = np.finfo(scores.dtype).tiny
-        return scores / np.maximum(scores.sum(axis=1, keepdims=True), least)
+        total = scores.sum(axis=1, keepdims=True)
+        nothing = total == 0  # all sigmoids are too small for their type: equal shares
+        return np.where(nothing, 1, scores) / np.where(nothing, scores.shape[1], total)
     softmax = Softmax().use(activation.kernels)
     return np.ascontiguousarray(softmax.apply(scores.T.copy()).T)

@@ -147,7 +147,7 @@ class ReLU(LeakyReLU):
     Examples
     --------
     >>> ReLU().apply(np.array([-1.0, 2.0])).tolist()
-    [-0.0, 2.0]
+    [0.0, 2.0]
     """
 
     word = "relu"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glassbox.engine.diagnosis import diverged
+from glassbox.engine.diagnosis import diverged, missing_gradient
 from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, shard_slices
@@ -87,6 +87,8 @@ def backward(
         own: Gradients = {}
         if dx is not None:  # else nothing before this layer learns
             dx, own = layer.backward(dx, cache)
+            if getattr(layer, "parameters", own).keys() - own.keys():
+                raise missing_gradient(layer, own)
         gradients.append(own)
     return dx, gradients[::-1]
 
@@ -160,7 +162,7 @@ class Executor:
         return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), flat)
 
     def gather(self, gradients: Sequence[Gradients], shard: int) -> Array:
-        """Copy the layers' gradients into the flat vector of a shard (one not given is 0)."""
+        """Copy the layers' gradients into the flat vector of a shard (0 where none came back)."""
         if shard not in self._gradients:
             flat = np.zeros_like(self.parameters.values)
             self._gradients[shard] = flat, self.parameters.split(flat)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.diagnosis import missing_gradient
 from glassbox.engine.layer import Array, BuildContext, Context, Gradients, Layer
 from glassbox.engine.parallel import tree_sum
 from glassbox.engine.schedules import Progress
@@ -87,12 +88,15 @@ def backward_program(layers: Sequence[Any], dy: Array, caches: Sequence[Any]) ->
     dx: Array | None = dy
     for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
         own: Gradients = {}
-        if dx is None:  # nothing before this layer learns
+        layer_was_asked = dx is not None  # else nothing before this layer learns
+        if dx is None:
             pass
         elif isinstance(layer, SyncLayer):
             dx, own = yield from layer.backward_program(dx, cache)
         else:
             dx, own = layer.backward(dx, cache)
+        if layer_was_asked and getattr(layer, "parameters", own).keys() - own.keys():
+            raise missing_gradient(layer, own)
         gradients.append(own)
     return dx, gradients[::-1]
 
@@ -231,7 +235,11 @@ class BatchNorm(SyncLayer):
         return input_shape
 
     def forward_program(self, x: Array, context: Context) -> Program:
-        """y; two pauses in training: for the sum of x, and of the squared distances to the mean."""
+        """y; two pauses in training: for the sum of x, and of the distances to the mean.
+
+        A long sum of numbers that lie far from 0 loses digits, so the first mean is a little off:
+        by the mean of what is left when it is taken away.
+        """
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
         if context.training:
             count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
@@ -243,7 +251,11 @@ class BatchNorm(SyncLayer):
                 )
             mean = (yield self.kernels.bias_gradient(rows)) / count
             centered = rows - mean[:, None]
-            variance = (yield self.kernels.row_products(centered, centered)) / count
+            # NumPy's sum goes by pairs, so it loses almost nothing even of equal numbers
+            left, squares = centered.sum(axis=1), self.kernels.row_products(centered, centered)
+            off, variance = (yield np.stack([left, squares])) / count
+            mean, variance = mean + off, np.maximum(variance - off * off, 0)
+            centered -= off[:, None]
         else:
             count, mean = 0, self.buffers["running_mean"]
             variance = self.buffers["running_var"]

@@ -76,23 +76,24 @@ def output_length(
     """Windows that fit along one direction: floor((n + p - d(k - 1) - 1) / s) + 1.
 
     With `ceil` a last, partial window counts too, if it starts inside the input or the padding
-    before it (PyTorch's rule: a window wholly in the padding after the input is dropped).
+    before it (PyTorch's rules: a window wholly in the padding after the input is dropped, and the
+    only window may be partial if the kernel sticks out by less than the stride).
 
     Examples
     --------
     >>> output_length(28, 3, 1, 1, 0, 0, ceil=False), output_length(5, 2, 2, 1, 0, 0, ceil=True)
     (26, 3)
+    >>> output_length(2, 3, 3, 1, 0, 0, ceil=True), output_length(2, 3, 1, 1, 0, 0, ceil=True)
+    (1, 0)
     """
     room = length + before + after - extent(kernel, dilation)
-    if room < 0:
-        return 0
     if not ceil:
-        return room // stride + 1
-    count = -(-room // stride) + 1
+        return room // stride + 1 if room >= 0 else 0
+    count = max(-(-room // stride) + 1, 0)  # room above -stride: a single, partial window
     return count - 1 if (count - 1) * stride >= length + before else count
 
 
-def _paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> list[Pair]:
+def paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> list[Pair]:
     """(before, after) for height and width, whatever way `padding` was said."""
     if padding == "valid":
         return [(0, 0), (0, 0)]
@@ -136,7 +137,7 @@ def resolve_window(
     (1, 0, 0, 2)
     """
     size = (input_shape[1], input_shape[2])
-    borders = _paddings(padding, size, kernel, stride, dilation)
+    borders = paddings(padding, size, kernel, stride, dilation)
     counts = [
         output_length(n, k, s, d, *border, ceil)
         for n, k, s, d, border in zip(size, kernel, stride, dilation, borders, strict=True)
@@ -157,6 +158,38 @@ def resolve_window(
     ]
     padding_all = (borders[0][0], reach[0], borders[1][0], reach[1])
     return Window(kernel, stride, dilation, padding_all, (counts[0], counts[1]))
+
+
+def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -> None:
+    """Raise ValueError, in the name of `who`, where a window sees no pixel of its input.
+
+    It then lies in the padding, or its dilation steps over all pixels.
+    """
+    for axis, length in enumerate(input_shape[1:]):
+        taps = np.arange(window.kernel[axis]) * window.dilation[axis] - window.padding[2 * axis]
+        places = np.add.outer(np.arange(window.output[axis]) * window.stride[axis], taps)
+        if not ((places >= 0) & (places < length)).any(axis=1).all():
+            raise ValueError(
+                f"{who}: padding {padding} must be smaller than kernel_size {window.kernel}, or a "
+                "window would lie wholly outside the image"
+                + (f" or step over it by dilation {window.dilation}" * (window.dilation != (1, 1)))
+            )
+
+
+def pool_counts(input_shape: Shape, window: Window, padding: Any) -> np.ndarray:
+    """The `window_counts` of an average pool whose `padding` counts as pixels; None: it does not.
+
+    Examples
+    --------
+    >>> w = resolve_window("pool", (1, 2, 2), (3, 3), (3, 3), 0, ceil=True)
+    >>> pool_counts((1, 2, 2), w, 0).tolist()
+    [[4]]
+    """
+    size, after = (input_shape[1], input_shape[2]), None
+    if padding is not None:  # what `ceil` adds behind it never counts
+        asked = paddings(padding, size, window.kernel, window.stride, window.dilation)
+        after = asked[0][1], asked[1][1]
+    return window_counts(size, window, after)
 
 
 def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.engine.capture.fused import Unit
+from glassbox.engine.diagnosis import missing_gradient
 from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.step import backward, forward
 from glassbox.engine.synced import Program, SyncLayer
@@ -252,6 +253,8 @@ class AsWritten:
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The layer's own."""
         result: tuple[Array | None, Gradients] = on_a_copy(self.layer.backward, dy, cache)
+        if self.layer.parameters.keys() - result[1].keys():
+            raise missing_gradient(self.layer, result[1])
         return result
 
 
@@ -269,5 +272,7 @@ class SyncAsWritten(AsWritten, SyncLayer):
         """The layer's own."""
         own = dy.copy()
         result = yield from self.layer.backward_program(own, cache)
+        if self.layer.parameters.keys() - result[1].keys():
+            raise missing_gradient(self.layer, result[1])
         np.copyto(dy, own)
         return result

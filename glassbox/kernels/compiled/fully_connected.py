@@ -8,6 +8,7 @@ import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
+from glassbox.kernels.compiled.pointwise import bent
 from glassbox.kernels.compiled.vectors import (
     inner,
     lanes,
@@ -113,8 +114,7 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
 def _add_bias(y, bias, samples, slope):
     """y = leaky(y + bias), in place."""
     for k in range(len(y)):
-        z = y[k] + bias[k // samples]
-        y[k] = z if z > 0 else slope * z
+        y[k] = bent(y[k] + bias[k // samples], slope)
 
 
 @compiled

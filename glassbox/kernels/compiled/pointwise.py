@@ -19,9 +19,17 @@ State = dict[str, Any]
 
 
 @compiled
+def bent(z, slope):
+    """z where z > 0, else slope z; 0 where that is infinity times 0."""
+    if z > 0:
+        return z
+    return slope if slope == 0 and z == -np.inf else slope * z
+
+
+@compiled
 def _leaky_relu(z, slope):
     for k in range(len(z)):
-        z[k] = z[k] if z[k] > 0 else slope * z[k]
+        z[k] = bent(z[k], slope)
 
 
 def leaky_relu_(z: Array, slope: float) -> Array:
@@ -43,13 +51,20 @@ def leaky_relu_gradient(dy: Array, y: Array, slope: float) -> Array:
     return dz
 
 
+@compiled
+def _sigmoid(z, e, one):
+    """z = 1 / (1 + exp(-z)), in place, from e = exp(-|z|)."""
+    for k in range(len(z)):
+        z[k] = (one if z[k] >= 0 else e[k]) / (one + e[k])
+
+
 def sigmoid_(z: Array) -> Array:
-    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place."""
-    half = z.dtype.type(0.5)
-    call(np.multiply, z, half, z)
-    call(np.tanh, z, z)
-    call(np.multiply, z, half, z)
-    call(np.add, z, half, z)
+    """y = 1 / (1 + exp(-z)), from exp(-|z|): nothing overflows, no small y is lost.  In place."""
+    e = np.empty(z.shape, z.dtype)
+    call(np.abs, z, e)
+    call(np.negative, e, e)
+    call(np.exp, e, e)
+    call(_sigmoid, z.reshape(-1), e.reshape(-1), z.dtype.type(1))
     return z
 
 

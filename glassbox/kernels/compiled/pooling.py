@@ -139,7 +139,8 @@ def _overlap(window: Window, padded: Shape) -> tuple[bool, bool]:
         s >= k * d for s, k, d in zip(window.stride, window.kernel, window.dilation, strict=True)
     )
     reached = [o * k for o, k in zip(window.output, window.kernel, strict=True)]
-    return apart, window.stride == window.kernel and reached == list(padded[1:3])
+    tiles = window.stride == window.kernel and window.dilation == (1, 1)
+    return apart, tiles and reached == list(padded[1:3])
 
 
 def _crop(padded: Array, window: Window, shape: Shape) -> Array:

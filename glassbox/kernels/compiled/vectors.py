@@ -11,6 +11,7 @@ the start of a C-contiguous array, whatever its shape; none is checked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -362,16 +363,22 @@ def inner(typing: Any, block: Any, a: Any, a_at: Any, x: Any, x_at: Any, count: 
 
 @intrinsic
 def leaky(typing: Any, block: Any, slope: Any) -> Any:
-    """z where z > 0, else slope z, for every number of a block; a slope of 1 changes nothing."""
+    """z where z > 0, else slope z, for every number of a block; a slope of 1 changes nothing.
+
+    With a slope of 0, minus infinity gives 0.
+    """
 
     def write(context: Any, builder: Any, value: Any, slope_: Any) -> Any:
         writer = _Writer(context, builder, block.dtype)
         factor = writer.spread(slope_)
-        zero = writer.constant(0.0)
+        zero, lowest = writer.constant(0.0), writer.constant(-math.inf)
+        flat = builder.fcmp_ordered("==", factor, zero)
         for k in range(block.rows * block.columns):
             z = builder.extract_value(value, k)
             positive = builder.fcmp_ordered(">", z, zero)
-            z = builder.select(positive, z, builder.fmul(z, factor))
+            endless = builder.and_(flat, builder.fcmp_ordered("==", z, lowest))
+            bent = builder.fmul(builder.select(endless, zero, z), factor)
+            z = builder.select(positive, z, bent)
             value = builder.insert_value(value, z, k)
         return value
 

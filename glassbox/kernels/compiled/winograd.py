@@ -8,8 +8,8 @@ few constants, multiplied there, and the sums over all channels changed back,
 
 In each of the 36 places the sum over the channels is a matrix product, filters x channels times
 channels x tiles.  The gradient of the weights is the same formula read backwards.
-Rounding: the constants cost about a decimal digit, so results differ from the definition by less
-than one part in 100,000 in float32.
+Rounding: the constants cost about a decimal digit.  In float32 results differ from the definition
+by some 4e-6 of the largest with 32 channels, 1.5e-5 with 256 and 3.4e-5 with 1,024.
 """
 
 from __future__ import annotations

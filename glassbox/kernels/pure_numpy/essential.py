@@ -201,9 +201,10 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
 def max_pool_gradient(dy: Array, winner: Array, window: Window, shape: Shape) -> Array:
     """dx: the whole gradient of a window goes to the pixel that won it."""
-    apart = all(s >= k for s, k in zip(window.stride, window.kernel, strict=True))
-    tiled = [o * k for o, k in zip(window.output, window.kernel, strict=True)]
-    if window.stride == window.kernel and tiled == list(shape[1:3]) and not any(window.padding):
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation, strict=True))
+    apart = all(s >= span for s, span in zip(window.stride, spans, strict=True))
+    tiled = [o * k for o, k in zip(window.output, window.kernel, strict=True)] == [*shape[1:3]]
+    if window.stride == window.kernel == spans and tiled and not any(window.padding):
         padded = np.empty(shape, dy.dtype)  # the windows tile the image: every pixel is written
     else:
         padded = _padded_zeros(shape, window, dy.dtype)
@@ -241,6 +242,8 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
 
 def leaky_relu_(z: Array, slope: float) -> Array:
     """y = z where z > 0, else slope z; slope 0 is ReLU.  In place."""
+    if not slope:  # infinity times 0 is not a number
+        return np.maximum(z, z.dtype.type(0), out=z)
     if not z.flags.c_contiguous:
         return np.maximum(z, z * z.dtype.type(slope), out=z)
     flat = z.reshape(-1)
@@ -261,11 +264,10 @@ def leaky_relu_gradient(dy: Array, y: Array, slope: float) -> Array:
 
 
 def sigmoid_(z: Array) -> Array:
-    """y = 1 / (1 + exp(-z)), written with tanh so that nothing overflows.  In place."""
-    z *= z.dtype.type(0.5)
-    np.tanh(z, out=z)
-    z *= z.dtype.type(0.5)
-    z += z.dtype.type(0.5)
+    """y = 1 / (1 + exp(-z)), from exp(-|z|): nothing overflows, no small y is lost.  In place."""
+    e = np.exp(-np.abs(z))
+    np.maximum(e, z >= 0, out=z)  # 1 where z >= 0, else e
+    z /= 1 + e
     return z
 
 
