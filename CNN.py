@@ -20,6 +20,7 @@ from glassbox.data.given import as_dataset, as_images, at_least_one, check_finit
 from glassbox.engine import evaluation
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.copies import clone_network
 from glassbox.engine.edits import EditableType
 from glassbox.engine.evaluation import Evaluation
 from glassbox.engine.fit_settings import FitSettings
@@ -41,7 +42,7 @@ from glassbox.errors import require_count
 from glassbox.files import checkpoints, model_file, saving
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
-from glassbox.report.previews import Previews, write_preview
+from glassbox.previews import Previews, write_preview
 from glassbox.spelling import Spelled, missing_method, spelled
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
@@ -259,6 +260,8 @@ class CNN(metaclass=Spelled):
         resume: AnyPath | None = None,
         allow_changes: bool = False,
         progress: bool = True,
+        sample_weight: AnyData | None = None,
+        class_weight: AnyData | None = None,
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
 
@@ -268,8 +271,9 @@ class CNN(metaclass=Spelled):
 
         Parameters
         ----------
-        train, validation : a Dataset, or a pair (images, labels).  The best epoch is the one with
-            the highest validation accuracy, then the lowest validation loss.
+        train, validation : a Dataset, a pair (images, labels) or (images, labels, sample_weight);
+            labels are whole numbers, or probabilities (samples, classes).  The best epoch is the
+            one with the highest validation accuracy, then the lowest validation loss.
         epochs, batch_size : whole numbers; a batch of 1 is classic stochastic descent.
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
@@ -285,8 +289,10 @@ class CNN(metaclass=Spelled):
         allow_changes : resume with other settings than the run began with; `history.changes`
             records them.
         progress : whether to print a bar, and a line for each epoch.
+        sample_weight, class_weight : how much each training image, and each class, counts; see
+            `Dataset.weighted`.  {-1: 0} ignores images labelled -1.
         """
-        data = self._as_data(train)
+        data = self._as_data(train, sample_weight, class_weight)
         checks = None if validation is None else self._as_data(validation)
         checks = checks if checks is not None and len(checks) else None
         settings = FitSettings(
@@ -316,6 +322,7 @@ class CNN(metaclass=Spelled):
         indices: Array | None = None,
         progress: Progress | None = None,
         augment: Augment | None = None,
+        sample_weight: AnyData | None = None,
     ) -> tuple[float, int]:
         """Train one step on the images at `indices` (all by default); `fit` calls this.
 
@@ -323,7 +330,7 @@ class CNN(metaclass=Spelled):
         where the loss is not finite (the weights are then unchanged), and where the step has made
         a number of the network infinite or NaN.
         """
-        source = self._as_data(data)
+        source = self._as_data(data, sample_weight)
         where = np.arange(len(source)) if indices is None and len(source) else places(indices)
         self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
@@ -336,9 +343,11 @@ class CNN(metaclass=Spelled):
 
     # --- using it ----------------------------------------------------------------------------
 
-    def evaluate(self, data: AnyData, batch_size: int = 1024) -> Evaluation:
-        """Mean loss and share of right answers on a data set."""
-        source = self._as_data(data)
+    def evaluate(
+        self, data: AnyData, batch_size: int = 1024, sample_weight: AnyData | None = None
+    ) -> Evaluation:
+        """Mean loss and share of right answers on a data set, weighted where it has weights."""
+        source = self._as_data(data, sample_weight)
         self.build(source.shape)
         return evaluation.evaluate(self.executor, source, batch_size)
 
@@ -402,24 +411,7 @@ class CNN(metaclass=Spelled):
         source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
         return gradient_check(self.build(source.shape), source, images, quiet)
 
-    def preview(
-        self, image: AnyData, path: AnyPath, truth: int | None = None, title: str = ""
-    ) -> None:
-        """Write a picture of what one image becomes: feature maps by layer, class scores as bars.
-
-        `image`: (channels, height, width), or a Dataset of one.
-        """
-        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
-        write_preview(self, as_images(one, self.scaling), path, truth, title)
-
-    def clone_unbuilt(self, dtype: Any) -> CNN:
-        """An unbuilt network of the same layers and settings."""
-        clone = object.__new__(type(self))
-        vars(clone).update(vars(self))
-        clone.dtype, clone.assembly, clone.history = np.dtype(dtype), None, History()
-        clone.steps_done = 0
-        clone.layers = [layer.clone_unbuilt() for layer in self.layers]
-        return clone
+    preview, clone_unbuilt = write_preview, clone_network
 
     # --- files -------------------------------------------------------------------------------
 
@@ -429,9 +421,9 @@ class CNN(metaclass=Spelled):
 
     # --- data --------------------------------------------------------------------------------
 
-    def _as_data(self, data: AnyData) -> Dataset:
-        if isinstance(data, Dataset):  # every step asks
+    def _as_data(self, data: AnyData, *weights: AnyData | None) -> Dataset:
+        if isinstance(data, Dataset) and all(each is None for each in weights):  # every step asks
             return data
         units = getattr(self.layers[-1], "units", 0) if self.layers else 0
         classes = self.classes or tuple(str(k) for k in range(units))  # names, if there are any
-        return as_dataset(data, classes, self.scaling)
+        return as_dataset(data, classes, self.scaling, *weights)

@@ -442,5 +442,7 @@ def test_a_network_has_a_largest_number_of_layers(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="got 4 layers, expected at most 3"):
         CNN(Identity(), Identity(), Identity(), Dense(2)).build((1, 2, 2))
     monkeypatch.setattr("glassbox.engine.blocks.MOST_LAYERS", 2)
-    with pytest.raises(ValueError, match=r"three\.safetensors: layers: got 3 layers, expected at most 2"):
+    with pytest.raises(
+        ValueError, match=r"three\.safetensors: layers: got 3 layers, expected at most 2"
+    ):
         CNN.load(tmp_path / "three.safetensors")

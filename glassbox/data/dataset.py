@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -263,6 +263,11 @@ class Dataset:
         The names of the classes, in the order of their labels.
     scaling : Scaling
         How stored pixels become network input.
+    weights : array, optional
+        (samples,) numbers of 0 or more: how much each image counts in the loss and in the accuracy.
+        By default all alike; `weighted` makes them.
+    targets : array, optional
+        (samples, classes) probabilities that the loss takes in place of the labels.
 
     Raises
     ------
@@ -288,6 +293,8 @@ class Dataset:
     labels: NDArray[np.int64] = field(repr=False)
     classes: tuple[str, ...]
     scaling: Scaling
+    weights: NDArray[np.float64] | None = field(default=None, repr=False)
+    targets: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
@@ -309,6 +316,12 @@ class Dataset:
             view.flags.writeable = False
             object.__setattr__(self, name, view)
         object.__setattr__(self, "classes", tuple(self.classes))
+        shapes = {"weights": (len(images),), "targets": (len(images), len(self.classes))}
+        for name, shape in shapes.items():
+            if getattr(self, name) is not None:
+                numbers = _shares(name, getattr(self, name), shape)
+                numbers.flags.writeable = False
+                object.__setattr__(self, name, numbers)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -324,12 +337,10 @@ class Dataset:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the images at `indices`, scaled, and their labels.
 
-        Parameters
-        ----------
-        indices : array_like of int
-            Which samples, in this order.
-        dtype : dtype, default float32
-            A floating type.
+        Returns x (n, channels, height, width) of ``dtype`` and labels (n,), or where there are
+        targets these, (n, classes). x is a view of
+        memory laid out as (channels, height, width, n): the network computes with samples last,
+        and ``x.transpose(1, 2, 3, 0)`` hands it that memory without another copy.
 
         Returns
         -------
@@ -348,7 +359,8 @@ class Dataset:
             If `dtype` is not a floating type.
         """
         chosen = np.atleast_1d(_whole(indices))
-        return self.scaling.apply(self.images[chosen], dtype), self.labels[chosen]
+        labels: Any = self.labels if self.targets is None else self.targets
+        return self.scaling.apply(self.images[chosen], dtype), labels[chosen]
 
     def take(self, n: int) -> Dataset:
         """Return the first `n` samples, without copying; ValueError if there are fewer."""
@@ -372,7 +384,56 @@ class Dataset:
         [1, 0]
         """
         indices = indices if isinstance(indices, slice) else _whole(indices)
-        return Dataset(self.images[indices], self.labels[indices], self.classes, self.scaling)
+        weights = None if self.weights is None else self.weights[indices]
+        targets = None if self.targets is None else self.targets[indices]
+        images, labels = self.images[indices], self.labels[indices]
+        return Dataset(images, labels, self.classes, self.scaling, weights, targets)
+
+    def weighted(self, sample_weight: Any = None, class_weight: Any = None) -> Dataset:
+        """Return the same images, each with a weight: its own times that of its class.
+
+        The weight of an image means as much as if it were there so many times; 0 ignores it.
+
+        Parameters
+        ----------
+        sample_weight : array, optional
+            (samples,) numbers of 0 or more.
+        class_weight : dict, array or "balanced", optional
+            {label or name of a class: weight}, where those not named count 1; a weight for each
+            class in order; or "balanced", samples / (classes x samples of the class).
+
+        Examples
+        --------
+        >>> images = np.zeros((3, 1, 2, 2), dtype=np.uint8)
+        >>> data = Dataset(images, np.array([0, 1, 1]), ("cat", "dog"), Scaling("unit"))
+        >>> data.weighted([1, 2, 0], {"dog": 3}).weights.tolist()
+        [1.0, 6.0, 0.0]
+        """
+        weights = np.ones(len(self)) if self.weights is None else self.weights
+        if sample_weight is not None:
+            weights = weights * _shares("sample_weight", sample_weight, (len(self),))
+        if class_weight is not None:
+            weights = weights * self._class_weights(class_weight)[self.labels]
+        return replace(self, weights=weights)
+
+    def _class_weights(self, given: Any) -> NDArray[np.float64]:
+        """The weight of each class."""
+        count = len(self.classes)
+        if isinstance(given, str) and given == "balanced":
+            found = np.bincount(self.labels, minlength=count)
+            return len(self) / (max(np.count_nonzero(found), 1) * np.maximum(found, 1))
+        if not isinstance(given, dict):
+            return _shares("class_weight", given, (count,))
+        weights = np.ones(count)
+        for key, weight in given.items():
+            place = self.classes.index(key) if key in self.classes else key
+            if isinstance(place, str) or not 0 <= place < count:
+                raise ValueError(
+                    f"class_weight: {key!r} is not a class; expected one of {list(self.classes)}, "
+                    f"or a label from 0 to {count - 1}"
+                )
+            weights[place] = weight
+        return _shares("class_weight", weights, (count,))
 
 
 class Splits(metaclass=Spelled):
@@ -452,3 +513,15 @@ def check_labels(labels: NDArray[Any], classes: int, source: str) -> None:
             f"{source}: labels must lie in 0..{classes - 1}, but {outside.size:,} do not; "
             f"the first is {labels[first]} at index {first}"
         )
+
+
+def _shares(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Numbers of 0 or more in this shape, and in rows that sum to 1 if it has two axes."""
+    numbers = np.array(given, np.float64)
+    if numbers.shape != shape:
+        raise ValueError(f"{name}: expected numbers of shape {shape}, got {numbers.shape}")
+    if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
+        raise ValueError(f"{name}: expected finite numbers of 0 or more, got {numbers.min()}")
+    if len(shape) == 2 and not np.allclose(numbers.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"{name}: expected the probabilities of each image to sum to 1")
+    return numbers

@@ -11,8 +11,15 @@ from glassbox.data.dataset import Dataset, Scaling
 from glassbox.data.readers import MOST_CLASSES, channels_last, with_channels
 
 
-def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) -> Dataset:
+def as_dataset(
+    given: Any, classes: tuple[str, ...], scaling: Scaling | None, sample_weight: Any = None,
+    class_weight: Any = None,
+) -> Dataset:  # fmt: skip
     """Give a Dataset as it is, or make one of a pair (images, labels).
+
+    Labels may be probabilities (samples, classes) in float, and a third array sample_weight. The
+    weights are those of `Dataset.weighted`; a label outside the classes may have the class weight
+    0: {-1: 0} ignores all images labelled -1.
 
     Without `classes` they are numbered from 0 to the largest label. Bytes are scaled by
     `scaling` (0..1 without one); floats are taken to be scaled already.
@@ -24,7 +31,10 @@ def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) ->
     3
     """
     if isinstance(given, Dataset):
-        return given
+        plain = sample_weight is None and class_weight is None
+        return given if plain else given.weighted(sample_weight, class_weight)
+    if isinstance(given, tuple) and len(given) == 3 and sample_weight is None:
+        *given, sample_weight = given
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise TypeError(
             "expected a Dataset such as MNIST().train, or a pair (images, labels), got "
@@ -33,12 +43,32 @@ def as_dataset(given: Any, classes: tuple[str, ...], scaling: Scaling | None) ->
     images, labels = _pixels(given[0]), np.asarray(given[1])
     if not len(images):
         raise ValueError("the data set is empty; it needs at least one image with its label")
+    targets, ignored = None, np.zeros(len(images), bool)
+    if labels.ndim == 2 and labels.dtype.kind == "f" and len(labels) == len(images):
+        targets, labels = labels, labels.argmax(axis=1)
+        classes = classes or tuple(str(k) for k in range(targets.shape[1]))
+    elif isinstance(class_weight, dict) and labels.shape == ignored.shape:
+        highest = len(classes) or np.inf
+        outside = [k for k, w in class_weight.items() if w == 0 and _is_outside(k, highest)]
+        ignored = np.isin(labels, outside)
+        labels = np.where(ignored, 0, labels)
+        class_weight = {k: w for k, w in class_weight.items() if k not in outside} or None
     if not classes and labels.size and labels.dtype.kind in "iu":
         highest = int(labels.max())
         if highest >= MOST_CLASSES:
             raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
         classes = tuple(map(str, range(highest + 1)))
-    return Dataset(images, labels, classes, _scaling(images, scaling))
+    data = Dataset(images, labels, classes, _scaling(images, scaling), targets=targets)
+    if ignored.any():
+        data = data.weighted(~ignored)
+    if sample_weight is None and class_weight is None:
+        return data
+    return data.weighted(sample_weight, class_weight)
+
+
+def _is_outside(label: Any, count: float) -> bool:
+    """Whether a key of class_weight is a number that no class has."""
+    return not isinstance(label, str) and not 0 <= label < count
 
 
 def as_images(given: Any, scaling: Scaling | None) -> Dataset:

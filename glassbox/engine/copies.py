@@ -7,7 +7,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from glassbox.engine.edits import Editable
+from glassbox.engine.history import History
 
 
 class Copyable(Editable):
@@ -34,3 +37,13 @@ class Copyable(Editable):
         vars(self).update(state)
         if isinstance(self.kernels, str):
             self.kernels = import_module(self.kernels)
+
+
+def clone_network(network: Any, dtype: Any) -> Any:
+    """An unbuilt network of the same layers and settings."""
+    clone = object.__new__(type(network))
+    vars(clone).update(vars(network))
+    clone.dtype, clone.assembly, clone.history = np.dtype(dtype), None, History()
+    clone.steps_done = 0
+    clone.layers = [layer.clone_unbuilt() for layer in network.layers]
+    return clone

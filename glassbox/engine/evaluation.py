@@ -49,16 +49,21 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
     if not len(data):
         raise ValueError("evaluate: the data set is empty")
     check_labels(data, executor.output_shape)
-    start, loss, correct = time.perf_counter(), 0.0, 0
+    targets, weights = getattr(data, "targets", None), getattr(data, "weights", None)
+    total = len(data) if weights is None else float(weights.sum())
+    if not total:
+        raise ValueError("evaluate: every image has the weight 0; expected at least one above 0")
+    start, loss, correct = time.perf_counter(), 0.0, 0.0
     with np.errstate(**IGNORE_FP_WARNINGS):
         for indices, outputs in infer(executor, data, batch_size):
-            labels = data.labels[indices]
+            labels = (data.labels if targets is None else targets)[indices]
             losses, _ = executor.loss.forward(outputs, labels)
-            loss += float(losses.sum(dtype=np.float64))
-            correct += count_right(outputs, labels)
+            own = None if weights is None else weights[indices]
+            loss += float(losses.sum(dtype=np.float64) if own is None else own @ losses)
+            correct += count_right(outputs, labels, own)
         penalty = executor.parameters.penalty()
-    seconds, count = time.perf_counter() - start, len(data)
-    return Evaluation(loss / count + penalty, correct / count, count, seconds)
+    seconds = time.perf_counter() - start
+    return Evaluation(loss / total + penalty, correct / total, len(data), seconds)
 
 
 def infer(executor: Executor, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:

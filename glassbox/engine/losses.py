@@ -1,7 +1,8 @@
 """Losses: how wrong the outputs are, and which way the outputs should move.
 
 `forward(outputs, labels) -> (loss of each sample, cache)`; `backward(cache, batch) -> gradient
-of the mean over the whole batch`.  Outputs are (classes, samples), labels (samples,) integers.
+of the mean over the whole batch`.  Outputs are (classes, samples), labels (samples,) integers or
+(samples, classes) probabilities.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ class Loss(Editable):
         self.label_smoothing = float(label_smoothing)
 
     def targets(self, labels: Array, classes: int, dtype: Any) -> Array:
-        """The smoothed one-hot targets: (classes, samples)."""
-        targets = np.zeros((classes, len(labels)), dtype)
-        targets[labels, np.arange(len(labels))] = 1
+        """The smoothed targets, one-hot or as given, (samples, classes): (classes, samples)."""
+        if labels.ndim == 2:
+            targets = labels.T.astype(dtype, order="C")
+        else:
+            targets = np.zeros((classes, len(labels)), dtype)
+            targets[labels, np.arange(len(labels))] = 1
         if self.label_smoothing:
             targets *= targets.dtype.type(1 - self.label_smoothing)
             targets += targets.dtype.type(self.label_smoothing / classes)

@@ -20,6 +20,7 @@ from glassbox.engine.losses import Loss
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, shard_slices
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Progress
+from glassbox.engine.weighting import weighted_shards
 from glassbox.kernels.shapes import Shape
 
 AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
@@ -34,6 +35,7 @@ class Shard(NamedTuple):
     indices: Array
     context: Context
     augment: Augment | None
+    weights: Array | None = None  # of the images, 1 on average; None: all are 1
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class ShardResult:
     """What a shard gives: the sum of its losses, right answers, its part of the flat gradient."""
 
     loss: float
-    correct: int
+    correct: float
     gradient: Array
 
 
@@ -55,9 +57,10 @@ def to_batch_first(x: Array) -> Array:
     return np.moveaxis(x, -1, 0).copy(order="C")
 
 
-def count_right(outputs: Array, labels: Array) -> int:
-    """Count the columns whose largest entry is at the label."""
-    return int(np.count_nonzero(outputs.argmax(axis=0) == labels))
+def count_right(outputs: Array, labels: Array, weights: Array | None = None) -> float:
+    """Count the columns whose largest entry is at the label (or likeliest class), or weigh them."""
+    right = outputs.argmax(axis=0) == (labels if labels.ndim == 1 else labels.argmax(axis=1))
+    return int(np.count_nonzero(right)) if weights is None else float(weights @ right)
 
 
 def load_images(shard: Shard, dtype: Any) -> tuple[Array, Array]:
@@ -133,6 +136,8 @@ class Executor:
             Shard(data, indices[cut], Context(True, self.seed, step, k, len(indices)), augment)
             for k, cut in enumerate(cuts)
         ]
+        if getattr(data, "weights", None) is not None:
+            shards = weighted_shards(shards, self.dtype)
         with np.errstate(**IGNORE_FP_WARNINGS):
             results = self.train_shards(shards, serial)
             loss = sum(result.loss for result in results)
@@ -141,7 +146,7 @@ class Executor:
             self.update(results, progress)
             if not all_finite([self.parameters.values, *self.parameters.buffers]):
                 raise diverged(self, data, indices, step, "it left numbers that are not finite")
-        return loss, sum(result.correct for result in results)
+        return loss, round(sum(result.correct for result in results))
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
         """Train on every shard; returns their results in order."""
@@ -157,9 +162,11 @@ class Executor:
         outputs, caches = forward(self.layers, to_batch_last(x), shard.context)
         losses, cache = self.loss.forward(outputs, labels)
         dy = self.loss.backward(cache, shard.context.batch)
+        if shard.weights is not None:
+            losses, dy = losses * shard.weights, dy * shard.weights
         _, gradients = backward(self.layers, dy, caches)
-        flat = self.gather(gradients, shard.context.shard)
-        return ShardResult(math.fsum(losses.tolist()), count_right(outputs, labels), flat)
+        flat, right = self.gather(gradients, shard.context.shard), (outputs, labels, shard.weights)
+        return ShardResult(math.fsum(losses.tolist()), count_right(*right), flat)
 
     def gather(self, gradients: Sequence[Gradients], shard: int) -> Array:
         """Copy the layers' gradients into the flat vector of a shard (0 where none came back)."""

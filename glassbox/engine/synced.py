@@ -120,13 +120,13 @@ class SyncExecutor(Executor):
         outputs, caches = yield from forward_program(self.layers, to_batch_last(x), shard.context)
         losses, cache = self.loss.forward(outputs, labels)
         dy = self.loss.backward(cache, shard.context.batch)
+        if shard.weights is not None:
+            losses, dy = losses * shard.weights, dy * shard.weights
         _, gradients = yield from backward_program(self.layers, dy, caches)
         flat = self.gather(gradients, shard.context.shard)
-        correct, synced = (
-            count_right(outputs, labels),
-            synced_of(self.layers, caches, shard.context),
-        )
-        return SyncResult(math.fsum(losses.tolist()), correct, flat, synced)
+        right = count_right(outputs, labels, shard.weights)
+        synced = synced_of(self.layers, caches, shard.context)
+        return SyncResult(math.fsum(losses.tolist()), right, flat, synced)
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
         """Train on every shard, all of them pausing together."""

@@ -112,9 +112,10 @@ def fit_record(trainer: Trainer, network: Any) -> dict[str, Any]:
 
 
 def fingerprint(data: Any) -> str:
-    """Return how many images a data set has, and a hash over them and their labels."""
+    """Return how many images a data set has, and a hash over them, labels, weights and targets."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (data.images, data.labels):
+    extra = [getattr(data, name, None) for name in ("weights", "targets")]
+    for array in (data.images, data.labels, *(each for each in extra if each is not None)):
         digest.update(np.ascontiguousarray(array).data)
     return f"{len(data)} images, {digest.hexdigest()}"
 

@@ -97,7 +97,7 @@ class InputBuffer:
             plain = name_of(data) == DATASET and not shipped.edited(type(data))
             if plain and not shipped.edited(type(data.scaling)):
                 same = data.images.dtype in (np.uint8, self.x.dtype)
-                if same and data.images.flags.c_contiguous:
+                if same and data.images.flags.c_contiguous and data.targets is None:
                     self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
         return self._constants is not None
 
@@ -146,11 +146,15 @@ class LossAsWritten:
     def __init__(self, loss: Loss) -> None:
         self._loss = loss
 
-    def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
+    def run(
+        self, outputs: Array, labels: Array, batch: int, weights: Array | None = None
+    ) -> tuple[float, float, Array]:
         """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
         losses, cache = on_a_copy(self._loss.forward, outputs, labels)
         dz = self._loss.backward(cache, batch)
-        return math.fsum(losses.tolist()), count_right(outputs, labels), dz
+        if weights is not None:
+            losses, dz = losses * weights, dz * weights
+        return math.fsum(losses.tolist()), count_right(outputs, labels, weights), dz
 
 
 class Capture:
@@ -171,6 +175,7 @@ class Capture:
             self.input = InputBuffer(shape, samples, network.dtype, kernels)
         self._parts = self._forward_parts(network, samples, batch > 0)
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
+        self._written = LossAsWritten(network.loss)
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -228,6 +233,13 @@ class Capture:
         x, labels = load_images(shard, self._dtype)
         return to_batch_last(x), labels
 
+    def _judge(self, outputs: Array, labels: Array, shard: Shard) -> tuple[float, float, Array]:
+        """What the loss's `run` returns; with weights or probabilities it runs as written."""
+        if shard.weights is None and labels.ndim == 1:
+            return self._loss.run(outputs, labels, shard.context.batch)
+        loss, right, dz = self._written.run(outputs, labels, shard.context.batch, shard.weights)
+        return loss, right, dz
+
     def train(self, shard: Shard, gradient: Array) -> ShardResult:
         """What `Executor.train_shard` returns, but for rounding.
 
@@ -237,7 +249,7 @@ class Capture:
         self._begin()
         x, labels = self._images(shard)
         outputs, caches = forward(self._parts, x, shard.context)
-        loss, right, dz = self._loss.run(outputs, labels, shard.context.batch)
+        loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = backward(self._parts, dz, caches)
         return ShardResult(loss, right, self._gathered(gradients, gradient, shard))
 
@@ -246,7 +258,7 @@ class Capture:
         self._begin()
         x, labels = self._images(shard)
         outputs, caches = yield from forward_program(self._parts, x, shard.context)
-        loss, right, dz = self._loss.run(outputs, labels, shard.context.batch)
+        loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = yield from backward_program(self._parts, dz, caches)
         flat = self._gathered(gradients, gradient, shard)
         return SyncResult(loss, right, flat, synced_of(self._originals, caches, shard.context))

@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
+from glassbox.data.dataset import Dataset
+from glassbox.data.given import as_images
 from glassbox.report.results import save
 
 
 def write_preview(
-    network: Any, one: Any, path: str | os.PathLike[str], truth: int | None, title: str
+    network: Any,
+    image: Any,
+    path: str | os.PathLike[str],
+    truth: int | None = None,
+    title: str = "",
 ) -> None:
-    """Write the picture of a Dataset of one image; see `CNN.preview`."""
-    # Only who asks for a picture waits for matplotlib to load.
-    from glassbox.report.figures import preview
+    """Write a picture of what one image becomes: feature maps by layer, class scores as bars.
 
-    figure = preview(
+    `image`: (channels, height, width), or a Dataset of one.
+    """
+    # Only who asks for a picture waits for matplotlib to load.
+    from glassbox.report import figures
+
+    given = image if isinstance(image, Dataset) else np.asarray(image)[None]
+    one = as_images(given, network.scaling)
+    figure = figures.preview(
         one.batch([0])[0][0],
         [(name, maps[0]) for name, maps in network.activations(one)],
         network.scores(one)[0],
