@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from Datasets import Augmentation
@@ -26,10 +27,15 @@ CLASSIFIERS = [
     CNNClassifier([BatchNorm(), Dense(32, "relu")], normalize="center", threads=1),
 ]
 # What scikit-learn leaves out where it has no pandas, or was not told to use other arrays.
-MAY_SKIP = {"check_array_api_input", "check_classifier_data_not_an_array"}
+MAY_SKIP = {
+    "check_array_api_input", "check_classifier_data_not_an_array",
+    "check_sample_weights_pandas_series",
+}  # fmt: skip
+# As for scikit-learn's own MLPClassifier: other images in an epoch are other mini-batches.
+FAILS = {"check_sample_weight_equivalence_on_dense_data": "mini-batches are drawn from all images"}
 
 
-@parametrize_with_checks(CLASSIFIERS)
+@parametrize_with_checks(CLASSIFIERS, expected_failed_checks=lambda classifier: FAILS)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -38,11 +44,15 @@ def test_scikit_learns_own_checks(estimator, check):
 def test_no_check_is_left_out_without_a_reason(trust):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
-        results = [check_estimator(each, on_fail=None) for each in CLASSIFIERS]
+        results = [
+            check_estimator(each, on_fail=None, expected_failed_checks=FAILS)
+            for each in CLASSIFIERS
+        ]
     by_status = {status: [] for status in ("passed", "failed", "xfail", "skipped")}
     for result in chain(*results):
         by_status[result["status"]].append(result["check_name"])
-    assert by_status["failed"] == by_status["xfail"] == []
+    assert by_status["failed"] == []
+    assert set(by_status["xfail"]) == set(FAILS)
     assert set(by_status["skipped"]) <= MAY_SKIP
     assert len(by_status["passed"]) >= 50 * len(CLASSIFIERS)
     trust.record(
@@ -182,3 +192,50 @@ def test_numbers_too_large_and_images_of_another_size_are_refused(digits):
     model = small(epochs=1).fit(X[:100], y[:100])
     with pytest.raises(ValueError, match=r"expected images of \(1, 8, 8\), got \(1, 4, 16\)"):
         model.predict(X[:5].reshape(-1, 4, 16))
+
+
+def one_batch(**settings):
+    """All images in every mini-batch, scaled by nothing: then weights are repetitions."""
+    return small(normalize="none", batch_size=1000, epochs=3, **settings)
+
+
+def test_sample_weight_is_repetition_where_a_batch_holds_all(digits):
+    X, y = digits[0][:120] / 16, digits[1][:120]
+    weights = np.random.default_rng(0).integers(0, 3, 120)
+    repeated = np.repeat(np.arange(120), weights)
+    one = one_batch().fit(X, y, sample_weight=weights)
+    two = one_batch().fit(X[repeated], y[repeated])
+    np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), atol=2e-4)
+    none = one_batch().fit(X, y)
+    assert np.abs(none.predict_proba(X) - two.predict_proba(X)).max() > 2e-3
+    expected = ((one.predict(X) == y) * weights).sum() / weights.sum()
+    assert one.score(X, y, sample_weight=weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("given", ["balanced", {"nine": 5.0, "one": 0.5}])
+def test_class_weight_is_a_weight_of_each_image(digits, given):
+    X, y = digits[0][:90] / 16, np.array([*"abcdefgh", "one", "nine"])[digits[1][:90]]
+    one = one_batch(class_weight=given).fit(X, y)
+    two = one_batch().fit(X, y, sample_weight=compute_sample_weight(given, y))
+    assert one.network_.parameters.values.tobytes() == two.network_.parameters.values.tobytes()
+    none = one_batch().fit(X, y)
+    assert none.network_.parameters.values.tobytes() != one.network_.parameters.values.tobytes()
+
+
+def test_partial_fit_goes_on_and_knows_all_classes(digits):
+    X, y = digits
+    model = small()
+    with pytest.raises(ValueError, match="classes: the first partial_fit needs all labels"):
+        model.partial_fit(X[:10], y[:10])
+    few = y[:1000] < 5  # the first images show half of the classes
+    model.partial_fit(X[:1000][few], y[:1000][few], classes=range(10))
+    assert model.predict_proba(X[:3]).shape == (3, 10)
+    network, scaling = model.network_, model.scaling_
+    for start in [*range(0, 1000, 250)] * 3:
+        model.partial_fit(X[start : start + 250], y[start : start + 250])
+    assert model.network_ is network and model.scaling_ is scaling
+    assert model.score(X[1000:], y[1000:]) > 0.85
+    with pytest.raises(ValueError, match="y: expected labels of"):
+        model.partial_fit(X[:10], y[:10] + 7)
+    with pytest.raises(ValueError, match="classes: expected those of the first call"):
+        model.partial_fit(X[:10], y[:10], classes=range(9))

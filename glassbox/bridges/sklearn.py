@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
@@ -56,6 +56,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         As for `CNN`.
     verbose : bool, default False
         Whether epochs are printed.
+    class_weight : dict or "balanced", optional
+        The weight of each label, those not named 1; "balanced" is samples / (classes x samples of
+        the class).
 
     Attributes
     ----------
@@ -103,6 +106,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         threads: int | None = None,
         kernels: str | None = None,
         verbose: bool = False,
+        class_weight: Any = None,
     ) -> None:
         # Kept as they are given: scikit-learn copies estimators by these, and `fit` checks them.
         self.layers, self.image_shape = layers, image_shape
@@ -111,8 +115,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.normalize, self.augment = normalize, augment
         self.validation_fraction, self.random_state = validation_fraction, random_state
         self.threads, self.kernels, self.verbose = threads, kernels, verbose
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> CNNClassifier:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> CNNClassifier:
         """Train a new network on images and their labels.
 
         Parameters
@@ -122,6 +127,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             channels, height, width).
         y : array_like
             (samples,) labels of any kind.
+        sample_weight : array_like, optional
+            (samples,) numbers of 0 or more: how much each image counts, as if it were there so
+            many times.
 
         Returns
         -------
@@ -131,32 +139,58 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         shape, rows = _as_rows(X)
         rows, y = validate_data(self, rows, y, dtype="numeric")
         check_classification_targets(y)
-        self.image_shape_ = wanted = tuple(self.image_shape or shape or (1, 1, rows.shape[1]))
-        if len(wanted) != 3 or np.prod(wanted) != rows.shape[1] or shape not in (None, wanted):
-            raise ValueError(
-                f"image_shape={wanted} (channels, height, width) does not fit images of "
-                f"{shape or rows.shape[1]} pixels"
-            )
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        images = self._images(rows)
-        self.scaling_ = Scaling.fit(self.normalize, images)
-        data = Dataset(images, labels, tuple(map(str, self.classes_)), self.scaling_)
-        train, validation = data, None
-        if self.validation_fraction:
-            parts: Any = {"stratify": labels, "random_state": seed}
-            chosen = train_test_split(range(len(data)), test_size=self.validation_fraction, **parts)
-            train, validation = (data.subset(part) for part in chosen)
-        optimizer = self.optimizer or Adam(OneCycle(self.learning_rate))
-        settings: Any = {"seed": seed, "threads": self.threads, "kernels": self.kernels}
-        last = Dense(len(self.classes_), "softmax")
-        self.network_ = CNN(
-            *self._layers(), last, loss="cross_entropy", optimizer=optimizer, **settings
-        )
-        options: Any = {"augment": self.augment, "progress": self.verbose}
+        self.image_shape_ = self._shape_of(shape, rows.shape[1])
+        self.classes_ = np.unique(y)
+        seed = self._start(rows, OneCycle(self.learning_rate))
+        train, validation = self._parts(self._data(rows, y, sample_weight), seed)
         self.history_ = self.network_.fit(
-            train, validation, self.epochs, self.batch_size, **options
+            train,
+            validation,
+            self.epochs,
+            self.batch_size,
+            augment=self.augment,
+            progress=self.verbose,
         )
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None,
+        sample_weight: Any = None,
+    ) -> CNNClassifier:  # fmt: skip
+        """Train one epoch on these images, going on from what was learnt before.
+
+        The first call fits the scaling to its images; the learning rate stays `learning_rate`.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As for `fit`.
+        classes : array_like
+            All labels that will ever come; needed in the first call.
+
+        Returns
+        -------
+        CNNClassifier
+            The classifier itself.
+        """
+        (shape, rows), first = _as_rows(X), not hasattr(self, "network_")
+        rows, y = validate_data(self, rows, y, dtype="numeric", reset=first)
+        check_classification_targets(y)
+        if first:
+            if classes is None:
+                raise ValueError("classes: the first partial_fit needs all labels, got None")
+            self.classes_ = np.unique(np.asarray(classes))
+            self.image_shape_ = self._shape_of(shape, rows.shape[1])
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes: expected those of the first call, {self.classes_}")
+        if not np.isin(y, self.classes_).all():
+            raise ValueError(f"y: expected labels of {self.classes_}, got {np.unique(y)}")
+        if first:
+            self._start(rows, self.learning_rate)
+        self.history_ = self.network_.fit(
+            self._data(rows, y, sample_weight), None, 1, self.batch_size, augment=self.augment,
+            progress=self.verbose,
+        )  # fmt: skip
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -178,6 +212,38 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         labels = np.zeros(len(images), int)
         data = Dataset(images, labels, self.network_.classes, self.scaling_)
         return self.network_.predict_proba(data)[: len(rows)]
+
+    def _start(self, rows: Array, rate: Any) -> int:
+        """Fit the scaling and make a new network; returns its seed."""
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        self.scaling_ = Scaling.fit(self.normalize, self._images(rows))
+        self.network_ = CNN(
+            *self._layers(), Dense(len(self.classes_), "softmax"),
+            loss="cross_entropy", optimizer=self.optimizer or Adam(rate), seed=seed,
+            threads=self.threads, kernels=self.kernels,
+        )  # fmt: skip
+        return seed
+
+    def _data(self, rows: Array, y: Any, sample_weight: Any) -> Dataset:
+        """Rows and labels of `classes_` as a Dataset, with the weights of images and classes."""
+        labels, names = np.searchsorted(self.classes_, y), tuple(map(str, self.classes_))
+        data = Dataset(self._images(rows), labels, names, self.scaling_)
+        if sample_weight is None and self.class_weight is None:
+            return data
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        return data.weighted(weights * compute_sample_weight(self.class_weight, y))
+
+    def _shape_of(self, given: tuple[int, ...] | None, pixels: int) -> tuple[int, ...]:
+        """(channels, height, width) of the images to train on."""
+        wanted = self.image_shape
+        if wanted is None:
+            return given or (1, 1, pixels)
+        if len(wanted) != 3 or np.prod(wanted) != pixels or given not in (None, tuple(wanted)):
+            raise ValueError(
+                f"image_shape={wanted} (channels, height, width) does not fit images of "
+                f"{given or pixels} pixels"
+            )
+        return tuple(wanted)
 
     def _images(self, rows: Array) -> Array:
         """Return rows as images, bytes as they are and all else as float32."""
