@@ -13,7 +13,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -27,6 +26,7 @@ from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.more_layers import Identity, Softmax
 from glassbox.files import model_file
 from glassbox.kernels.shapes import Shape
+from glassbox.regular_file import read_file
 from MLP import Flatten
 
 
@@ -60,7 +60,7 @@ def import_model(
     opened = source if isinstance(source, onnx.ModelProto) else None
     whose = f"{source if opened is None else 'the model'} cannot be imported"
     with blame(whose):
-        model = parse(Path(source).read_bytes()) if opened is None else opened
+        model = parse(read_file(source)) if opened is None else opened
         budget = Budget(model.ByteSize())
         graph = fold(decode(model, budget))
         check_supported(graph)

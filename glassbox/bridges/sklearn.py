@@ -224,6 +224,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         )  # fmt: skip
         return seed
 
+    def _parts(self, data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
+        """Return the images to learn from, and those that choose the epoch."""
+        if not self.validation_fraction:
+            return data, None
+        parts: Any = {"stratify": data.labels, "random_state": seed}
+        chosen = train_test_split(range(len(data)), test_size=self.validation_fraction, **parts)
+        train, validation = (data.subset(part) for part in chosen)
+        return train, validation
+
     def _data(self, rows: Array, y: Any, sample_weight: Any) -> Dataset:
         """Rows and labels of `classes_` as a Dataset, with the weights of images and classes."""
         labels, names = np.searchsorted(self.classes_, y), tuple(map(str, self.classes_))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from glassbox.kernels import BACKENDS, DEFAULT
+from glassbox.regular_file import read_file, refuse_links_out
 
 DESCRIPTION = "Train the network in main.py and write the results to a folder under results/."
 EPILOG = (
@@ -135,11 +136,12 @@ def options_of(run: str) -> Options:
 
     Raises OSError where there is no such file, ValueError where it holds something else.
     """
+    refuse_links_out(run)
     path = Path(run) / "settings.json"
     hints = get_type_hints(Options)
     known = set(hints) - {"resume", "changed", "output"}
     try:
-        saved = json.loads(path.read_text("utf-8"))["options"]
+        saved = json.loads(read_file(path).decode())["options"]
         options = Options(**{name: value for name, value in saved.items() if name in known})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} holds no options of a run ({error!r})") from error

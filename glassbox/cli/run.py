@@ -101,8 +101,9 @@ def _print_how_to_resume(results: Results) -> None:
 
 def find_data(options: Options) -> Splits:
     """Load the chosen data set, or the digits where MNIST can neither be found nor fetched."""
-    try:
-        return load(options.dataset, folder=options.data_dir)
+    given = options.resume is None or options.data_dir is None or "data_dir" in options.changed
+    try:  # what only a settings file names is read, but nothing is put there
+        return load(options.dataset, folder=options.data_dir, download=given)
     except DataUnavailable as error:
         if options.data_dir is not None:  # a folder was named: silence would hide the mistake
             raise

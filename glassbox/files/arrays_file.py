@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from glassbox.engine.layer import Array
+from glassbox.regular_file import read_file
 
 KEY = "glassbox"  # of the metadata
 VERSION = 1  # of what stands there; a file of a later one is refused
@@ -38,7 +38,7 @@ class ModelState:
 
 def read(path: Any) -> ModelState:
     """Return what the file at `path` holds; see `decode`."""
-    return decode(Path(path).read_bytes(), str(path))
+    return decode(read_file(path), str(path))
 
 
 def encode(state: ModelState) -> bytes:

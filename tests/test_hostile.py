@@ -1,0 +1,127 @@
+"""Hostile surroundings: pipes, devices, links, full disks, odd terminals and signals.
+
+What may hang or eat memory runs in a process of its own, with a limit on both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glassbox.cli.arguments import options_of, parse
+from glassbox.cli.run import find_data
+from glassbox.regular_file import read_file
+
+ROOT = Path(__file__).parent.parent
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name")
+
+
+def run_limited(program, *words, memory=2 * 2**30, **settings):
+    """Run a Python program in a process of its own, within a minute and `memory` bytes."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))\n"
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "2",
+        **settings.pop("env", {}),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", limit + program, *map(str, words)], timeout=60, check=False,
+        capture_output=True, text=True, env=environment, **settings,
+    )  # fmt: skip
+
+
+# --- pipes and devices -----------------------------------------------------------------------
+
+OPEN_ALL = """
+import sys
+import numpy as np
+from CNN import CNN
+from MLP import Dense
+from glassbox.bridges.onnx import import_model
+network = CNN(Dense(2), kernels="numpy")
+data = np.zeros((4, 1, 2, 2), np.uint8), np.arange(4) % 2
+readers = (
+    lambda path: CNN.load(path, kernels="numpy"),
+    lambda path: network.build((1, 2, 2)).load_weights(path),
+    lambda path: network.fit(data, resume=path, progress=False),
+    import_model,
+)
+for path in sys.argv[1:]:
+    for reader in readers:
+        try:
+            reader(path)
+        except ValueError as error:
+            print(error)
+"""
+
+
+@needs_pipes
+def test_models_checkpoints_and_onnx_files_are_no_pipes_or_devices(tmp_path):
+    """A pipe would be waited for; /dev/zero never ends."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = run_limited(OPEN_ALL, pipe, "/dev/zero")
+    assert done.stderr == ""
+    said = done.stdout.splitlines()
+    assert len(said) == 8
+    assert all("a pipe or a device, expected a file" in line for line in said)
+    assert [str(pipe) in line for line in said] == [True] * 4 + [False] * 4
+
+
+@needs_pipes
+def test_the_settings_of_a_run_are_no_pipe(tmp_path):
+    os.mkfifo(tmp_path / "settings.json")
+    program = "import sys; from glassbox.cli.arguments import parse; parse(sys.argv[1:])"
+    done = run_limited(program, "--resume", tmp_path)
+    assert done.returncode == 2
+    assert "a pipe or a device" in done.stderr
+
+
+def test_a_plain_file_is_read_and_a_folder_is_not(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_file(tmp_path / "file") == b"content"
+    with pytest.raises(OSError, match="file"):
+        read_file(tmp_path / "no such file")
+    with pytest.raises(OSError, match=tmp_path.name):
+        read_file(tmp_path)
+
+
+# --- a run's folder that somebody else made --------------------------------------------------
+
+
+@pytest.fixture
+def strange_run(tmp_path):
+    """A function that makes the folder of a run with the given options."""
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def made(**options):
+        (run / "settings.json").write_text(json.dumps({"options": options}))
+        return run
+
+    return made
+
+
+def test_a_resumed_run_does_not_follow_links_out_of_its_folder(strange_run, tmp_path, capsys):
+    run, outside = strange_run(dataset="digits"), tmp_path / "outside"
+    outside.mkdir()
+    (run / "inside").mkdir()
+    (run / "link").symlink_to(run / "inside", target_is_directory=True)
+    assert options_of(str(run)).dataset == "digits"
+    (run / "previews").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(SystemExit):
+        parse(["--resume", str(run)])
+    assert "previews is a link that leads out" in capsys.readouterr().err
+
+
+def test_a_resumed_run_makes_no_folder_that_only_its_settings_name(strange_run, tmp_path):
+    """The data folder in the settings may be read; on the command line it may be filled."""
+    named = tmp_path / "named by the file"
+    options = parse(["--resume", str(strange_run(dataset="mnist", data_dir=str(named)))])
+    with pytest.raises(OSError, match="not found"):
+        find_data(options)
+    assert not named.exists()
