@@ -427,3 +427,7 @@ class CNN(metaclass=Spelled):
         units = getattr(self.layers[-1], "units", 0) if self.layers else 0
         classes = self.classes or tuple(str(k) for k in range(units))  # names, if there are any
         return as_dataset(data, classes, self.scaling, *weights)
+
+    def _as_image(self, image: AnyData) -> Dataset:
+        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
+        return as_images(one, self.scaling)

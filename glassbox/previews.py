@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
-
-from glassbox.data.dataset import Dataset
-from glassbox.data.given import as_images
 from glassbox.report.results import save
 
 
@@ -26,8 +22,7 @@ def write_preview(
     # Only who asks for a picture waits for matplotlib to load.
     from glassbox.report import figures
 
-    given = image if isinstance(image, Dataset) else np.asarray(image)[None]
-    one = as_images(given, network.scaling)
+    one = network._as_image(image)
     figure = figures.preview(
         one.batch([0])[0][0],
         [(name, maps[0]) for name, maps in network.activations(one)],

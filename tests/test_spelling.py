@@ -91,4 +91,4 @@ def test_channels_last_are_answered(shape):
 
 def test_one_hot_labels_are_answered():
     with pytest.raises(ValueError, match=r"labels\.argmax\(axis=1\)"):
-        CNN(Dense(2)).fit((np.zeros((4, 1, 8, 8)), np.eye(2)[[0, 1, 0, 1]]), epochs=1)
+        CNN(Dense(2)).fit((np.zeros((4, 1, 8, 8)), np.eye(2, dtype=int)[[0, 1, 0, 1]]), epochs=1)

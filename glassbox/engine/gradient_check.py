@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.data.given import at_least_one
 from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.step import to_batch_last
 
@@ -154,7 +153,9 @@ def gradient_check(network: Any, data: Any, images: int, quiet: bool) -> Gradien
     clone.parameters.restore(network.parameters.snapshot())
     for layer in clone.layers:
         layer.needs_input_gradient = True
-    x = at_least_one(data.batch(np.arange(min(images, len(data))), np.float64)[0])
+    x = data.batch(np.arange(min(images, len(data))), np.float64)[0]
+    if not len(x):
+        raise ValueError("images: expected at least one image, got none")
     context = Context(True, network.seed, 0, 0, len(x))
     report = check_layers(clone.layers, to_batch_last(x), context, network.seed)
     if not quiet:
