@@ -20,10 +20,10 @@ from CNN import CNN
 from Datasets import Dataset, DataUnavailable, Digits, Splits, load
 from Filters import Conv2D
 from glassbox.cli.arguments import Options, parse
+from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
 from glassbox.engine.machine import machine
 from glassbox.engine.summary import summary_table
-from glassbox.errors import Diverged
 from glassbox.report.evaluation import Run, Scores, write_evaluation
 from glassbox.report.figures import feature_maps, filters
 from glassbox.report.results import Results
@@ -37,7 +37,7 @@ IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless 
 
 
 def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: Any) -> None:
-    """Run the experiment of a command line; report mistakes in a sentence, without a traceback.
+    """Run the experiment of a command line; see `glassbox.cli.mistakes` for how errors are told.
 
     network : from `Options` to an unbuilt CNN
     arguments : the command line's words; by default those the program was started with
@@ -48,8 +48,8 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
         run(network, options)
     except KeyboardInterrupt:
         sys.exit("Stopped immediately.")
-    except (ValueError, TypeError, OSError, Diverged) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        print(told(error), file=sys.stderr)
         sys.exit(2)
 
 

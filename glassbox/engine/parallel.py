@@ -163,6 +163,11 @@ class Workers:
         thread = _SERIAL_BLAS.enter()
         try:
             yield
+        except Exception as error:
+            from glassbox.engine.failing import name_layer  # needed now, and never before
+
+            name_layer(error)
+            raise
         finally:
             _SERIAL_BLAS.leave(thread)
 
