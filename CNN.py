@@ -16,7 +16,14 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox.data.given import as_dataset, as_images, at_least_one, check_finite, places
+from glassbox.data.given import (
+    as_dataset,
+    as_images,
+    at_least_one,
+    check_finite,
+    places,
+    training_data,
+)
 from glassbox.engine import evaluation
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
@@ -43,7 +50,7 @@ from glassbox.files import checkpoints, model_file, saving
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
 from glassbox.previews import Previews, write_preview
-from glassbox.spelling import Spelled, missing_method, spelled
+from glassbox.spelling import Spelled, layers_of, missing_method, spelled_fit
 
 AnyData = Any  # a Dataset, or a pair (images, labels)
 AnyPath = str | os.PathLike[str]
@@ -115,7 +122,7 @@ class CNN(metaclass=Spelled):
         self.history = History()
         self.input_shape: Shape = ()
         self.steps_done = 0
-        for layer in layers:
+        for layer in layers_of(layers):
             self.add(layer)
 
     def __getattr__(self, name: str) -> Any:
@@ -241,7 +248,7 @@ class CNN(metaclass=Spelled):
 
     # --- training ----------------------------------------------------------------------------
 
-    @spelled
+    @spelled_fit
     def fit(
         self,
         train: AnyData,
@@ -272,8 +279,8 @@ class CNN(metaclass=Spelled):
         Parameters
         ----------
         train, validation : a Dataset, a pair (images, labels) or (images, labels, sample_weight);
-            labels are whole numbers, or probabilities (samples, classes).  The best epoch is the
-            one with the highest validation accuracy, then the lowest validation loss.
+            all of a Splits as `train` has both.  The best epoch is the one with the highest
+            validation accuracy, then the lowest validation loss.
         epochs, batch_size : whole numbers; a batch of 1 is classic stochastic descent.
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
@@ -292,9 +299,7 @@ class CNN(metaclass=Spelled):
         sample_weight, class_weight : how much each training image, and each class, counts; see
             `Dataset.weighted`.  {-1: 0} ignores images labelled -1.
         """
-        data = self._as_data(train, sample_weight, class_weight)
-        checks = None if validation is None else self._as_data(validation)
-        checks = checks if checks is not None and len(checks) else None
+        data, checks = training_data(train, validation, self, sample_weight, class_weight)
         settings = FitSettings(
             epochs, batch_size, augment, shuffle, patience, ema_decay, preview, checkpoint_every,
             progress,
@@ -365,7 +370,7 @@ class CNN(metaclass=Spelled):
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
-        source = as_images(images, self.scaling)
+        source = as_images(images, self)
         self.build(source.shape)
         return evaluation.class_scores(self.executor, source, batch_size, self.output_activation)
 
@@ -379,7 +384,7 @@ class CNN(metaclass=Spelled):
 
         Dense layers give (samples, units); the last output is what the loss sees.
         """
-        source = as_images(images, self.scaling)
+        source = as_images(images, self)
         self.build(source.shape)
         y = to_batch_last(at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
@@ -408,7 +413,7 @@ class CNN(metaclass=Spelled):
         Prints and returns the report, which names the parameter that is off.  `data`: a Dataset, a
         pair, or images alone.
         """
-        source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self.scaling)
+        source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self)
         return gradient_check(self.build(source.shape), source, images, quiet)
 
     preview, clone_unbuilt = write_preview, clone_network
@@ -421,13 +426,10 @@ class CNN(metaclass=Spelled):
 
     # --- data --------------------------------------------------------------------------------
 
-    def _as_data(self, data: AnyData, *weights: AnyData | None) -> Dataset:
-        if isinstance(data, Dataset) and all(each is None for each in weights):  # every step asks
+    def _as_data(self, data: AnyData, sample_weight: AnyData | None = None) -> Dataset:
+        if isinstance(data, Dataset) and sample_weight is None:  # every step asks
             return data
-        units = getattr(self.layers[-1], "units", 0) if self.layers else 0
-        classes = self.classes or tuple(str(k) for k in range(units))  # names, if there are any
-        return as_dataset(data, classes, self.scaling, *weights)
+        return as_dataset(data, self, sample_weight=sample_weight)
 
     def _as_image(self, image: AnyData) -> Dataset:
-        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
-        return as_images(one, self.scaling)
+        return as_images(image if isinstance(image, Dataset) else np.asarray(image)[None], self)

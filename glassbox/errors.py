@@ -30,6 +30,8 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
 def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., Any]]) -> Any:
     """The object of a name in `known`, or `given` itself where it is a `base` already.
 
+    A class instead of an object is called without arguments.
+
     Raises ValueError for an unknown name, TypeError for anything else.
 
     >>> named("number", "one", int, {"one": lambda: 1}), named("number", 2, int, {})
@@ -37,6 +39,8 @@ def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., A
     """
     if isinstance(given, base):
         return given
+    if isinstance(given, type) and issubclass(given, base):
+        return given()
     if not isinstance(given, str):
         article = "an" if base.__name__[0] in "AEIO" else "a"
         raise TypeError(f"{what}: expected a name or {article} {base.__name__}, got {given!r}")

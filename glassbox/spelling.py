@@ -45,7 +45,9 @@ ADVICE = {
     "metrics": "leave it out: loss and accuracy are always measured",
     "epochs": "say it to fit: network.fit(train, epochs=...)",
     "batch_size": "say it to fit: network.fit(train, batch_size=...)",
-    "validation_split": "split before: data.train, data.validation",
+    "validation_split": "split before: from_arrays(images, labels, sizes=(0.8, 0.2, 0)) has train "
+    "and validation parts, and fit takes both",
+    "y": "labels go with their images: fit((images, labels))",
     "callbacks": "write a loop of your own around network.train_step",
 }
 # What a class or function is called elsewhere -> what to write here.
@@ -104,6 +106,29 @@ class Spelled(type):
             if not any(each.kind is each.VAR_KEYWORD for each in known.values()):
                 refuse_unknown(cls.__name__, named, list(known))
         return super().__call__(*arguments, **named)
+
+
+def layers_of(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The layers that a network was given one by one, or as a list."""
+    if len(given) == 1 and isinstance(given[0], list | tuple):
+        return tuple(given[0])
+    return given
+
+
+def spelled_fit(method: Any) -> Any:
+    """Have `fit(images, labels, ...)` mean `fit((images, labels), ...)`; else as `spelled`."""
+    answered = spelled(method)
+
+    @wraps(method)
+    def paired(network: Any, *given: Any, **named: Any) -> Any:
+        if "y" in named and ("x" in named or given):
+            given = (named.pop("x"), *given) if "x" in named else given
+            given = given[0], named.pop("y"), *given[1:]
+        if len(given) > 1 and hasattr(given[0], "__array__"):  # alone it could not be trained on
+            given = (given[0], given[1]), *given[2:]
+        return answered(network, *given, **named)
+
+    return paired
 
 
 def spelled(method: Any) -> Any:

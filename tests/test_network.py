@@ -294,7 +294,7 @@ class TestMistakesOfTheUser:
             ([0, -1, 2], ValueError, r"first is -1 at index 1"),
             ([0, 1], ValueError, "3 images need as many labels"),
             ([0.0, 1.0, 2.0], TypeError, "labels must be whole numbers"),
-            (["a", "b", "c"], TypeError, "labels must be whole numbers"),
+            (["a", "b"], ValueError, "3 images need as many labels"),
         ],
     )
     def test_labels(self, labels, error, message):
@@ -326,7 +326,9 @@ class TestMistakesOfTheUser:
         with pytest.raises(
             ValueError, match=r"expected images \(samples, channels, height, width\)"
         ):
-            CNN(Dense(3)).predict(np.zeros((4, 784)))
+            CNN(Conv2D(3)).predict(np.zeros((4, 784)))
+        with pytest.raises(ValueError, match=r"expected images \(samples, channels, height"):
+            CNN(Dense(3)).predict(np.zeros(784))
 
     @pytest.mark.parametrize(
         ("settings", "error", "message"),

@@ -171,7 +171,7 @@ def test_whole_numbers_beyond_a_byte_become_floats():
         (np.zeros((4, 3)), [0] * 4, r"got shape \(4, 3\)"),
         (np.zeros((4, 8, 8, 3)), [0] * 4, r"write images.transpose\(0, 3, 1, 2\)"),
         (np.zeros((0, 8, 8)), [], "no images"),
-        (np.zeros((4, 8, 8)), [[0, 1]] * 4, r"labels \(samples,\), got shape \(4, 2\)"),
+        (np.zeros((4, 8, 8)), [[1, 1]] * 4, r"one-hot rows, got shape \(4, 2\)"),
         (np.zeros((4, 8, 8)), [], "no labels"),
         (np.zeros((4, 8, 8)), [0, 1, -2, 0], "got -2 at index 2"),
         (np.zeros((4, 8, 8)), [0, 1, 99999, 0], "got 99999 at index 2"),

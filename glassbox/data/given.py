@@ -2,81 +2,164 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.data.dataset import Dataset, Scaling
-from glassbox.data.readers import MOST_CLASSES, channels_last, with_channels
+from glassbox.data.dataset import Dataset, Scaling, Splits
+from glassbox.data.readers import (
+    MOST_CLASSES,
+    as_labels,
+    channels_last,
+    is_one_hot,
+    names_as_text,
+    with_channels,
+)
+
+FLAT = ("Dense", "Flatten")  # layers from which on images are rows
+
+
+def training_data(
+    train: Any, validation: Any, network: Any, sample_weight: Any = None, class_weight: Any = None
+) -> tuple[Dataset, Dataset | None]:
+    """Give the data to train on, and those to validate on if there are any, as Datasets.
+
+    train : what `as_dataset` takes, or a Splits: then its train and validation parts.
+
+    Raises as `as_dataset` does.
+    """
+    if isinstance(train, Splits):
+        train, validation = train.train, train.validation if validation is None else validation
+    weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+    data = as_dataset(train, network, **weights)
+    checks = None if validation is None else as_dataset(validation, network, like=data)
+    return data, checks if checks is not None and len(checks) else None
 
 
 def as_dataset(
-    given: Any, classes: tuple[str, ...], scaling: Scaling | None, sample_weight: Any = None,
+    given: Any, network: Any, *, like: Dataset | None = None, sample_weight: Any = None,
     class_weight: Any = None,
 ) -> Dataset:  # fmt: skip
     """Give a Dataset as it is, or make one of a pair (images, labels).
 
-    Labels may be probabilities (samples, classes) in float, and a third array sample_weight. The
-    weights are those of `Dataset.weighted`; a label outside the classes may have the class weight
-    0: {-1: 0} ignores all images labelled -1.
+    Images are arrays, data frames, or flat rows before a Dense; labels are whole numbers, names,
+    one-hot rows, or probabilities (samples, classes); a third array is sample_weight.  Bytes are
+    scaled by the network's scaling (0..1 without one); floats are taken to be scaled already.
 
-    Without `classes` they are numbered from 0 to the largest label. Bytes are scaled by
-    `scaling` (0..1 without one); floats are taken to be scaled already.
+    Parameters
+    ----------
+    network : its classes, scaling and layers decide; without classes there are as many as it has
+        outputs, or as there are labels.
+    like : a Dataset whose classes are taken where the network has none.
+    sample_weight, class_weight : see `Dataset.weighted`; a label outside the classes may have the
+        class weight 0: {-1: 0} ignores all images labelled -1.
 
     Raises TypeError for anything else, ValueError for wrong shapes, an empty set, labels that do
     not fit, and NaN or infinity in the images.
 
-    >>> len(as_dataset((np.zeros((3, 8, 8)), [0, 1, 0]), (), None))
+    >>> from CNN import CNN
+    >>> len(as_dataset((np.zeros((3, 8, 8)), [0, 1, 0]), CNN()))
     3
     """
+    weighted = sample_weight is not None or class_weight is not None
     if isinstance(given, Dataset):
-        plain = sample_weight is None and class_weight is None
-        return given if plain else given.weighted(sample_weight, class_weight)
+        return given.weighted(sample_weight, class_weight) if weighted else given
     if isinstance(given, tuple) and len(given) == 3 and sample_weight is None:
         *given, sample_weight = given
     if not isinstance(given, tuple | list) or len(given) != 2:
+        hint = ""
+        if isinstance(given, Splits):
+            hint = "; take a part of it: data.train, data.validation or data.test"
+        elif hasattr(given, "__array__"):
+            hint = "; write (images, labels)"
         raise TypeError(
             "expected a Dataset such as MNIST().train, or a pair (images, labels), got "
-            f"{type(given).__name__}"
+            f"{type(given).__name__}{hint}"
         )
-    images, labels = _pixels(given[0]), np.asarray(given[1])
+    images, labels = _pixels(given[0], network), np.asarray(given[1])
     if not len(images):
         raise ValueError("the data set is empty; it needs at least one image with its label")
-    targets, ignored = None, np.zeros(len(images), bool)
-    if labels.ndim == 2 and labels.dtype.kind == "f" and len(labels) == len(images):
+    classes = network.classes or (like.classes if like else ())
+    outputs = getattr(network.layers[-1], "units", 0) if network.layers else 0
+    targets = None
+    rows = labels.ndim == 2 and labels.dtype.kind == "f" and labels.shape[1] > 1
+    if rows and len(labels) == len(images) and not is_one_hot(labels):
         targets, labels = labels, labels.argmax(axis=1)
-        classes = classes or tuple(str(k) for k in range(targets.shape[1]))
-    elif isinstance(class_weight, dict) and labels.shape == ignored.shape:
-        highest = len(classes) or np.inf
-        outside = [k for k, w in class_weight.items() if w == 0 and _is_outside(k, highest)]
-        ignored = np.isin(labels, outside)
-        labels = np.where(ignored, 0, labels)
-        class_weight = {k: w for k, w in class_weight.items() if k not in outside} or None
-    if not classes and labels.size and labels.dtype.kind in "iu":
-        highest = int(labels.max())
-        if highest >= MOST_CLASSES:
-            raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
-        classes = tuple(map(str, range(highest + 1)))
-    data = Dataset(images, labels, classes, _scaling(images, scaling), targets=targets)
-    if ignored.any():
-        data = data.weighted(~ignored)
+        classes = classes or tuple(map(str, range(targets.shape[1])))
+    labels, class_weight, ignored = _without_ignored(labels, class_weight, len(classes) or outputs)
+    numbers, names = class_numbers(labels, classes, outputs)
+    data = Dataset(images, numbers, names, _scaling(images, network.scaling), targets=targets)
+    data = data if ignored is None else data.weighted(~ignored)
     if sample_weight is None and class_weight is None:
         return data
     return data.weighted(sample_weight, class_weight)
 
 
-def _is_outside(label: Any, count: float) -> bool:
-    """Whether a key of class_weight is a number that no class has."""
-    return not isinstance(label, str) and not 0 <= label < count
+def _without_ignored(
+    labels: NDArray[Any], class_weight: Any, count: int
+) -> tuple[NDArray[Any], Any, NDArray[np.bool_] | None]:
+    """Labels with 0 for those of weight 0 outside the classes; the other weights; where they are."""
+    if not isinstance(class_weight, dict) or labels.ndim != 1:
+        return labels, class_weight, None
+    outside = [
+        label
+        for label, weight in class_weight.items()
+        if weight == 0 and not isinstance(label, str) and not 0 <= label < (count or np.inf)
+    ]
+    ignored = np.isin(labels, outside)
+    rest = {label: weight for label, weight in class_weight.items() if label not in outside}
+    return np.where(ignored, 0, labels) if outside else labels, rest or None, ignored
 
 
-def as_images(given: Any, scaling: Scaling | None) -> Dataset:
+def as_images(given: Any, network: Any) -> Dataset:
     """Give a Dataset as it is, or make one of an array of images, with labels that nobody reads."""
     if isinstance(given, Dataset):
         return given
-    images = _pixels(given)
-    return Dataset(images, np.zeros(len(images), int), ("?",), _scaling(images, scaling))
+    if isinstance(given, Splits):
+        raise TypeError("images: got a Splits; take a part of it, such as data.test")
+    images = _pixels(given, network)
+    labels = np.zeros(len(images), int)
+    return Dataset(images, labels, ("?",), _scaling(images, network.scaling))
+
+
+def class_numbers(
+    given: Any, classes: tuple[str, ...], outputs: int
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Give labels as whole numbers, and the names of the classes.
+
+    A column, as Keras has it, is taken for its numbers; rows of zeros and a single one for the
+    place of the one; names are looked up in `classes`, or sorted where these are not known.
+
+    Raises ValueError for a name that is not among the classes, and for too high a number.
+
+    >>> class_numbers([[0, 1], [1, 0]], (), 0), class_numbers(["b", "a"], (), 2)
+    ((array([1, 0]), ('0', '1')), (array([1, 0]), ('a', 'b')))
+    """
+    labels = np.asarray(given)
+    numbered = tuple(map(str, range(outputs)))
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif is_one_hot(labels):
+        numbered = numbered or tuple(map(str, range(labels.shape[1])))
+        if labels.shape[1] != len(classes or numbered):
+            raise ValueError(
+                f"labels: one-hot rows of {labels.shape[1]} columns, but there are "
+                f"{len(classes or numbered)} classes"
+            )
+        labels = labels.argmax(axis=1)
+    labels = names_as_text(labels)
+    if labels.ndim == 1 and labels.size and labels.dtype.kind == "U":
+        known = classes or (numbered if set(labels.tolist()) <= set(numbered) else None)
+        return as_labels(labels, "labels", known)
+    classes = classes or numbered
+    if not classes and labels.size and labels.dtype.kind in "iu":
+        highest = int(labels.max())
+        if highest >= MOST_CLASSES:
+            raise ValueError(f"labels must lie in 0..{MOST_CLASSES - 1}, got {highest}")
+        classes = tuple(map(str, range(highest + 1)))
+    return labels, classes
 
 
 def places(indices: Any) -> NDArray[Any]:
@@ -113,9 +196,32 @@ def check_finite(images: NDArray[Any]) -> None:
         )
 
 
-def _pixels(images: Any) -> NDArray[Any]:
+def _rows_as_images(rows: NDArray[Any], network: Any) -> NDArray[Any]:
+    """Flat rows in the shape that a built network expects, or that its first Dense can take."""
+    count, numbers = rows.shape
+    if network.input_shape and math.prod(network.input_shape) == numbers:
+        return rows.reshape(count, *network.input_shape)
+    kinds = (type(layer) for layer in network.layers)
+    first = next(
+        (kind for kind in kinds if kind.__module__ == "Filters" or kind.__name__ in FLAT), None
+    )
+    if network.input_shape or (first and first.__name__ not in FLAT):
+        expected = network.input_shape or "(samples, channels, height, width)"
+        side = math.isqrt(numbers)
+        picture = f"1, {side}, {side}" if side * side == numbers else "channels, height, width"
+        raise ValueError(
+            f"images: got rows of {numbers} numbers, expected images {expected}; write "
+            f"images.reshape(-1, {picture})"
+        )
+    return rows.reshape(count, numbers, 1, 1)
+
+
+def _pixels(images: Any, network: Any) -> NDArray[Any]:
     """Images as (n, channels, height, width), uint8 or finite float32."""
-    array = with_channels(images, "expected images")
+    array = np.asarray(images)
+    if array.ndim == 2 and array.dtype.kind in "buif" and array.size:
+        array = _rows_as_images(array, network)
+    array = with_channels(array, "expected images")
     if array.shape[3] in (1, 3, 4) and array.shape[1] == array.shape[2] > 4:
         raise channels_last("images", array.shape)
     if array.dtype != np.uint8:

@@ -219,7 +219,7 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
 def as_labels(
     array: ArrayLike, source: str, classes: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Give labels 0..classes-1 and the classes' names, from whole numbers or from names.
+    """Give labels 0..classes-1 and the classes' names, from whole numbers, names or one-hot rows.
 
     Without `classes` numbers are named by themselves, and names are sorted.
 
@@ -232,11 +232,16 @@ def as_labels(
     labels = np.asarray(array)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]  # a column, as Keras keeps the labels of CIFAR
+    if is_one_hot(labels):
+        classes = tuple(map(str, range(labels.shape[1]))) if classes is None else classes
+        labels = labels.argmax(axis=1)
     if labels.ndim != 1:
-        hint = "; of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
-        raise ValueError(f"{source}: expected labels (samples,), got shape {labels.shape}{hint}")
+        raise ValueError(
+            f"{source}: expected labels (samples,) or one-hot rows, got shape {labels.shape}"
+        )
     if labels.size == 0:
         raise ValueError(f"{source}: no labels")
+    labels = names_as_text(labels)
     if labels.dtype.kind in "US":
         return _named(labels, source, classes)
     if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.rint(labels))):
@@ -250,6 +255,19 @@ def as_labels(
                 f"{source}: labels must lie in 0..{limit - 1}, got {labels[at]} at index {at}"
             )
     return labels.astype(np.int64), tuple(classes or map(str, range(int(labels.max()) + 1)))
+
+
+def names_as_text(labels: NDArray[Any]) -> NDArray[Any]:
+    """Give names that are objects, as data frames keep them, as an array of text."""
+    named = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat)
+    return labels.astype(str) if named else labels
+
+
+def is_one_hot(labels: NDArray[Any]) -> bool:
+    """Whether every row of a table holds zeros and a single one."""
+    if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
+        return False
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def _named(
