@@ -16,15 +16,8 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox.data.given import (
-    as_dataset,
-    as_images,
-    at_least_one,
-    check_finite,
-    places,
-    training_data,
-)
-from glassbox.engine import evaluation
+from glassbox.data import given
+from glassbox.engine import evaluation, replacing
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.copies import clone_network
@@ -145,6 +138,8 @@ class CNN(metaclass=Spelled):
         self._ids.add(id(layer))
         return self
 
+    replace = replacing.replace
+
     def build(self, input_shape: Shape, budget: AllocationBudget | None = None) -> CNN:
         """Create the parameters for images of (channels, height, width); once is enough.
 
@@ -236,7 +231,7 @@ class CNN(metaclass=Spelled):
         self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.ready():
-            y, caches = forward(self.layers, to_batch_last(at_least_one(x)), context)
+            y, caches = forward(self.layers, to_batch_last(given.at_least_one(x)), context)
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
@@ -299,7 +294,7 @@ class CNN(metaclass=Spelled):
         sample_weight, class_weight : how much each training image, and each class, counts; see
             `Dataset.weighted`.  {-1: 0} ignores images labelled -1.
         """
-        data, checks = training_data(train, validation, self, sample_weight, class_weight)
+        data, checks = given.training_data(train, validation, self, sample_weight, class_weight)
         settings = FitSettings(
             epochs, batch_size, augment, shuffle, patience, ema_decay, preview, checkpoint_every,
             progress,
@@ -307,7 +302,7 @@ class CNN(metaclass=Spelled):
         for part in (data, checks):  # all of it now, not after an epoch of work
             if part is not None:
                 evaluation.check_labels(part, self.build(part.shape).output_shape)
-                check_finite(part.images)
+                given.check_finite(part.images)
         self.classes, self.scaling = data.classes, data.scaling
         trainer = Trainer(self, data, checks, settings)
         if checkpoint is not None or resume is not None:
@@ -336,7 +331,7 @@ class CNN(metaclass=Spelled):
         a number of the network infinite or NaN.
         """
         source = self._as_data(data, sample_weight)
-        where = np.arange(len(source)) if indices is None and len(source) else places(indices)
+        where = np.arange(len(source)) if indices is None and len(source) else given.places(indices)
         self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
         with self.workers.ready():
@@ -370,7 +365,7 @@ class CNN(metaclass=Spelled):
 
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
-        source = as_images(images, self)
+        source = given.as_images(images, self)
         self.build(source.shape)
         return evaluation.class_scores(self.executor, source, batch_size, self.output_activation)
 
@@ -384,9 +379,9 @@ class CNN(metaclass=Spelled):
 
         Dense layers give (samples, units); the last output is what the loss sees.
         """
-        source = as_images(images, self)
+        source = given.as_images(images, self)
         self.build(source.shape)
-        y = to_batch_last(at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
+        y = to_batch_last(given.at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
         with self.workers.ready():
             for layer in self.layers:
@@ -413,7 +408,7 @@ class CNN(metaclass=Spelled):
         Prints and returns the report, which names the parameter that is off.  `data`: a Dataset, a
         pair, or images alone.
         """
-        source = self._as_data(data) if isinstance(data, tuple) else as_images(data, self)
+        source = self._as_data(data) if isinstance(data, tuple) else given.as_images(data, self)
         return gradient_check(self.build(source.shape), source, images, quiet)
 
     preview, clone_unbuilt = write_preview, clone_network
@@ -429,7 +424,9 @@ class CNN(metaclass=Spelled):
     def _as_data(self, data: AnyData, sample_weight: AnyData | None = None) -> Dataset:
         if isinstance(data, Dataset) and sample_weight is None:  # every step asks
             return data
-        return as_dataset(data, self, sample_weight=sample_weight)
+        return given.as_dataset(data, self, sample_weight=sample_weight)
 
     def _as_image(self, image: AnyData) -> Dataset:
-        return as_images(image if isinstance(image, Dataset) else np.asarray(image)[None], self)
+        return given.as_images(
+            image if isinstance(image, Dataset) else np.asarray(image)[None], self
+        )

@@ -222,6 +222,7 @@ def apart(a, b):
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
+@pytest.mark.filterwarnings("ignore::glassbox.engine.replacing.ReplacedWarning")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("way", ["fit", "train_step"])
 def test_a_change_by_hand_takes_effect(change, way, backend):

@@ -100,7 +100,7 @@ def as_dataset(
 def _without_ignored(
     labels: NDArray[Any], class_weight: Any, count: int
 ) -> tuple[NDArray[Any], Any, NDArray[np.bool_] | None]:
-    """Labels with 0 for those of weight 0 outside the classes; the other weights; where they are."""
+    """Labels, 0 where one outside the classes has weight 0; the other weights; where those are."""
     if not isinstance(class_weight, dict) or labels.ndim != 1:
         return labels, class_weight, None
     outside = [

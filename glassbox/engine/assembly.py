@@ -23,6 +23,7 @@ from glassbox.engine.names import activation_named, loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
+from glassbox.engine.replacing import arrays_of, keep, take_along, warn_of
 from glassbox.kernels.shapes import Shape
 
 # What a user may replace on a built layer, besides its methods and numbers.
@@ -71,17 +72,26 @@ class Assembly:
         self.dtype, self.kernels, self.workers = dtype, kernels, workers
         self.output_activation: Softmax | None = None
         self.softmax_in_loss = False
-        self._build(budget, ())
+        try:
+            self._build(budget, ())
+        except BaseException:
+            for layer in layers:
+                for leaf in layer.leaves():
+                    leaf.input_shape = ()  # what it drew is nothing to keep
+            raise
 
     def _build(self, budget: AllocationBudget | None, built: list[Layer] | tuple[()]) -> None:
         """Build the layers, but those in `built`, and what runs them."""
+        self.layers[:] = [each if each in built else take_along(each) for each in self.layers]
         give_names(self.layers)
         shape = self.input_shape
         for number, layer in enumerate(self.layers):
             layer.number = number
             if layer not in built:
                 rng = None if budget else np.random.default_rng([self.settings.seed, number])
+                arrays = arrays_of(layer)
                 layer.build(shape, BuildContext(rng, self.dtype, self.kernels, budget))
+                keep(layer, arrays)
             elif shape != layer.input_shape:
                 raise ValueError(
                     f"{layer.label} was built for {layer.input_shape} and would now get {shape}; "
@@ -195,7 +205,9 @@ class Assembly:
                 layer.activation = activation_named(layer.activation).use(self.kernels)
         self.parameters.rebind()
         if self.layers != self._known:
-            self._build(None, self._known)
+            known = self._known
+            self._build(None, known)
+            warn_of([layer for layer in self.layers if layer not in known])
         elif not same or any(
             a is not b for a, b in zip(self._parts, self._replaceable(), strict=True)
         ):

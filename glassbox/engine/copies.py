@@ -21,6 +21,7 @@ class Copyable(Editable):
     def clone_unbuilt(self) -> Any:
         """A copy to build anew, which shares nothing that a build or a pass changes."""
         twin = copy.copy(self)
+        twin.__dict__["input_shape"] = ()  # what a layer has that was built
         carried = getattr(self, "activation", None)
         if carried is not None:
             twin.__dict__["activation"] = copy.copy(carried)
