@@ -25,7 +25,7 @@ from glassbox.engine.edits import EditableType
 from glassbox.engine.evaluation import Evaluation
 from glassbox.engine.fit_settings import FitSettings
 from glassbox.engine.gradient_check import GradientReport, gradient_check
-from glassbox.engine.history import History
+from glassbox.engine.history import History, continuing
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.losses import Loss
@@ -267,6 +267,7 @@ class CNN(metaclass=Spelled):
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
 
+        Returns the history of this training; `network.history` goes on from that of earlier ones.
         Ctrl-C once finishes the step and keeps what was learnt.  Raises Diverged, with step and
         layer, where a number is no longer finite, after restoring the best weights so far and
         resetting the optimizers; ValueError or TypeError for arguments that do not fit.
@@ -310,10 +311,9 @@ class CNN(metaclass=Spelled):
         if preview:
             done = trainer.at.epoch + trainer.at.seen / len(data)
             trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
-        self.history = trainer.history
         if progress:
             print(textwrap.fill(self._built().describe(), 80))
-        with self.workers.ready(), StopSignal() as stop_signal:
+        with continuing(self, trainer), self.workers.ready(), StopSignal() as stop_signal:
             return trainer.run(stop_signal)
 
     def train_step(
@@ -366,7 +366,7 @@ class CNN(metaclass=Spelled):
     def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
         source = given.as_images(images, self)
-        self.build(source.shape)
+        self.build(source.shape)._built().warn_if_untrained()
         return evaluation.class_scores(self.executor, source, batch_size, self.output_activation)
 
     @property

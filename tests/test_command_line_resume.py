@@ -155,7 +155,7 @@ def test_a_settings_file_cannot_say_where_to_write(tmp_path, main_here, done):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "No such file or directory: 'run/settings.json'"),
+        (None, "there is no run in 'run'"),
         ("not json", "run/settings.json holds no options of a run"),
         ("[1, 2]", "run/settings.json holds no options of a run"),
         ('{"options": {"epochs": "many"}}', "run/settings.json: epochs is 'many', expected int"),

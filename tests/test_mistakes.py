@@ -1,5 +1,7 @@
 """How errors are told: a sentence for those raised on purpose, else the user's own lines."""
 
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,85 @@ def test_an_error_that_names_the_layer_gets_no_note():
     with pytest.raises(ValueError, match="Conv2D 'conv1'") as caught:
         CNN(Dense(3), Conv2D(2, name="conv1")).build((1, 8, 8))
     assert not getattr(caught.value, "__notes__", ())
+
+
+# --- predictions of an untrained network -----------------------------------------------------
+
+PIXELS = np.random.default_rng(0).random((12, 1, 8, 8), np.float32)
+DATA = PIXELS, np.arange(12) % 3
+
+
+def asked(network, way="predict"):
+    """How many warnings `network` gives when it is asked twice."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            getattr(network, way)(PIXELS)
+    assert all("is not trained yet: its answers are those of" in str(w.message) for w in caught)
+    return len(caught)
+
+
+@pytest.mark.parametrize("way", ["predict", "predict_proba"])
+def test_predict_before_fit_warns_once(way):
+    assert asked(CNN(Conv2D(2), Dense(3)), way) == 1
+    assert asked(CNN(Conv2D(2), Dense(3), loss="cross_entropy").build((1, 8, 8)), way) == 1
+
+
+def test_predict_after_anything_that_gives_weights_does_not_warn(tmp_path):
+    trained = CNN(Conv2D(2), Dense(3))
+    trained.fit(DATA, epochs=1, progress=False)
+    assert asked(trained) == 0
+    stepped = CNN(Conv2D(2), Dense(3))
+    stepped.train_step(DATA)
+    assert asked(stepped) == 0
+    assert asked(CNN.load(trained.save(tmp_path / "model.safetensors"))) == 0
+    filled = CNN(Conv2D(2), Dense(3)).build((1, 8, 8))
+    filled.layers[0].parameters["weight"] = np.ones((2, 1, 3, 3))
+    assert asked(filled) == 0
+    assert asked(CNN(*trained.layers[:1], Dense(3))) == 0
+
+
+# --- a second fit ----------------------------------------------------------------------------
+
+
+def test_a_second_fit_continues_the_history(tmp_path):
+    network = CNN(Conv2D(2), Dense(3))
+    first = network.fit(DATA, DATA, epochs=2, batch_size=4, progress=False)
+    assert network.history is first
+    second = network.fit(DATA, DATA, epochs=3, batch_size=4, progress=False)
+    assert [record["epoch"] for record in second.records] == [1, 2, 3]
+    whole = network.history
+    assert [record["epoch"] for record in whole.records] == [1, 2, 3, 4, 5]
+    assert [record["loss"] for record in whole.records] == [
+        record["loss"] for record in first.records + second.records
+    ]
+    images = whole.curves()[0]
+    assert images == sorted(images)
+    assert images[-1] == 5 * 12
+    assert whole.best_epoch == second.best_epoch + 2
+    assert whole.ended == second.ended
+
+
+def test_a_resumed_run_has_its_own_history(tmp_path):
+    network, path = CNN(Conv2D(2), Dense(3)), tmp_path / "run.safetensors"
+    network.fit(DATA, epochs=2, progress=False, checkpoint=path)
+    network.fit(DATA, epochs=4, progress=False, resume=path, allow_changes=True)
+    assert [record["epoch"] for record in network.history.records] == [1, 2, 3, 4]
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def test_resuming_a_run_that_is_not_there_names_the_latest(main_here, tmp_path):
+    done = main_here("--resume", "results/2026")
+    assert done.returncode == 2
+    assert "there is no run in 'results/2026'; there are no runs to resume" in done.stderr
+    for number, name in enumerate(("b", "a", "d", "c")):
+        path = tmp_path / "results" / name / "checkpoint.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        os.utime(path, (number, number))
+    (tmp_path / "results" / "none").mkdir()
+    for given in ("results/2026", "elsewhere/2026", "results/none"):
+        done = main_here("--resume", given)
+        assert "the latest runs are results/c, results/d, results/a\n" in done.stderr

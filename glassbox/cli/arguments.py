@@ -131,6 +131,17 @@ def parse(arguments: Sequence[str] | None, **defaults: Any) -> Options:
     return replace(start, **given, epochs_given=epochs_given, changed=changed)
 
 
+def latest_runs(folder: Path, most: int = 3) -> str:
+    """Name the latest runs in a folder, or else in results/, that can be resumed, in words."""
+    for place in dict.fromkeys((folder, Path("results"))):
+        found = list(place.glob("*/checkpoint.safetensors"))
+        if found:
+            found.sort(key=lambda path: (path.stat().st_mtime, path.parent.name), reverse=True)
+            names = ", ".join(str(path.parent) for path in found[:most])
+            return f"the latest runs are {names}"
+    return "there are no runs to resume in results either; start one without --resume"
+
+
 def options_of(run: str) -> Options:
     """Read the options of the run in a folder from its settings.json.
 
@@ -138,6 +149,8 @@ def options_of(run: str) -> Options:
     """
     refuse_links_out(run)
     path = Path(run) / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no run in {run!r}; {latest_runs(Path(run).parent)}")
     hints = get_type_hints(Options)
     known = set(hints) - {"resume", "changed", "output"}
     try:

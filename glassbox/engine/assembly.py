@@ -5,6 +5,7 @@ It also notices what a user changed by hand on a built network, and makes it tak
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -23,11 +24,15 @@ from glassbox.engine.names import activation_named, loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.replacing import arrays_of, keep, take_along, warn_of
+from glassbox.engine.replacing import arrays_of, is_built, keep, take_along, warn_of
 from glassbox.kernels.shapes import Shape
 
 # What a user may replace on a built layer, besides its methods and numbers.
 REPLACEABLE = ("parameters", "buffers", "optimizer", "l2", "activation")
+
+
+class UntrainedWarning(UserWarning):
+    """Answers were asked of a network that has not been trained."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Assembly:
         self.dtype, self.kernels, self.workers = dtype, kernels, workers
         self.output_activation: Softmax | None = None
         self.softmax_in_loss = False
+        brought = any(map(is_built, layers))
         try:
             self._build(budget, ())
         except BaseException:
@@ -79,6 +85,7 @@ class Assembly:
                 for leaf in layer.leaves():
                     leaf.input_shape = ()  # what it drew is nothing to keep
             raise
+        self._drawn = b"" if budget or brought else self._sample()
 
     def _build(self, budget: AllocationBudget | None, built: list[Layer] | tuple[()]) -> None:
         """Build the layers, but those in `built`, and what runs them."""
@@ -162,6 +169,22 @@ class Assembly:
         if self.captured:
             return self.captured.describe()
         return f"eager: layer by layer ({self._why_eager})"
+
+    def _sample(self) -> bytes:
+        """Some of the weights, by which it is seen that they changed."""
+        values = self.parameters.values
+        return values[:: max(1, len(values) // 4096)].tobytes()
+
+    def warn_if_untrained(self) -> None:
+        """Warn, once, of answers that come from weights as they were drawn."""
+        if self._drawn and self._drawn == self._sample():
+            warnings.warn(
+                "the network is not trained yet: its answers are those of random weights. Call fit "
+                "first, or load a trained one",
+                UntrainedWarning,
+                stacklevel=4,
+            )
+        self._drawn = b""
 
     # --- changes by hand ---------------------------------------------------------------------
 

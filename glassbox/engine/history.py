@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +110,29 @@ class History:
         """Add a point to the running curves: after so many images of the whole run."""
         self.running.append({"images": images, "loss": running.loss, "accuracy": running.accuracy})
 
+    def followed_by(self, later: History) -> History:
+        """Both as one: epochs and images of the later one are counted on.
+
+        Examples
+        --------
+        >>> one = History([{"epoch": 1}], [{"images": 50}], "all 1 epochs done", 1)
+        >>> two = one.followed_by(one)
+        >>> two.records, two.running, two.best_epoch
+        ([{'epoch': 1}, {'epoch': 2}], [{'images': 50}, {'images': 100}], 2)
+        """
+        if not self.records:
+            return later
+        epochs = self.records[-1]["epoch"]
+        images = self.running[-1]["images"] if self.running else 0
+        best = self.best_epoch if not later.records else None
+        return History(
+            [*self.records, *({**r, "epoch": r["epoch"] + epochs} for r in later.records)],
+            [*self.running, *({**p, "images": p["images"] + images} for p in later.running)],
+            later.ended,
+            best if later.best_epoch is None else later.best_epoch + epochs,
+            [*self.changes, *({**c, "epoch": c["epoch"] + epochs} for c in later.changes)],
+        )
+
     @property
     def seconds(self) -> float:
         """Seconds of training and validation together."""
@@ -130,3 +155,17 @@ class History:
             record["epochs"], record["running"], record["ended"], record["best_epoch"],
             record["changes"],
         )  # fmt: skip
+
+
+@contextmanager
+def continuing(network: Any, trainer: Any) -> Iterator[None]:
+    """Have `network.history` go on with that of a training run, however this ends.
+
+    A run that was resumed has its own history from the beginning.
+    """
+    before = History() if trainer.history.records else network.history
+    network.history = trainer.history
+    try:
+        yield
+    finally:
+        network.history = before.followed_by(trainer.history)
