@@ -20,6 +20,7 @@ Needs: pip install -r benchmarks/requirements.txt
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import cycle
@@ -27,10 +28,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
 
-from benchmarks import torch_twin
 from benchmarks.machine import Step, alternate, options, ratios, timed, write_json
 from benchmarks.networks import NETWORKS, RATES, network, random_images, recipe, weights
 from benchmarks.report import heading, means, row
@@ -41,6 +39,20 @@ from glassbox.engine.machine import machine
 from glassbox.kernels import BACKENDS
 
 MODES = {"train-128": 128, "train-1": 1, "inference": 1000}  # and the images of one step
+OPTIONS: dict[str, Any] = {
+    "networks": list(NETWORKS), "modes": list(MODES), "rounds": 7, "seconds": 1.0,
+}  # fmt: skip
+
+try:
+    import onnxruntime
+    import torch
+
+    from benchmarks import torch_twin
+except ModuleNotFoundError as error:
+    if __name__ == "__main__":
+        options(__doc__, **OPTIONS)  # --help helps without them
+        sys.exit(f"{error.name} is missing: pip install -r benchmarks/requirements.txt")
+    raise
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PACKAGES = ("torch", "onnxruntime")
 Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
@@ -230,8 +242,7 @@ def check_all(names: list[str], data: Dataset) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    names = {"networks": list(NETWORKS), "modes": list(MODES)}
-    told = options(__doc__, *PACKAGES, **names, rounds=7, seconds=1.0)
+    told = options(__doc__, *PACKAGES, **OPTIONS)
     torch.set_num_threads(machine()["cores"])
     data = random_images(4096)
     everything: dict[str, Any] = {"rounds": told.rounds, "seconds": told.seconds}

@@ -52,6 +52,9 @@ def theirs(job: dict[str, Any]) -> Callable[[], Train]:
 
 
 def main() -> None:
+    if "--help" in sys.argv:
+        print(__doc__.strip())
+        return
     job = json.load(sys.stdin)
     build = (theirs if "recipe" in job else ours)(job)
     importing, before = peak_megabytes(), resident_megabytes()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import doctest
 import json
 import mmap
+import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -391,3 +393,27 @@ def test_the_examples_in_their_docstrings(module):
     """The folder as a whole is not searched for them: some of its files import PyTorch."""
     failed, tried = doctest.testmod(module)
     assert tried > 0 == failed
+
+
+PROGRAMS = sorted(
+    f"{path.parent.name}.{path.stem}"
+    for folder in ("benchmarks", "examples")
+    for path in (ROOT / folder).glob("*.py")
+    if '__name__ == "__main__"' in path.read_text("utf-8")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", PROGRAMS)
+def test_help_helps_and_runs_nothing(module, tmp_path):
+    """As `python -m module --help`, also where PyTorch is not installed."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=False, input="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())
+    if module != "benchmarks.memory_child":  # which is spoken to through its input
+        assert done.stdout.startswith("usage: ")
+        assert not re.search(r"^(AMD|Intel|\|)", done.stdout, re.M)  # the machine; a table
