@@ -180,7 +180,7 @@ def asked(network, way="predict"):
 @pytest.mark.parametrize("way", ["predict", "predict_proba"])
 def test_predict_before_fit_warns_once(way):
     assert asked(CNN(Conv2D(2), Dense(3)), way) == 1
-    assert asked(CNN(Conv2D(2), Dense(3), loss="cross_entropy").build((1, 8, 8)), way) == 1
+    assert asked(CNN(Conv2D(2), Dense(3, None), loss="cross_entropy").build((1, 8, 8)), way) == 1
 
 
 def test_predict_after_anything_that_gives_weights_does_not_warn(tmp_path):

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
 import pytest
 from pages import ROOT
 
 import glassbox
+from Datasets import Splits, from_arrays
 
 HOOKS = ".pre-commit-config.yaml"
 WORKFLOW = ".github/workflows/test.yml"
@@ -132,3 +134,62 @@ def test_trust_is_not_counted_in_several_processes():
     )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--trust adds up figures in one process" in done.stderr
+
+
+# --- the README, as it is pasted -------------------------------------------------------------
+
+
+class SmallMNIST(Splits):
+    """A few images in the shape of MNIST's; a test needs no network."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (80, 1, 28, 28), np.uint8)
+        data = from_arrays(images, np.arange(80) % 10, sizes=(50, 10, 20))
+        super().__init__("mnist", data.train, data.validation, data.test)
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs_as_pasted(tmp_path, monkeypatch):
+    """All of it, one block after the other, in one session and an empty folder."""
+    blocks = re.findall(r"^```python\n(.*?)^```", text_of("README.md"), re.M | re.S)
+    assert len(blocks) >= 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(glassbox, "MNIST", SmallMNIST, raising=False)
+    session = {}
+    for block in blocks:
+        if "onnx" in block:
+            pytest.importorskip("onnx")
+        exec(compile(block, "README.md", "exec"), session)
+    assert len(session["network"].history.records) == 5 + 9
+    assert (tmp_path / "digits.safetensors").exists()
+
+
+SHELL = re.findall(
+    r"^ {4}(?:\w+=\S+ )?((?:python|make|pip|source) ?.*)$", text_of("README.md"), re.M
+)
+COMMANDS = sorted({re.split(r"\s+#", line)[0].strip() for line in SHELL})
+
+
+def test_the_readmes_commands_are_found():
+    assert {"make run", "make test", "python main.py", "python main.py --help"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
+def test_the_readmes_targets_are_the_makefiles(command):
+    assert re.search(rf"^{command.split()[1]}:", MAKEFILE, re.M)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("python ")])
+def test_the_help_of_the_readmes_commands_has_their_options(command):
+    program, *words = re.fullmatch(r"python ((?:-m )?\S+) ?(.*)", command).groups()
+    options = {word for word in " ".join(words).split() if word.startswith("-")}
+    if program in ("-m venv", "-m pytest"):
+        return  # of others
+    done = subprocess.run(
+        [sys.executable, *program.split(), "--help"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert options <= set(re.findall(r"--?[a-z-]+", done.stdout)), command
