@@ -46,7 +46,15 @@ from numpy.typing import ArrayLike
 
 from glassbox.data import archives, folders, published, readers, tables
 from glassbox.data.augment import Augmentation
-from glassbox.data.dataset import NORMALIZATIONS, Dataset, Scaling, Splits, check_counts, divide
+from glassbox.data.dataset import (
+    NORMALIZATIONS,
+    UNLABELED,
+    Dataset,
+    Scaling,
+    Splits,
+    check_counts,
+    divide,
+)
 from glassbox.data.download import DataUnavailable
 from glassbox.errors import unknown_name
 from glassbox.spelling import spelled
@@ -362,13 +370,17 @@ def from_folder(
 ) -> Splits:  # fmt: skip
     """Return the splits of PNG and JPEG pictures that lie in one subfolder per class.
 
+    Pictures in a folder without subfolders have no labels: all of them are the test part, which
+    `network.predict(data.test)` takes.
+
     Parameters
     ----------
     path : path-like
         The folder; its subfolders, in sorted order, are the classes.  Links must not lead out of
         it.
     size : int or pair of int, optional
-        (height, width), or one number for both, to which pictures are resized.  By default all
+        (height, width), or one number for both, to which pictures are resized; those of another
+        shape are not squashed but get a margin in the color of their border.  By default all
         pictures must have the same size.
     gray : bool, default True
         One channel; False keeps red, green and blue.
@@ -387,13 +399,16 @@ def from_folder(
         of this module).
     """
     images, labels, classes = folders.read_folder(path, size, gray)
+    if classes == UNLABELED:
+        data = Dataset(images, labels, classes, Scaling("unit"))
+        return Splits(Path(path).name, data.take(0), data.take(0), data)
     return _splits(Path(path).name, [images, labels], options, classes)
 
 
 @with_split_options
 def load(
     name_or_path: str | Path, folder: str | Path | None = None, *, download: bool = True,
-    **options: Unpack[SplitOptions],
+    size: int | tuple[int, int] | None = None, **options: Unpack[SplitOptions],
 ) -> Splits:  # fmt: skip
     """Return the splits of a named set or of a file, for programs that get the choice as text.
 
@@ -410,6 +425,8 @@ def load(
         See the top of this module.
     download : bool, default True
         For MNIST and Fashion-MNIST: False never opens a connection.
+    size : int or pair of int, optional
+        For a folder of pictures: see `from_folder`.
 
     Returns
     -------
@@ -419,7 +436,8 @@ def load(
     Raises
     ------
     ValueError
-        If the name is unknown; the message has the nearest known one.
+        If the name is unknown; the message has the nearest known one.  If `size` is given for what
+        is not a folder of pictures.
     FileNotFoundError
         If nothing is at the path.
 
@@ -434,6 +452,9 @@ def load(
     given: Any = {key: value for key, value in options.items() if (key, value) != ("sizes", None)}
     name = str(name_or_path).lower().replace("_", "-").replace(" ", "-")
     name = "fashion-mnist" if name == "fashionmnist" else name
+    named = name in ("digits", MNIST.set_name, FashionMNIST.set_name)
+    if named and size is not None:
+        raise ValueError(f"size: only pictures in a folder are resized, got {name_or_path!r}")
     if name == "digits":
         return Digits(**given)
     for published_set in (MNIST, FashionMNIST):
@@ -449,7 +470,12 @@ def load(
         raise ValueError(f"{known}, or give the path of a file or folder")
     if path.is_dir():
         idx_files = folders.find_idx_files(path)
-        return from_idx(*idx_files, **given) if idx_files else from_folder(path, **given)
+        if not idx_files:
+            return from_folder(path, size, **given)
+    if size is not None:
+        raise ValueError(f"size: only pictures in a folder are resized, got {name_or_path!r}")
+    if path.is_dir():
+        return from_idx(*idx_files, **given)
     if not kind.endswith((".npz", ".csv")):
         raise ValueError(
             f"{str(path)!r}: expected a .npz or .csv file or a folder; pass a pair of IDX files to "

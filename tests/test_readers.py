@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from CNN import CNN
 from Datasets import from_arrays, from_csv, from_folder, from_idx, from_npz, load
 from glassbox.data.archives import parse_npy
 from glassbox.data.readers import parse_idx, read_bytes, read_idx
 from glassbox.data.tables import channels_first, read_csv
+from MLP import Dense
 
 SHAPES = {"|u1": 0x08, "|i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
 
@@ -420,6 +422,83 @@ def test_transparent_and_deep_pictures(tmp_path):
     images = from_folder(tmp_path, sizes=(2, 0), stratify=False).train.images
     assert images[0, 0].tolist() == [[0, 255, 255], [255, 255, 255]]
     assert images[1, 0].tolist() == [[100, 255, 255], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_picture_is_padded_and_not_squashed(tmp_path, wide):
+    """A disc stays a disc; the margin has the color of the border, also in gray and turned."""
+    y, x = np.mgrid[:40, :80]
+    disc = (y - 19.5) ** 2 + (x - 39.5) ** 2 < 15**2
+    colors = np.where(disc[..., None], (250, 10, 10), (10, 200, 90)).astype(np.uint8)
+    picture(tmp_path / "a" / "1.png", colors if wide else colors.transpose(1, 0, 2))
+    images = from_folder(tmp_path, size=40, gray=False, sizes=(1, 0)).train.images[0]
+    found = images[0] > 130
+    rows, columns = found.any(axis=1).sum(), found.any(axis=0).sum()
+    assert abs(rows - columns) <= 1
+    assert abs(rows - 15) <= 2
+    for corner in (images[:, 0, 0], images[:, -1, -1]):
+        assert corner.tolist() == [10, 200, 90]
+    assert from_folder(tmp_path, size=(20, 40), sizes=(1, 0)).shape == (1, 20, 40)
+
+
+def test_pictures_are_read_as_a_person_sees_them(tmp_path):
+    """Palettes, turned cameras, grey with transparency, and 16 bits with a transparent value."""
+    paint = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
+    paint.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    turn = Image.Exif()
+    turn[0x112] = 6  # the camera was held upright
+    upright = np.zeros((8, 16), np.uint8)
+    upright[:, :8] = 255
+    deep = np.array([[0, 257 * 9], [257 * 100, 65535]], np.uint16)
+    seen = {}
+    for name, image, options in (
+        ("palette", paint, {}),
+        ("hole", paint, {"transparency": 1}),
+        ("turned", Image.fromarray(upright), {"exif": turn}),
+        ("deep", Image.fromarray(deep), {"transparency": 0}),
+    ):
+        (tmp_path / name / "a").mkdir(parents=True)
+        image.save(tmp_path / name / "a" / "1.png", **options)
+        data = from_folder(tmp_path / name, gray=name in ("turned", "deep"), sizes=(1, 0))
+        seen[name] = data.train.images[0]
+    assert seen["palette"][:, 0, 1].tolist() == [0, 255, 0]
+    assert seen["hole"][:, 0, 1].tolist() == [255, 255, 255]
+    assert seen["hole"][:, 1, 0].tolist() == [0, 0, 255]
+    assert seen["turned"].shape == (1, 16, 8)
+    assert seen["turned"][0, :, 0].tolist() == [255] * 8 + [0] * 8
+    assert seen["deep"][0].tolist() == [[255, 9], [100, 255]]
+
+
+def test_a_folder_without_class_folders_is_predicted_on(tmp_path):
+    """Its pictures are scaled as the network's own were."""
+    for number in range(6):
+        picture(tmp_path / "new" / f"{number}.png", PIXELS[number])
+        picture(tmp_path / "old" / "ab"[number % 2] / f"{number}.png", PIXELS[number])
+    data = from_folder(tmp_path / "new")
+    assert (len(data.train), len(data.validation), len(data.test)) == (0, 0, 6)
+    known = from_folder(tmp_path / "old", sizes=(4, 1, 1), normalize="standard")
+    network = CNN(Dense(2), kernels="numpy", seed=1)
+    network.fit(known, epochs=1, progress=False)
+    assert np.array_equal(network.scores(data.test), network.scores(data.test.images))
+    for call in (network.evaluate, network.fit):
+        with pytest.raises(ValueError, match="have no labels to train on or test with"):
+            call(data.test)
+
+
+def test_the_size_of_pictures_on_the_command_line(tmp_path, main_here):
+    for number, shape in enumerate([(6, 8), (4, 8), (8, 8), (8, 6)]):
+        picture(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png", np.zeros(shape, np.uint8))
+    done = main_here("--dataset", "photos", "--epochs", "1")
+    assert done.returncode == 2
+    assert "--size on the command line" in done.stderr
+    done = main_here("--dataset", "photos", "--size", "12", "--sanity-check", "--epochs", "1")
+    assert "1x12x12" in done.stdout
+    done = main_here("--dataset", "digits", "--size", "12")
+    assert "error: size: only pictures in a folder are resized, got 'digits'" in done.stderr
+    done = main_here("--dataset", "photos/a", "--size", "12")
+    assert done.returncode == 2
+    assert "have no labels" in done.stderr
+    assert "size=12).test)" in done.stderr
 
 
 def test_folders_that_hold_no_pictures(tmp_path):

@@ -62,6 +62,9 @@ class Options:
     dataset: str = _option(
         "mnist", "mnist, fashion-mnist, digits, or the path of your own data: .npz, .csv, a folder "
         "of images by class, or a folder of IDX files (default: {default})")
+    size: int | None = _option(
+        None, "side in pixels to which the pictures of a folder are resized, with a margin where "
+        "they are not square", metavar="PIXELS", type=_whole)
     data_dir: str | None = _option(
         None, "folder of the data files; downloads go there too", metavar="FOLDER")
     epochs: int = _option(

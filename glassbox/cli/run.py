@@ -103,13 +103,23 @@ def find_data(options: Options) -> Splits:
     """Load the chosen data set, or the digits where MNIST can neither be found nor fetched."""
     given = options.resume is None or options.data_dir is None or "data_dir" in options.changed
     try:  # what only a settings file names is read, but nothing is put there
-        return load(options.dataset, folder=options.data_dir, download=given)
+        data = load(
+            options.dataset, folder=options.data_dir, size=options.size, download=given
+        )
     except DataUnavailable as error:
         if options.data_dir is not None:  # a folder was named: silence would hide the mistake
             raise
         instead = "Training on scikit-learn's 1,797 embedded 8 x 8 digits instead."
         print(f"NOTICE: {error}\n\n{instead}\n", file=sys.stderr, flush=True)
         return Digits()
+    if not len(data.train):
+        raise ValueError(
+            f"--dataset: the pictures in {options.dataset!r} have no labels, because no folder "
+            "inside it says of which class they are. A trained network predicts them: "
+            'CNN.load("results/.../model.safetensors").predict(from_folder("..."'
+            f"{', size=...' if options.size is None else f', size={options.size}'}).test)"
+        )
+    return data
 
 
 def _train(model: CNN, data: Splits, options: Options, results: Results) -> None:

@@ -23,6 +23,7 @@ NORMALIZATIONS = {
     "none": "the stored values",
 }
 
+UNLABELED = ("?",)  # the classes of images without labels, which can only be predicted on
 FAINT = 1e-18  # a smaller deviation is none: its square is about the least that float32 holds
 IMAGES_AT_ONCE = 2048  # while fitting, so that 50,000 images are never all held as float64
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from glassbox.data.dataset import UNLABELED
 from glassbox.data.readers import existing, room
 
 PICTURES = {".png", ".jpg", ".jpeg"}
@@ -21,8 +22,10 @@ def read_folder(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
     """Read images (samples, channels, height, width), labels, and classes named as the subfolders.
 
-    path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order
-    size : (height, width) or one number for both; pictures are resized to it
+    path : a folder with one subfolder of PNG or JPEG files for each class, taken in sorted order;
+        pictures in a folder without subfolders have no labels, and the classes are `UNLABELED`
+    size : (height, width) or one number for both; pictures are resized to fit into it, and what is
+        left of it gets the color of their border
     gray : one channel of gray, else three of red, green and blue
 
     A picture may unpack to its `room`; without `size` so may the whole folder.
@@ -33,7 +36,8 @@ def read_folder(
     """
     path = existing(path, folder=True)
     folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    if not folders:
+    flat = not folders and any(p.suffix.lower() in PICTURES for p in path.iterdir())
+    if not folders and not flat:
         raise ValueError(f"{str(path)!r}: expected one subfolder of pictures for each class")
     pair = (size, size) if isinstance(size, int) else size
     if pair is not None and (len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair)):
@@ -41,7 +45,7 @@ def read_folder(
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     first, packed, unpacked = path, 0, 0
-    for label, file in _pictures(path, folders):
+    for label, file in _pictures(path, [path] if flat else folders):
         first = file if not images else first
         picture = read_picture(file, pair, gray)
         if images and picture.shape != images[0].shape:
@@ -49,7 +53,7 @@ def read_folder(
             here, there = (f"{side} pixels (height x width)" for side in sides)
             raise ValueError(
                 f"{str(file)!r} has {here}, but {str(first)!r} has {there}; give "
-                "size=(height, width) to resize them all"
+                "size=(height, width), or --size on the command line, to resize them all"
             )
         packed, unpacked = packed + file.stat().st_size, unpacked + picture.nbytes
         if pair is None and unpacked > room(packed):
@@ -59,7 +63,8 @@ def read_folder(
             )
         images.append(picture)
         labels.append(label)
-    return np.stack(images), np.array(labels), tuple(folder.name for folder in folders)
+    classes = UNLABELED if flat else tuple(folder.name for folder in folders)
+    return np.stack(images), np.array(labels), classes
 
 
 def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:
@@ -115,15 +120,25 @@ def _decoded(content: bytes, size: tuple[int, int] | None, gray: bool) -> NDArra
             )
         picture = ImageOps.exif_transpose(file)
     if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would keep the lower 8
-        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+        deep = np.asarray(picture)
+        seen = np.where(deep == picture.info.get("transparency", -1), 255, deep // 257)
+        picture = Image.fromarray(seen.astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("L" if gray else "RGB")
     if size is not None:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        border = _border(np.asarray(picture))
+        picture = ImageOps.pad(picture, size[::-1], Image.Resampling.BILINEAR, border)
     values = np.asarray(picture, dtype=np.uint8)
     return values[None] if gray else values.transpose(2, 0, 1)
+
+
+def _border(values: NDArray[np.uint8]) -> tuple[int, ...]:
+    """The median color of a picture's outermost pixels."""
+    edges = (values[0], values[-1], values[:, 0], values[:, -1])
+    flat = [edge.reshape(len(edge), -1) for edge in edges]
+    return tuple(int(level) for level in np.median(np.concatenate(flat), axis=0))
 
 
 def find_idx_files(path: str | Path) -> list[Path]:

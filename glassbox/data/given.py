@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.data.dataset import Dataset, Scaling, Splits
+from glassbox.data.dataset import UNLABELED, Dataset, Scaling, Splits
 from glassbox.data.readers import (
     MOST_CLASSES,
     as_labels,
@@ -116,12 +116,14 @@ def _without_ignored(
 def as_images(given: Any, network: Any) -> Dataset:
     """Give a Dataset as it is, or make one of an array of images, with labels that nobody reads."""
     if isinstance(given, Dataset):
+        if given.classes == UNLABELED and network.scaling:  # they are scaled as the network's are
+            return Dataset(given.images, given.labels, UNLABELED, network.scaling)
         return given
     if isinstance(given, Splits):
         raise TypeError("images: got a Splits; take a part of it, such as data.test")
     images = _pixels(given, network)
     labels = np.zeros(len(images), int)
-    return Dataset(images, labels, ("?",), _scaling(images, network.scaling))
+    return Dataset(images, labels, UNLABELED, _scaling(images, network.scaling))
 
 
 def class_numbers(

@@ -37,6 +37,8 @@ def check_labels(data: Any, outputs: tuple[int, ...]) -> None:
         raise ValueError(
             f"the last layer gives {outputs}, expected (classes,); end with Dense or Flatten"
         )
+    if data.classes == ("?",) and outputs != (1,):
+        raise ValueError("these images have no labels to train on or test with; predict takes them")
     if len(data.classes) != outputs[0]:
         raise ValueError(
             f"the data has {len(data.classes)} classes but the last layer gives {outputs[0]} "
