@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from glassbox.engine.parameters import Parameters
 from glassbox.engine.sanity import SanityReport, sanity_check
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
-from glassbox.engine.summary import summary_table
+from glassbox.engine.summary import Printed, in_words, summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count
 from glassbox.files import checkpoints, model_file, saving
@@ -117,6 +116,8 @@ class CNN(metaclass=Spelled):
         self.steps_done = 0
         for layer in layers_of(layers):
             self.add(layer)
+
+    __repr__ = in_words
 
     def __getattr__(self, name: str) -> Any:
         raise missing_method(type(self).__name__, name)  # what other libraries call it is answered
@@ -214,8 +215,8 @@ class CNN(metaclass=Spelled):
         `input_shape` (channels, height, width) builds the network if it is not built yet.
         """
         assembly = self._refresh() if input_shape is None else self.build(input_shape)._built()
-        how = textwrap.fill(assembly.describe(), 80)
-        table = f"{summary_table(self.layers, self.dtype.itemsize)}\n{how}"
+        layers = summary_table(self.layers, self.dtype.itemsize)
+        table = Printed(f"{layers}\n{assembly.announced()}")
         print(table)
         return table
 
@@ -312,7 +313,7 @@ class CNN(metaclass=Spelled):
             done = trainer.at.epoch + trainer.at.seen / len(data)
             trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
         if progress:
-            print(textwrap.fill(self._built().describe(), 80))
+            self._built().announce()
         with continuing(self, trainer), self.workers.ready(), StopSignal() as stop_signal:
             return trainer.run(stop_signal)
 

@@ -10,7 +10,7 @@ import pytest
 
 from CNN import CNN
 from Datasets import Dataset, Scaling
-from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.losses import CrossEntropy
 from glassbox.errors import Diverged
 from MLP import SGD, Adam, BatchNorm, Dense, Dropout, Flatten, Identity, Softmax
@@ -35,7 +35,11 @@ def test_summary_tells_shapes_parameters_cost_and_field(capsys):
     network = CNN(Conv2D(8, 3), MaxPool2D(2), Conv2D(16, 5, padding="valid"), Dense(10))
     table = network.summary((1, 28, 28))
     assert capsys.readouterr().out == table + "\n"
-    rows = {line.split()[0]: line for line in table.splitlines() if line and line[0] not in "-"}
+    rows = {}  # what a layer is in the first table, and what it costs in the second
+    for line in table.splitlines():
+        if line and line[0] != "-":
+            name, *rest = line.split(maxsplit=1)
+            rows[name] = f"{rows[name]} {rest[0]}" if name in rows else line
     # 8 x (1 x 3 x 3 + 1) parameters; 28 x 28 x 8 x 9 multiply-adds; 28 x 28 x 8 x 4 bytes
     assert re.search(r"8 x 28 x 28 +80 +56,448 +3 x 3 +24\.5$", rows["conv1"])
     assert re.search(r"8 x 14 x 14 +0 +0 +4 x 4 +6\.1$", rows["pool1"])
@@ -43,8 +47,39 @@ def test_summary_tells_shapes_parameters_cost_and_field(capsys):
     assert re.search(r"16 x 10 x 10 +3,216 +320,000 +12 x 12 +6\.2$", rows["conv2"])
     assert re.search(r"10 +16,010 +16,000 +all", rows["dense1"])
     assert "Conv2D 5 x 5" in rows["conv2"]
+    assert max(map(len, table.splitlines())) <= 60
     assert re.search(r"^total +19,306 +392,448", rows["total"])
     assert network.parameter_count == 80 + 3216 + 16010
+
+
+def test_a_summary_fits_60_columns_whatever_is_in_it(capsys):
+    inside = [Conv2D(300), BatchNorm(), Conv2D(300), BatchNorm(), Conv2D(300)]
+    name = "features.0.a_block_with_a_long_name"
+    network = CNN(
+        Conv2D(256, 11, stride=4, name="the_first_of_all_convolutions"),
+        Residual(*inside, name=name),
+        Dense(2000), Dense(1000), dtype=np.float64,
+    )  # fmt: skip
+    table = network.summary((3, 160, 160))
+    assert max(map(len, table.splitlines())) <= 60
+    letters = re.sub(r"\s", "", table)
+    assert letters.count("ResidualConv2D+BatchNorm+Conv2D") == 1
+    assert f"{network.parameter_count:,}" in table
+    assert "e_name" in letters
+
+
+def test_how_steps_run_is_said_once(capsys):
+    data = images(8), np.arange(8) % 2
+    network = CNN(Conv2D(2), Dense(2))
+    network.summary((1, 9, 8))
+    network.fit(data, epochs=1)
+    network.fit(data, epochs=1)
+    assert capsys.readouterr().out.count("captured: ") == 1
+    network.eager = True
+    network.fit(data, epochs=1)
+    assert capsys.readouterr().out.count("eager: ") == 1
+    CNN(Conv2D(2), Dense(2)).fit(data, epochs=1)
+    assert capsys.readouterr().out.count("captured: ") == 1
 
 
 def test_forward_and_backward_agree_with_finite_differences():

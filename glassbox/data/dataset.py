@@ -248,7 +248,7 @@ def _rows(images: NDArray[Any]) -> NDArray[Any]:
     return images.reshape(len(images), math.prod(images.shape[1:]))  # of no images, too
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images with labels; the images stay as they were stored until a batch is taken.
 
@@ -323,6 +323,11 @@ class Dataset:
                 numbers = _shares(name, getattr(self, name), shape)
                 numbers.flags.writeable = False
                 object.__setattr__(self, name, numbers)
+
+    def __repr__(self) -> str:
+        shape, kinds = "x".join(map(str, self.shape)), len(self.classes)
+        name = self.scaling.name
+        return f"<Dataset: {len(self):,} images {shape}, {kinds} classes, normalized by {name!r}>"
 
     @property
     def shape(self) -> tuple[int, int, int]:

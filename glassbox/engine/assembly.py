@@ -5,6 +5,7 @@ It also notices what a user changed by hand on a built network, and makes it tak
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -25,6 +26,7 @@ from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.replacing import arrays_of, is_built, keep, take_along, warn_of
+from glassbox.engine.summary import WIDTH
 from glassbox.kernels.shapes import Shape
 
 # What a user may replace on a built layer, besides its methods and numbers.
@@ -76,6 +78,7 @@ class Assembly:
         self.layers, self.settings, self.input_shape = layers, settings, input_shape
         self.dtype, self.kernels, self.workers = dtype, kernels, workers
         self.output_activation: Softmax | None = None
+        self._said = ""
         self.softmax_in_loss = False
         brought = any(map(is_built, layers))
         try:
@@ -169,6 +172,16 @@ class Assembly:
         if self.captured:
             return self.captured.describe()
         return f"eager: layer by layer ({self._why_eager})"
+
+    def announced(self) -> str:
+        """How steps run, 60 columns wide; `announce` does not say it again."""
+        self._said = self.describe()
+        return textwrap.fill(self._said, WIDTH)
+
+    def announce(self) -> None:
+        """Print how steps run, unless the summary said so just before."""
+        if self._said != self.describe():
+            print(self.announced())
 
     def _sample(self) -> bytes:
         """Some of the weights, by which it is seen that they changed."""

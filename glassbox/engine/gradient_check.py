@@ -40,7 +40,7 @@ class GradientError:
         return self.error <= TOLERANCE
 
 
-@dataclass
+@dataclass(repr=False)
 class GradientReport:
     """What a gradient check found; `passed` says whether everything agreed."""
 
@@ -50,6 +50,9 @@ class GradientReport:
     def passed(self) -> bool:
         """Whether every array of every layer agreed."""
         return all(error.passed for error in self.errors)
+
+    def __repr__(self) -> str:
+        return f"<GradientReport: {'passed' if self.passed else 'failed'}>"
 
     def __str__(self) -> str:
         width = max((len(e.layer) for e in self.errors), default=5)

@@ -80,7 +80,7 @@ class MovingMetrics:
         return self._correct / max(self._images, 1)
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The course of a training run.
 
@@ -96,6 +96,17 @@ class History:
     ended: str = ""
     best_epoch: int | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        if not self.records:
+            return "<History: no epochs>"
+        best = self.records[(self.best_epoch or len(self.records)) - 1]
+        part = "validation_" if "validation_accuracy" in best else ""
+        accuracy, words = best.get(f"{part}accuracy", 0.0), part.replace("_", " ")
+        return (
+            f"<History: {len(self.records)} epochs, {'best' if self.best_epoch else 'last'} is "
+            f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended}>"
+        )
 
     def curves(self) -> tuple[list[float], list[float], list[float]]:
         """Images seen, running loss and running accuracy, as lists of the same length."""

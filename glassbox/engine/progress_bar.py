@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import Any
 
 from tqdm import tqdm
@@ -10,13 +12,17 @@ from glassbox.engine.history import MovingMetrics
 
 
 def epoch_bar(images: int, seen: int, epoch: int, epochs: int, shown: bool) -> Any:
-    """A progress bar; none where output goes to a file."""
-    return tqdm(
+    """A progress bar, in a notebook one of its own; none where output goes to a file."""
+    bar: Any = tqdm
+    if "IPython" in sys.modules:
+        bar = import_module("tqdm.auto").tqdm  # in a terminal the same one, but slow to import
+    in_notebook = any(kind.__name__ == "tqdm_notebook" for kind in bar.__mro__)
+    return bar(
         total=images, initial=seen, desc=f"epoch {epoch + 1}/{epochs}",
         unit=" img",
         bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",
         unit_scale=True, leave=False, mininterval=0.2, dynamic_ncols=True,
-        disable=None if shown else True,
+        disable=(False if in_notebook else None) if shown else True,
     )  # fmt: skip
 
 

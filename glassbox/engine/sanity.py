@@ -17,7 +17,7 @@ from glassbox.engine.trainer import batches
 from glassbox.errors import require_count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SanityReport:
     """A network was made to overfit a few images: can it learn at all?
 
@@ -46,6 +46,9 @@ class SanityReport:
     def passed(self) -> bool:
         """Whether both held."""
         return self.starts_at_chance and self.overfits
+
+    def __repr__(self) -> str:
+        return f"<SanityReport: {'passed' if self.passed else 'failed'}>"
 
     def __str__(self) -> str:
         start = "about what chance gives" if self.starts_at_chance else "far from chance"

@@ -1,0 +1,73 @@
+"""In a notebook: a bar of its own, nothing shown twice, short words for objects."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import tqdm
+
+from CNN import CNN
+from Datasets import Digits
+from Filters import Conv2D
+from glassbox.engine.history import History
+from MLP import Dense
+
+DATA = np.random.default_rng(0).random((30, 1, 6, 6), np.float32), np.arange(30) % 3
+
+
+class tqdm_notebook(tqdm.tqdm):  # noqa: N801  (its name is how the real one is known)
+    """Stands for the bar of notebooks, which needs one to be drawn."""
+
+    made = ()
+
+    def __init__(self, *given, **named):
+        tqdm_notebook.made += (named["disable"],)
+        super().__init__(*given, **named | {"disable": True})
+
+
+@pytest.mark.parametrize(("shown", "disable"), [(True, False), (False, True)])
+def test_the_bar_of_a_notebook_is_shown_there(monkeypatch, shown, disable):
+    """Its output is no terminal, which would hide the usual bar."""
+    auto = ModuleType("tqdm.auto")
+    auto.tqdm = tqdm_notebook
+    monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setattr(tqdm_notebook, "made", ())
+    CNN(Dense(3)).fit(DATA, epochs=2, progress=shown)
+    assert tqdm_notebook.made == (disable, disable)
+
+
+def test_no_notebook_is_looked_for_elsewhere(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # importing it would raise
+    CNN(Dense(3)).fit(DATA, epochs=1, progress=False)
+
+
+def test_what_was_printed_is_not_shown_again(capsys):
+    """The value of a cell that only calls `summary` would be its table once more."""
+    table = CNN(Dense(3)).summary((1, 6, 6))
+    assert capsys.readouterr().out == f"{table}\n"
+    table._ipython_display_()
+    assert capsys.readouterr().out == ""
+    network = CNN(Dense(3))
+    assert repr(network.sanity_check(DATA, epochs=2)) == "<SanityReport: failed>"
+    assert repr(network.gradient_check(DATA)) == "<GradientReport: passed>"
+
+
+def test_words_for_objects_are_short():
+    network = CNN(Conv2D(2), Dense(3))
+    assert repr(network) == "<CNN: 2 layers, not built yet>"
+    history = network.fit(DATA, DATA, epochs=2, progress=False)
+    assert repr(network) == "<CNN: 2 layers, images 1 x 6 x 6 -> 3 outputs, 239 parameters>"
+    accuracy = history.records[history.best_epoch - 1]["validation_accuracy"]
+    assert repr(history) == (
+        f"<History: 2 epochs, best is {history.best_epoch} with validation accuracy "
+        f"{accuracy:.2%}; all 2 epochs done>"
+    )
+    assert repr(History()) == "<History: no epochs>"
+    alone = network.fit(DATA, epochs=1, progress=False)
+    assert "1 epochs, last is 1 with accuracy" in repr(alone)
+    data = Digits()
+    assert repr(data.train) == ("<Dataset: 1,258 images 1x8x8, 10 classes, normalized by 'center'>")
+    assert len(repr(data)) < 120
