@@ -103,9 +103,7 @@ def find_data(options: Options) -> Splits:
     """Load the chosen data set, or the digits where MNIST can neither be found nor fetched."""
     given = options.resume is None or options.data_dir is None or "data_dir" in options.changed
     try:  # what only a settings file names is read, but nothing is put there
-        data = load(
-            options.dataset, folder=options.data_dir, size=options.size, download=given
-        )
+        data = load(options.dataset, folder=options.data_dir, size=options.size, download=given)
     except DataUnavailable as error:
         if options.data_dir is not None:  # a folder was named: silence would hide the mistake
             raise
