@@ -275,9 +275,9 @@ class CNN(metaclass=Spelled):
 
         Parameters
         ----------
-        train, validation : a Dataset, a pair (images, labels) or (images, labels, sample_weight);
-            all of a Splits as `train` has both.  The best epoch is the one with the highest
-            validation accuracy, then the lowest validation loss.
+        train, validation : a Dataset, a pair (raw images, labels) or (images, labels, weights); all
+            of a Splits as `train` has both.  The first pair fits the network's scaling.  The best
+            epoch is the one with the highest validation accuracy, then the lowest loss.
         epochs, batch_size : whole numbers; a batch of 1 is classic stochastic descent.
         augment : (images, generator) -> images, such as `Datasets.Augmentation(shift=2)`.
         shuffle : whether each epoch has its own order.
@@ -331,7 +331,9 @@ class CNN(metaclass=Spelled):
         where the loss is not finite (the weights are then unchanged), and where the step has made
         a number of the network infinite or NaN.
         """
-        source = self._as_data(data, sample_weight)
+        known = isinstance(data, Dataset) and sample_weight is None  # as `fit` has it
+        source = data if known else self._as_data(data, sample_weight, fitting=True)
+        self.scaling = self.scaling or source.scaling
         where = np.arange(len(source)) if indices is None and len(source) else given.places(indices)
         self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
@@ -344,29 +346,32 @@ class CNN(metaclass=Spelled):
 
     # --- using it ----------------------------------------------------------------------------
 
+    # Arrays are raw images, which are scaled here; with `scaled`, floats that are scaled already.
+
     def evaluate(
-        self, data: AnyData, batch_size: int = 1024, sample_weight: AnyData | None = None
-    ) -> Evaluation:
+        self, data: AnyData, batch_size: int = 1024, sample_weight: AnyData | None = None,
+        scaled: bool = False,
+    ) -> Evaluation:  # fmt: skip
         """Mean loss and share of right answers on a data set, weighted where it has weights."""
-        source = self._as_data(data, sample_weight)
+        source = self._as_data(data, sample_weight, scaled=scaled)
         self.build(source.shape)
         return evaluation.evaluate(self.executor, source, batch_size)
 
-    def predict(self, images: AnyData, batch_size: int = 1024) -> Array:
+    def predict(self, images: AnyData, batch_size: int = 1024, scaled: bool = False) -> Array:
         """The most likely class of each image: (samples,) integers."""
-        return self.predict_proba(images, batch_size).argmax(axis=1)
+        return self.predict_proba(images, batch_size, scaled).argmax(axis=1)
 
-    def predict_proba(self, images: AnyData, batch_size: int = 1024) -> Array:
+    def predict_proba(self, images: AnyData, batch_size: int = 1024, scaled: bool = False) -> Array:
         """The probability of each class: (samples, classes), rows sum to 1.
 
         Sigmoid outputs are divided by their sum; others than softmax go through softmax.
         """
-        scores = self.scores(images, batch_size)
+        scores = self.scores(images, batch_size, scaled)
         return evaluation.probabilities(scores, self.output_activation or self.layers[-1])
 
-    def scores(self, images: AnyData, batch_size: int = 1024) -> Array:
+    def scores(self, images: AnyData, batch_size: int = 1024, scaled: bool = False) -> Array:
         """The outputs, (samples, classes): behind sigmoid or softmax where the network has one."""
-        source = given.as_images(images, self)
+        source = given.as_images(images, self, scaled)
         self.build(source.shape)._built().warn_if_untrained()
         return evaluation.class_scores(self.executor, source, batch_size, self.output_activation)
 
@@ -375,12 +380,12 @@ class CNN(metaclass=Spelled):
         """The softmax that the loss takes over and predictions apply; else None."""
         return self._built().output_activation
 
-    def activations(self, images: AnyData) -> list[tuple[str, Array]]:
+    def activations(self, images: AnyData, scaled: bool = False) -> list[tuple[str, Array]]:
         """Every layer's output for some images: [(name, (samples, channels, height, width))].
 
         Dense layers give (samples, units); the last output is what the loss sees.
         """
-        source = given.as_images(images, self)
+        source = given.as_images(images, self, scaled)
         self.build(source.shape)
         y = to_batch_last(given.at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
@@ -401,7 +406,7 @@ class CNN(metaclass=Spelled):
         zero and all are right, and compares the first loss with chance.  Prints and returns the
         report.
         """
-        return sanity_check(self, self._as_data(data), images, epochs, quiet)
+        return sanity_check(self, self._as_data(data, fitting=True), images, epochs, quiet)
 
     def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
         """Compare the gradients of a float64 copy with central differences, layer by layer.
@@ -422,12 +427,10 @@ class CNN(metaclass=Spelled):
 
     # --- data --------------------------------------------------------------------------------
 
-    def _as_data(self, data: AnyData, sample_weight: AnyData | None = None) -> Dataset:
-        if isinstance(data, Dataset) and sample_weight is None:  # every step asks
-            return data
-        return given.as_dataset(data, self, sample_weight=sample_weight)
+    def _as_data(self, data: AnyData, weights: AnyData | None = None, **how: bool) -> Dataset:
+        options: Any = how
+        return given.as_dataset(data, self, sample_weight=weights, **options)
 
-    def _as_image(self, image: AnyData) -> Dataset:
-        return given.as_images(
-            image if isinstance(image, Dataset) else np.asarray(image)[None], self
-        )
+    def _as_image(self, image: AnyData, scaled: bool = False) -> Dataset:
+        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
+        return given.as_images(one, self, scaled)

@@ -14,6 +14,7 @@ def write_preview(
     path: str | os.PathLike[str],
     truth: int | None = None,
     title: str = "",
+    scaled: bool = False,
 ) -> None:
     """Write a picture of what one image becomes: feature maps by layer, class scores as bars.
 
@@ -22,7 +23,7 @@ def write_preview(
     # Only who asks for a picture waits for matplotlib to load.
     from glassbox.report import figures
 
-    one = network._as_image(image)
+    one = network._as_image(image, scaled)
     figure = figures.preview(
         one.batch([0])[0][0],
         [(name, maps[0]) for name, maps in network.activations(one)],

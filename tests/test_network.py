@@ -155,7 +155,7 @@ def test_activations_are_named_and_samples_come_first():
     np.testing.assert_allclose(found[-1][1], network.forward(images(2))[0], rtol=1e-6)
 
 
-def test_bytes_are_scaled_as_in_training_and_floats_taken_as_they_are():
+def test_raw_images_are_scaled_as_in_training_and_scaled_ones_on_request_are_not():
     pixels = RNG.integers(0, 256, size=(40, 1, 9, 8), dtype=np.uint8)
     labels = np.arange(40) % 3
     scaling = Scaling.fit("standard", pixels)
@@ -164,7 +164,7 @@ def test_bytes_are_scaled_as_in_training_and_floats_taken_as_they_are():
     network.fit(data, epochs=1, progress=False)
     scaled = data.batch(np.arange(40))[0]
     np.testing.assert_allclose(network.scores(pixels), network.scores(data), rtol=1e-6)
-    np.testing.assert_allclose(network.scores(scaled), network.scores(data), rtol=1e-4)
+    np.testing.assert_allclose(network.scores(scaled, scaled=True), network.scores(data), rtol=1e-4)
 
 
 def test_l2_enters_loss_and_gradient_of_weights_alone():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from CNN import CNN
+from Datasets import Dataset, Scaling
 from Filters import Conv2D, MaxPool2D
 from glassbox.engine.evaluation import probabilities
 from glassbox.kernels import choose
@@ -48,7 +49,7 @@ def test_batch_norm_of_a_constant_channel_over_shards(backend, monkeypatch):
         norm = BatchNorm(momentum=1.0)
         network = CNN(norm, Dense(2), kernels=backend, threads=threads)
         network.classes = ("a", "b")
-        network.train_step((x, labels))
+        network.train_step(Dataset(x, labels, ("a", "b"), Scaling("none")))
         np.testing.assert_allclose(norm.buffers["running_mean"], 1000.1, rtol=1e-7)
         assert norm.buffers["running_var"].item() < 1e-9
         found.append(network.parameters.values.tobytes())

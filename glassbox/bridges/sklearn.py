@@ -17,6 +17,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
 from Filters import Conv2D, MaxPool2D
+from glassbox.data.readers import bytes_of
+from glassbox.data.suspicions import check_pixels
 from glassbox.engine.layer import Array, Layer
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import VECTOR
@@ -207,6 +209,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         if shape not in (None, self.image_shape_):
             raise ValueError(f"expected images of {self.image_shape_}, got {shape}")
         images = self._images(rows)
+        check_pixels(images, self.scaling_, rows.dtype.kind)
         # A whole number of vectors: no image falls into a remainder, which other instructions
         # compute, so its probabilities are the same bits in whatever company and order it comes.
         images = np.concatenate([images, images[:1].repeat(-len(images) % VECTOR, axis=0)])
@@ -256,7 +259,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return tuple(wanted)
 
     def _images(self, rows: Array) -> Array:
-        """Return rows as images, bytes as they are and all else as float32."""
+        """Return rows as images: whole numbers of 0..255 as uint8, all else as float32."""
+        rows = bytes_of(rows)
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore"):
                 rows = rows.astype(np.float32)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from glassbox.data.readers import refuse_channels_last
 from glassbox.data.splitting import split
 from glassbox.errors import unknown_name
 from glassbox.spelling import Spelled
@@ -302,6 +303,7 @@ class Dataset:
         if images.ndim != 4:
             expected = "expected images (samples, channels, height, width)"
             raise ValueError(f"Dataset: {expected}, got shape {images.shape}")
+        refuse_channels_last(images.shape, "Dataset: images")
         if images.dtype not in (np.uint8, np.float32):
             expected = "expected images of uint8 or float32"
             raise TypeError(f"Dataset: {expected}, got {images.dtype}; from_arrays converts others")

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.data.dataset import UNLABELED, Dataset, Scaling, Splits
+from glassbox.data.dataset import Dataset, Scaling, Splits
 from glassbox.data.readers import (
     MOST_CLASSES,
     as_labels,
-    channels_last,
+    bytes_of,
     is_one_hot,
     names_as_text,
     with_channels,
 )
+from glassbox.data.suspicions import check_pixels, check_scaling
 
+UNSCALED = 16  # floats from 0 up that go beyond this have not been scaled
 FLAT = ("Dense", "Flatten")  # layers from which on images are rows
 
 
@@ -33,26 +35,28 @@ def training_data(
     if isinstance(train, Splits):
         train, validation = train.train, train.validation if validation is None else validation
     weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-    data = as_dataset(train, network, **weights)
+    data = as_dataset(train, network, fitting=True, **weights)
     checks = None if validation is None else as_dataset(validation, network, like=data)
     return data, checks if checks is not None and len(checks) else None
 
 
 def as_dataset(
-    given: Any, network: Any, *, like: Dataset | None = None, sample_weight: Any = None,
-    class_weight: Any = None,
+    given: Any, network: Any, *, fitting: bool = False, scaled: bool = False,
+    like: Dataset | None = None, sample_weight: Any = None, class_weight: Any = None,
 ) -> Dataset:  # fmt: skip
     """Give a Dataset as it is, or make one of a pair (images, labels).
 
     Images are arrays, data frames, or flat rows before a Dense; labels are whole numbers, names,
-    one-hot rows, or probabilities (samples, classes); a third array is sample_weight.  Bytes are
-    scaled by the network's scaling (0..1 without one); floats are taken to be scaled already.
+    one-hot rows, or probabilities (samples, classes); a third array is sample_weight.
 
     Parameters
     ----------
     network : its classes, scaling and layers decide; without classes there are as many as it has
         outputs, or as there are labels.
-    like : a Dataset whose classes are taken where the network has none.
+    fitting : whether a network without a scaling is about to be trained on these images; one is
+        then fitted to them by `fitted`.
+    scaled : the images are scaled already.
+    like : a Dataset whose scaling is taken, and whose classes where the network has none.
     sample_weight, class_weight : see `Dataset.weighted`; a label outside the classes may have the
         class weight 0: {-1: 0} ignores all images labelled -1.
 
@@ -64,7 +68,9 @@ def as_dataset(
     3
     """
     weighted = sample_weight is not None or class_weight is not None
+    scaling = network.scaling if like is None else like.scaling
     if isinstance(given, Dataset):
+        check_scaling(given, scaling)
         return given.weighted(sample_weight, class_weight) if weighted else given
     if isinstance(given, tuple) and len(given) == 3 and sample_weight is None:
         *given, sample_weight = given
@@ -78,7 +84,8 @@ def as_dataset(
             "expected a Dataset such as MNIST().train, or a pair (images, labels), got "
             f"{type(given).__name__}{hint}"
         )
-    images, labels = _pixels(given[0], network), np.asarray(given[1])
+    raw, labels = np.asarray(given[0]), np.asarray(given[1])
+    images = _pixels(raw, network)
     if not len(images):
         raise ValueError("the data set is empty; it needs at least one image with its label")
     classes = network.classes or (like.classes if like else ())
@@ -90,7 +97,11 @@ def as_dataset(
         classes = classes or tuple(map(str, range(targets.shape[1])))
     labels, class_weight, ignored = _without_ignored(labels, class_weight, len(classes) or outputs)
     numbers, names = class_numbers(labels, classes, outputs)
-    data = Dataset(images, numbers, names, _scaling(images, network.scaling), targets=targets)
+    if fitting and scaling is None and not scaled:
+        scaling = fitted(raw, images)
+    else:
+        scaling = _scaling(raw, images, scaling, scaled)
+    data = Dataset(images, numbers, names, scaling, targets=targets)
     data = data if ignored is None else data.weighted(~ignored)
     if sample_weight is None and class_weight is None:
         return data
@@ -113,17 +124,39 @@ def _without_ignored(
     return np.where(ignored, 0, labels) if outside else labels, rest or None, ignored
 
 
-def as_images(given: Any, network: Any) -> Dataset:
+def as_images(given: Any, network: Any, scaled: bool = False) -> Dataset:
     """Give a Dataset as it is, or make one of an array of images, with labels that nobody reads."""
     if isinstance(given, Dataset):
-        if given.classes == UNLABELED and network.scaling:  # they are scaled as the network's are
-            return Dataset(given.images, given.labels, UNLABELED, network.scaling)
-        return given
+        return check_scaling(given, network.scaling)
     if isinstance(given, Splits):
         raise TypeError("images: got a Splits; take a part of it, such as data.test")
-    images = _pixels(given, network)
-    labels = np.zeros(len(images), int)
-    return Dataset(images, labels, UNLABELED, _scaling(images, network.scaling))
+    raw = np.asarray(given)
+    images = _pixels(raw, network)
+    scaling = _scaling(raw, images, network.scaling, scaled)
+    return Dataset(images, np.zeros(len(images), int), ("?",), scaling)
+
+
+def fitted(images: NDArray[Any], pixels: NDArray[Any]) -> Scaling:
+    """Give the scaling of a network that is trained on arrays which come without one.
+
+    images : as they were given
+    pixels : the same as uint8 or float32
+
+    Whole numbers and booleans are scaled to 0..1 from the range that `from_arrays` finds, and so
+    are floats from 0 up that go beyond 16 (0..255, or 0 to the largest). Other floats are taken
+    to be scaled already.
+
+    >>> fitted(np.array([0.0, 128.0]), np.array([0, 128], np.float32)).high
+    255.0
+    """
+    if images.dtype.kind != "f":
+        return Scaling.fit("unit", pixels)
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 1:
+        return Scaling("unit", 0.0, 1.0)  # the same numbers, and later images can be compared
+    if low < 0 or high <= UNSCALED:
+        return Scaling("none")
+    return Scaling("unit", 0.0, max(255.0, high))
 
 
 def class_numbers(
@@ -218,14 +251,11 @@ def _rows_as_images(rows: NDArray[Any], network: Any) -> NDArray[Any]:
     return rows.reshape(count, numbers, 1, 1)
 
 
-def _pixels(images: Any, network: Any) -> NDArray[Any]:
-    """Images as (n, channels, height, width), uint8 or finite float32."""
-    array = np.asarray(images)
+def _pixels(array: NDArray[Any], network: Any) -> NDArray[Any]:
+    """Images as (n, channels, height, width): whole numbers of 0..255 as uint8, else float32."""
     if array.ndim == 2 and array.dtype.kind in "buif" and array.size:
         array = _rows_as_images(array, network)
-    array = with_channels(array, "expected images")
-    if array.shape[3] in (1, 3, 4) and array.shape[1] == array.shape[2] > 4:
-        raise channels_last("images", array.shape)
+    array = bytes_of(with_channels(array, "expected images"))
     if array.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what becomes infinite here is reported below
             array = np.asarray(array, np.float32)
@@ -233,5 +263,18 @@ def _pixels(images: Any, network: Any) -> NDArray[Any]:
     return array
 
 
-def _scaling(images: NDArray[Any], scaling: Scaling | None) -> Scaling:
-    return Scaling("none") if images.dtype != np.uint8 else scaling or Scaling("unit")
+def _scaling(
+    images: NDArray[Any], pixels: NDArray[Any], scaling: Scaling | None, scaled: bool
+) -> Scaling:
+    """The scaling of images for a network that has this one, or none yet."""
+    if scaled:
+        if images.dtype.kind != "f":
+            raise TypeError(
+                f"scaled=True: expected floats, got {images.dtype}; whole numbers and booleans "
+                "are always raw: leave scaled out"
+            )
+        return Scaling("none")
+    if scaling is not None:
+        check_pixels(pixels, scaling, images.dtype.kind)
+        return scaling
+    return Scaling("unit") if pixels.dtype == np.uint8 else Scaling("none")

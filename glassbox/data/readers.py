@@ -174,15 +174,30 @@ def with_channels(array: ArrayLike, what: str) -> NDArray[Any]:
             f"{what} (samples, channels, height, width) or (samples, height, width), got shape "
             f"{images.shape}"
         )
-    return images[:, None] if images.ndim == 3 else images
+    images = images[:, None] if images.ndim == 3 else images
+    refuse_channels_last(images.shape, f"{what}: images".replace("expected images: ", ""))
+    return images
 
 
-def channels_last(what: str, shape: tuple[int, ...]) -> ValueError:
-    """Give the error for images that have their channels in the last axis."""
-    return ValueError(
-        f"{what} of shape {shape} have their channels last; here they are (samples, channels, "
-        "height, width): write images.transpose(0, 3, 1, 2)"
-    )
+def bytes_of(array: NDArray[Any]) -> NDArray[Any]:
+    """Give whole numbers of 0..255 as uint8, unless none is above 1, and others as they are."""
+    if array.dtype.kind not in "iu" or array.dtype == np.uint8 or not array.size:
+        return array
+    small = array.min() >= 0 and 1 < array.max() <= 255
+    return array.astype(np.uint8) if small else array
+
+
+def refuse_channels_last(shape: tuple[int, ...], what: str) -> None:
+    """Raise ValueError where images of this shape have their channels in the last axis.
+
+    That is one of 3 or 4 behind two larger ones, or of 1 behind two larger ones that are equal.
+    """
+    height, width, channels = shape[1:]
+    if min(height, width) > 4 and (channels in (3, 4) or (channels == 1 and height == width)):
+        raise ValueError(
+            f"{what} of shape {shape} have their channels last; here they are (samples, channels, "
+            "height, width): write images.transpose(0, 3, 1, 2)"
+        )
 
 
 def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
@@ -197,12 +212,9 @@ def as_images(array: ArrayLike, source: str) -> NDArray[Any]:
     images = with_channels(array, f"{source}: expected images")
     if images.size == 0:
         raise ValueError(f"{source}: no images, got shape {images.shape}")
-    if images.shape[3] in (3, 4) and min(images.shape[1:3]) > 4:
-        raise channels_last(f"{source}: images", images.shape)
+    images = bytes_of(images)
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind in "iu" and images.min() >= 0 and 1 < images.max() <= 255:
-        return images.astype(np.uint8)
     with np.errstate(over="ignore"):  # what becomes infinite here is reported below
         images = images.astype(np.float32, copy=False)
     bad = ~(np.abs(images) <= LARGEST_PIXEL)
