@@ -119,3 +119,20 @@ def test_short_names_fit_and_stay_apart(width):
 def test_short_names_need_room():
     with pytest.raises(ValueError, match="got width 1"):
         short_names(["cat"], 1)
+
+
+def test_of_many_classes_the_worst_are_shown_and_the_counts_are_sparse():
+    truth = np.arange(600) % 300
+    said = truth.copy()
+    said[[7, 307, 8]] = [9, 9, 7]  # class 7: three errors, 9: two, 8: one
+    metrics = evaluate_predictions(truth, said, [f"c{k}" for k in range(300)])
+    assert metrics.worst(3).tolist() == [7, 8, 9]
+    assert metrics.confusion_of(metrics.worst(3)).tolist() == [[0, 0, 2], [1, 1, 0], [0, 0, 2]]
+    assert metrics.right == 597 == np.trace(metrics.confusion)
+    assert len(metrics.counts) == 301
+    plain = metrics.to_json()
+    assert "confusion" not in plain
+    assert [7, 9, 2] in plain["confusion_counts"]
+    table = metrics.table()
+    assert "(above, the 50 of 300 classes with the most errors)" in table
+    assert len(table.splitlines()) < 70

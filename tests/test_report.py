@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
@@ -296,3 +298,37 @@ def test_activations_of_a_sample_are_the_same_in_small_batches():
     found = activations_of(network, "dense1", data, places, batch_size=2)
     whole = dict(network.activations(data))["dense1"][places]
     assert found == pytest.approx(whole, abs=1e-6)
+
+
+MANY = """
+import resource, sys
+import numpy as np
+from glassbox.report.evaluation import Run, write_evaluation
+from glassbox.report.results import Results
+random, classes, count = np.random.default_rng(0), 1200, 1500
+truth = np.arange(count) % classes
+table = random.random((count, classes)).astype(np.float32)
+table[np.arange(count), truth] += 0.7
+names = [str(k) for k in range(classes)]
+Run_ = Run(random.random((count, 1, 4, 4)).astype(np.float32), truth, table / 2, names)
+sys.modules["matplotlib.pyplot"] = None
+resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
+scores = write_evaluation(Results.create(sys.argv[1]), Run_)
+print(scores.metrics.table().splitlines()[-4:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_have_a_page_in_little_memory(tmp_path):
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "the 50 of 1,200 classes with the most errors" in done.stdout
+    assert int(done.stdout.split()[-1]) < 700_000  # kB; the square of the classes took gigabytes
+    (page,) = tmp_path.rglob("report.html")
+    assert "Of 1,200 classes, the 50 with the most errors." in page.read_text("utf-8")
+    (numbers,) = tmp_path.rglob("metrics.json")
+    assert len(json.loads(numbers.read_text())["test"]["confusion_counts"]) <= 1500

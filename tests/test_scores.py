@@ -10,7 +10,7 @@ from sklearn.calibration import calibration_curve
 
 from glassbox.report.embedding import sample_places, tsne
 from glassbox.report.evaluation import score
-from glassbox.report.metrics import confused_pairs, evaluate_predictions
+from glassbox.report.metrics import evaluate_predictions, most_confused
 from glassbox.report.scores import calibration, roc
 
 
@@ -152,6 +152,12 @@ def test_bad_probabilities_are_refused_with_numbers(truth, table, error, message
 def test_calibration_needs_a_bin():
     with pytest.raises(ValueError, match="got 0 bins, expected one or more"):
         calibration([0], [[1.0, 0.0]], bins=0)
+
+
+def confused_pairs(matrix, limit=10):
+    matrix = np.array(matrix)
+    counts = [(*place, matrix[place]) for place in zip(*np.nonzero(matrix), strict=True)]
+    return most_confused(np.array(counts), limit)
 
 
 def test_confused_pairs_come_by_size_and_leave_right_answers_out():

@@ -81,11 +81,15 @@ def running_panels(
         _scale(axes, key)
 
 
-def confusion(matrix: ArrayLike, classes: Sequence[str], normalized: bool = False) -> Axes:
+def confusion(
+    matrix: ArrayLike, classes: Sequence[str], normalized: bool = False,
+    totals: NDArray[Any] | None = None,
+) -> Axes:  # fmt: skip
     """Draw a confusion matrix whose color shows the errors; right answers stay pale blue.
 
     matrix      (classes, classes) counts; rows are the truth, columns the prediction
     normalized  write, and color by, the share of each row in per cent instead of counts
+    totals      images of each class, if the matrix is of some classes only
 
     Each row ends with its recall: the share of that class that was found.
     """
@@ -95,7 +99,8 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], normalized: bool = Fals
             f"confusion: got a matrix of shape {counts.shape}, expected ({n}, {n}) for the {n} "
             "classes; give one name per row"
         )
-    totals, diagonal = counts.sum(axis=1), np.eye(n, dtype=bool)
+    totals = counts.sum(axis=1) if totals is None else totals
+    diagonal = np.eye(n, dtype=bool)
     shares = counts / np.maximum(totals, 1)[:, None]
     shown = 100 * shares if normalized else counts
     errors = np.where(diagonal, 0, shown)
@@ -108,7 +113,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], normalized: bool = Fals
     axes.imshow(colors, aspect="equal", interpolation="nearest")
     if n <= NUMBERED:
         _write_cells(axes, shown, errors, scale, normalized)
-    right, samples = int(np.trace(counts)), int(counts.sum())
+    right, samples = int(np.trace(counts)), int(totals.sum())
     share = 100 * right / max(samples, 1)
     dress(axes, f"{right:,} of {samples:,} right ({share:.1f} %)", "predicted", "truth")
     _name_both_axes(axes, class_labels(classes))

@@ -110,8 +110,8 @@ def write_evaluation(results: Results, run: Run) -> Scores:
         seconds["total"] = now - run.begun
     own = {"loss": run.loss} if run.loss is not None else {}
     numbers = {run.part: own | scores.to_json(), **run.numbers, "seconds": seconds}
-    matrix, accuracy = scores.metrics.confusion, 100 * scores.metrics.accuracy
-    right = f"{int(np.trace(matrix)):,} of {int(matrix.sum()):,} {run.part} images right"
+    accuracy, images = 100 * scores.metrics.accuracy, int(scores.metrics.support.sum())
+    right = f"{scores.metrics.right:,} of {images:,} {run.part} images right"
     lead = f"{right}: accuracy {accuracy:.2f} %."
     text = page(run.title, lead, _sections(run, scores, pictures, seconds))
     results.write_json("metrics", numbers)  # first: of all that is left, only this can raise
@@ -134,7 +134,10 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
             "as many of one as of the other; pass both for the same samples"
         )
     said, sure, classes = table.argmax(axis=1), table.max(axis=1), run.classes
-    matrix = scores.metrics.confusion
+    worst, totals = scores.metrics.worst(), scores.metrics.support
+    matrix, names = scores.metrics.confusion_of(worst), [classes[label] for label in worst]
+    part = f" Of {len(classes):,} classes, the {len(worst)} with the most errors."
+    part = part if len(worst) < len(classes) else ""
     places = sample_places(len(images))
     maps = [("The images: t-SNE of the pixels", tsne(images[places]))]
     if run.hidden is not None:
@@ -143,11 +146,11 @@ def _pictures(run: Run, scores: Scores) -> dict[str, Picture]:
     samples = (images, right, said, sure, classes)
     drawn: dict[str, tuple[str, str, Any]] = {
         "confusion": (
-            "Confusion matrix: images", "Rows are the truth, columns the prediction.",
-            figures.confusion(matrix, classes)),
+            "Confusion matrix: images", "Rows are the truth, columns the prediction." + part,
+            figures.confusion(matrix, names, totals=totals[worst])),
         "confusion_shares": (
-            "Confusion matrix: shares", "Each row in per cent of the images of its class.",
-            figures.confusion(matrix, classes, normalized=True)),
+            "Confusion matrix: shares", "Each row in per cent of the images of its class." + part,
+            figures.confusion(matrix, names, normalized=True, totals=totals[worst])),
         "roc": (
             "ROC curves", "How many of a class are found, against how many others are taken for "
             "it, as the threshold on its score falls.", figures.roc(scores.roc)),

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report import style
 from glassbox.report.charts import class_scores, running_panels
-from glassbox.report.metrics import confused_pairs
+from glassbox.report.metrics import most_confused, pair_counts
 from glassbox.report.names import short_names
 from glassbox.report.style import COLOR, SIZE, array_of, class_labels, font, new_figure, plain
 
@@ -157,15 +157,15 @@ def confused(
     pairs, each        the most rows, and the most examples in a row
     """
     pictures, right, said, sure = _of_equal_length("confused", images, truth, predicted, confidence)
-    n, names = len(classes), class_labels(classes, 18)
-    counts = np.bincount(n * right + said, minlength=n * n).reshape(n, n)
-    worst = confused_pairs(counts, pairs)
+    names = class_labels(classes, 18)
+    counts = pair_counts(right, said, len(classes))
+    worst = most_confused(counts, pairs)
     tiles, labels = np.full((max(len(worst), 1), each, *pictures.shape[2:], 3), np.nan), []
     for row, (is_, taken, count) in enumerate(worst):
         where = np.flatnonzero((right == is_) & (said == taken))
         for column, i in enumerate(where[np.argsort(-sure[where], kind="stable")][:each]):
             tiles[row, column] = style.photograph(pictures[i])
-        there = int(counts[is_].sum())
+        there = int(np.count_nonzero(right == is_))
         share = f"{count:,} of {there:,} ({100 * count / there:.1f} %)"
         labels.append(f"{names[is_]},\ntaken for {names[taken]}:\n{share}")
     tall = 0.74 * len(tiles) * tiles.shape[2] / tiles.shape[3]
@@ -173,7 +173,7 @@ def confused(
     axes = style.bare(figure.subplots())
     title = f"No mistakes among {len(pictures):,} images"
     if worst:
-        there = int(np.count_nonzero(counts * ~np.eye(n, dtype=bool)))
+        there = int(np.count_nonzero(counts[:, 0] != counts[:, 1]))
         title = f"{_of(len(worst), there, 'confusion')}, the most frequent first"
         # Photographs make large files once their pixels are blended, not as they are.
         sheet = style.mosaic(tiles.reshape(-1, *tiles.shape[2:]), each, sharp=1)

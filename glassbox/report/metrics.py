@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from glassbox.report.names import short_names
 
 SCORES = ("precision", "recall", "f_measure")
+MOST_SHOWN = 50  # classes up to which all are shown; of more, a matrix would be dust and gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +18,8 @@ class Metrics:
     """The scores of one evaluation; `classes` gives the order of every row and column below."""
 
     classes: tuple[str, ...]
-    confusion: NDArray[
-        np.int64
-    ]  # (classes, classes) counts: rows the truth, columns the prediction
+    # (pairs that occur, 3): truth, prediction and how many images, in the order of the first two
+    counts: NDArray[np.int64]
     accuracy: float  # share of right predictions, 0 to 1
     precision: NDArray[
         np.float64
@@ -27,6 +27,37 @@ class Metrics:
     recall: NDArray[np.float64]  # (classes,) of all that are this class, the share that was found
     f_measure: NDArray[np.float64]  # (classes,) harmonic mean of precision and recall
     support: NDArray[np.int64]  # (classes,) samples that truly are of this class
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """(classes, classes) counts, rows the truth, columns the prediction, as a whole matrix."""
+        return self.confusion_of(np.arange(len(self.classes)))
+
+    @property
+    def right(self) -> int:
+        """How many predictions are right."""
+        return int(self.counts[self.counts[:, 0] == self.counts[:, 1], 2].sum())
+
+    def worst(self, limit: int = MOST_SHOWN) -> NDArray[np.int64]:
+        """All classes if there are no more than `limit`, else those with the most errors, in order.
+
+        An error counts for the class that it is and for the one that it was taken for.
+        """
+        wrong = self.counts[self.counts[:, 0] != self.counts[:, 1]]
+        errors = np.zeros(len(self.classes), np.int64)
+        for column in (0, 1):
+            np.add.at(errors, wrong[:, column], wrong[:, 2])
+        return np.sort(np.argsort(-errors, kind="stable")[:limit])
+
+    def confusion_of(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the rows and columns of some classes, in rising order, of the confusion matrix."""
+        place = np.full(len(self.classes), -1)
+        place[chosen] = np.arange(len(chosen))
+        rows, columns = place[self.counts[:, 0]], place[self.counts[:, 1]]
+        kept = (rows >= 0) & (columns >= 0)
+        matrix = np.zeros((len(chosen), len(chosen)), np.int64)
+        matrix[rows[kept], columns[kept]] = self.counts[kept, 2]
+        return matrix
 
     @property
     def macro(self) -> dict[str, float]:
@@ -57,25 +88,31 @@ class Metrics:
         {'truth': 'cat', 'predicted': 'dog', 'images': 2}
         """
         return {
-            "samples": int(self.confusion.sum()),
+            "samples": int(self.support.sum()),
             "accuracy": self.accuracy,
             "macro": self.macro,
             "weighted": self.weighted,
             "classes": [
                 dict(zip(("name", *SCORES, "support"), row, strict=True)) for row in self.rows()
             ],
-            "confusion": self.confusion.tolist(),
-            "confusion_shares": self.shares.tolist(),
+            **self._matrices(),
             "confused_pairs": [
                 {"truth": self.classes[truth], "predicted": self.classes[said], "images": images}
-                for truth, said, images in confused_pairs(self.confusion)
+                for truth, said, images in most_confused(self.counts)
             ],
         }
+
+    def _matrices(self) -> dict[str, Any]:
+        """The confusion matrices; of more than 50 classes the pairs that occur."""
+        if len(self.classes) > MOST_SHOWN:
+            return {"confusion_counts": self.counts.tolist()}
+        return {"confusion": self.confusion.tolist(), "confusion_shares": self.shares.tolist()}
 
     def table(self, width: int = 60) -> str:
         r"""Lay the scores out as plain text, no line longer than `width` (at least 44) characters.
 
-        The confusion matrix follows where it fits; a full stop stands for a zero in it.
+        The confusion matrix follows where it fits; a full stop stands for a zero in it. Of more
+        than 50 classes those with the most errors are shown.
 
         >>> print(evaluate_predictions([0, 0, 1, 1], [0, 1, 1, 1], ["cat", "dog"]).table())
         class  precision  recall  F-measure  images
@@ -92,18 +129,23 @@ class Metrics:
         """
         if width < 44:
             raise ValueError(f"table: got width {width}, expected 44 or more columns")
-        names = short_names(self.classes, width - 38)
-        room, right = max(map(len, [*names, "class"])), int(np.trace(self.confusion))
+        rows, worst = self.rows(), self.worst()
+        names = short_names([self.classes[label] for label in worst], width - 38)
+        room, right = max(map(len, [*names, "class"])), self.right
         mean = ["mean", *self.macro.values(), int(self.support.sum())]
-        named = [[name, *row[1:]] for name, row in zip(names, self.rows(), strict=True)]
+        named = [[name, *rows[label][1:]] for name, label in zip(names, worst, strict=True)]
         scores = [f"{'class':<{room}}  precision  recall  F-measure  images"]
         for n, p, r, f, s in [*named, mean]:
             scores.append(f"{n:<{room}}  {p:9.3f}  {r:6.3f}  {f:9.3f}  {s:6d}")
         summary = f"{right:,} of {mean[-1]:,} right: accuracy {self.accuracy:.4f}"
+        if len(worst) < len(rows):
+            summary += f"\n(above, the {len(worst)} of {len(rows):,} classes with the most errors)"
         return "\n".join([*scores, "", summary, "", self._matrix(width)])
 
     def _matrix(self, width: int) -> str:
         n, longest = len(self.classes), max(map(len, self.classes))
+        if n > MOST_SHOWN:
+            return f"(the {n} x {n} confusion matrix needs more than {width} columns)"
         cell = max(len(str(self.confusion.max())), 3)
         # Wider columns say more of the names above them, while the names at the left have room.
         while cell < longest and width - n * (cell + 2) >= min(longest, 10):
@@ -146,20 +188,33 @@ def evaluate_predictions(truth: ArrayLike, predicted: ArrayLike, classes: Sequen
     scores = precision_recall_fscore_support(right, said, labels=np.arange(n), zero_division=0)
     precision, recall, f_measure, support = (np.asarray(score) for score in scores)
     # Not scikit-learn's confusion_matrix, which warns of a single class.
-    counts = np.bincount(n * right + said, minlength=n * n).reshape(n, n)
+    counts = pair_counts(right, said, n)
     accuracy = float(np.mean(right == said))
     return Metrics(names, counts, accuracy, precision, recall, f_measure, support.astype(np.int64))
 
 
-def confused_pairs(confusion: NDArray[Any], limit: int = 10) -> list[tuple[int, int, int]]:
-    """List the largest counts off the diagonal: (row, column, count), the largest first.
+def most_confused(counts: NDArray[np.int64], limit: int = 10) -> list[tuple[int, int, int]]:
+    """List the largest `pair_counts` of wrong predictions, the largest first.
 
-    Equal counts stay in the order of the classes; a count of zero is not a confusion.
+    Equal counts stay in the order of the classes.
     """
-    errors = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
-    ranked = np.argsort(-errors, axis=None, kind="stable")[:limit]
-    places = (divmod(int(place), len(errors)) for place in ranked)
-    return [(*place, int(errors[place])) for place in places if errors[place] > 0]
+    wrong = counts[counts[:, 0] != counts[:, 1]]
+    ranked = wrong[np.argsort(-wrong[:, 2], kind="stable")[:limit]].tolist()
+    return [(truth, said, images) for truth, said, images in ranked]
+
+
+def pair_counts(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Count the pairs of labels that occur: (pairs, 3) of truth, prediction, images.
+
+    Memory grows with the images and not with the square of the classes.
+
+    >>> pair_counts(np.array([0, 2, 2]), np.array([0, 1, 1]), 3).tolist()
+    [[0, 0, 1], [2, 1, 2]]
+    """
+    pairs, images = np.unique(classes * truth + predicted, return_counts=True)
+    return np.stack([*np.divmod(pairs, classes), images], axis=1).astype(np.int64)
 
 
 def checked_labels(
