@@ -57,7 +57,7 @@ class BuildContext:
     kernels: ModuleType
     budget: AllocationBudget | None = None
 
-    def reserve(self, who: str, shape: Shape) -> None:
+    def reserve(self, who: str, shape: Shape, each: int | None = None) -> None:
         """Raise ValueError where a file asks for more memory than it can need."""
         if self.budget is not None:
-            self.budget.reserve(who, shape)
+            self.budget.reserve(who, shape, each)

@@ -211,7 +211,8 @@ def network_of(saved: ModelState, where: str, kinds: Iterable[type], make: Any) 
         network = make(*layers, loss=loss, optimizer=optimizer, **settings)
         network.steps_done = record["steps_done"]
         if shape:
-            budget = AllocationBudget(sum(array.size for array in saved.arrays.values()))
+            numbers = sum(array.size for array in saved.arrays.values())
+            budget = AllocationBudget(numbers, network.dtype.itemsize)
             network.build(tuple(shape), budget)
         label(network, record["classes"], record["scaling"])
     except RecursionError as error:

@@ -1,0 +1,146 @@
+"""Model files that are whole, with a right hash, and ask for what no honest file asks.
+
+Run by test_hostile_models.py in a process of its own, whose memory is limited:
+
+    python tests/hostile_models.py FIRST COUNT
+
+prints a line of JSON for what was found in the cases FIRST to FIRST + COUNT - 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tracemalloc
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from CNN import CNN
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
+from glassbox.engine.budget import AllocationBudget
+from glassbox.files import arrays_file, model_file
+from glassbox.files.config import to_config
+from MLP import Adam, BatchNorm, Dense, Dropout, Flatten, OneCycle, Softmax
+
+LIMIT = 3 * 2**30  # bytes of address space of the whole process
+SECONDS = 20  # a case that takes longer counts as a hang; most take a hundredth of one
+SLACK = 16_000_000  # bytes: the layers themselves and the text of the file
+SIZES = (0, 1, 2, 3, 5, 8, 64, 1000, 4096, 2**16, 2**20, 2**31, 2**40, 2**62, 2**70)
+ODD: tuple[Any, ...] = (-1, -(2**40), 0.5, 1e308, float("nan"), True, None, "", "same", [], [3, 3],
+                        [2**20, 1], {}, {"kind": "Dense"}, [[1]], "x" * 5000)  # fmt: skip
+
+
+def layers() -> list[Any]:
+    """One layer of each kind."""
+    return [
+        Conv2D(2), Conv2D(3, 1, stride=2, activation="relu"), MaxPool2D(2), AvgPool2D(2),
+        AvgPool2D(1), GlobalAvgPool2D(), BatchNorm(), Dropout(0.1), Flatten(), Dense(3), Dense(8),
+        Softmax(), Residual(Conv2D(2, activation=None)),
+    ]  # fmt: skip
+
+
+def spoil(config: Any, random: np.random.Generator) -> None:
+    """Replace one setting, perhaps of a part of a part."""
+    keys = list(config) if isinstance(config, dict) else list(range(len(config)))
+    if not keys:
+        return
+    key = keys[random.integers(len(keys))]
+    if isinstance(config[key], dict | list) and config[key] and random.random() < 0.7:
+        spoil(config[key], random)
+    elif random.random() < 0.7:
+        config[key] = int(SIZES[random.integers(len(SIZES))])
+    else:
+        config[key] = ODD[random.integers(len(ODD))]
+
+
+def case(seed: int) -> tuple[bytes, int]:
+    """A file, and how many numbers are in it."""
+    random = np.random.default_rng([77, seed])
+    if seed % 3 == 0:
+        return nearly_honest(random)
+    known = layers()
+    count = int(random.choice([1, 2, 3, 5, 12, 60]))
+    chosen = [known[k] for k in random.integers(len(known), size=count)]
+    configs = json.loads(json.dumps([to_config(layer) for layer in chosen]))
+    for number, config in enumerate(configs):
+        config["name"] = f"layer{number}"
+    record: dict[str, Any] = model_file.state_of(CNN(Dense(3))).records["network"]
+    shape = [int(random.choice(SIZES[1:12])) for _ in range(random.choice([1, 3], p=[0.2, 0.8]))]
+    record |= {
+        "layers": configs, "input_shape": shape, "dtype": ["float32", "float64"][seed % 2],
+        "optimizer": to_config(Adam(OneCycle(0.01))), "l2": float(random.random() < 0.5) / 10,
+    }  # fmt: skip
+    record = json.loads(json.dumps(record))
+    for _ in range(random.integers(4)):
+        part = record if random.random() < 0.4 else record.get("layers")
+        spoil(part if isinstance(part, dict | list) else record, random)
+    arrays = {}
+    for number in range(int(random.integers(3))):
+        size = tuple(int(n) for n in random.integers(0, 40, size=random.integers(0, 5)))
+        arrays[f"layer{number}.weight"] = np.zeros(size, random.choice([np.float16, np.float64]))
+    state = arrays_file.ModelState(arrays, {"network": record})
+    return arrays_file.encode(state), sum(array.size for array in arrays.values())
+
+
+def nearly_honest(random: np.random.Generator) -> tuple[bytes, int]:
+    """A network that loads, but for a setting or two."""
+    network = CNN(
+        Conv2D(2, bias=False), BatchNorm(), Residual(Conv2D(2, activation=None)), AvgPool2D(2),
+        Dropout(0.1), Dense(3, "softmax"), loss="cross_entropy", kernels="numpy",
+    ).build((1, 8, 8))  # fmt: skip
+    state = model_file.state_of(network)
+    record = json.loads(json.dumps(state.records["network"]))
+    for _ in range(random.integers(3)):
+        spoil(record, random)
+    sizes = sum(array.size for array in state.arrays.values())
+    return arrays_file.encode(arrays_file.ModelState(state.arrays, {"network": record})), sizes
+
+
+def attempt(seed: int) -> tuple[str, int]:
+    """("accepted", "refused" or what is wrong, the most memory that was in use)."""
+    data, numbers = case(seed)
+    tracemalloc.start()
+    try:
+        model_file.network_of(arrays_file.decode(data, "m.safetensors"), "m", CNN.kinds, CNN)
+        verdict = "accepted"
+    except ValueError as error:
+        text = str(error)
+        verdict = "refused" if text.startswith("m") and len(text) < 2000 else f"says {text[:300]}"
+    except Exception as error:
+        verdict = f"escaped: {error!r}"[:300]
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    bound = AllocationBudget(numbers, 8).left + SLACK + 20 * len(data)
+    if peak > bound:
+        verdict = f"{verdict}, but a file of {len(data):,} bytes took {peak:,}"
+    return verdict, peak
+
+
+def main(first: int, count: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+    verdicts: Counter[str] = Counter()
+    failures, most = [], 0
+    for seed in range(first, first + count):
+        signal.alarm(SECONDS)  # ends the process: the test then names the case
+        print(seed, file=sys.stderr)
+        verdict, peak = attempt(seed)
+        most = max(most, peak)
+        verdicts[verdict if verdict in ("accepted", "refused") else "wrong"] += 1
+        if verdict not in ("accepted", "refused"):
+            failures.append(f"case({seed}): {verdict}")
+    signal.alarm(0)
+    print(json.dumps({**verdicts, "peak": most, "failures": failures[:20]}))
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    main(int(sys.argv[1]), int(sys.argv[2]))
