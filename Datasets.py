@@ -30,7 +30,8 @@ if they are missing.  All code behind this file is in `glassbox/data/`.
 
 Your own files may come from anywhere.  Nothing in them is executed or trusted: no memory is
 allocated for what a header promises before it is there, and compressed data may unpack to 200 times
-the size of its file (32 MiB in any case); more is refused with a ValueError.  Pixels beyond 1e15,
+the size of its file (32 MiB in any case) and take twice that as a data set; more is refused with a
+ValueError.  Pixels beyond 1e15,
 and labels from 65,536 on, are taken for mistakes.  Links inside a folder must not lead out of it.
 """
 
@@ -247,9 +248,15 @@ def from_arrays(
 
 def _splits(
     name: str, arrays: Sequence[Any], options: SplitOptions, classes: Sequence[str] | None = None,
-    pixel_range: tuple[float, float] | None = None,
+    pixel_range: tuple[float, float] | None = None, files: Sequence[str | Path] = (),
 ) -> Splits:  # fmt: skip
-    """Splits of images and labels, and of those of a test file where there are four arrays."""
+    """Splits of images and labels, and of those of a test file where there are four arrays.
+
+    files : where the arrays come from; they may take so much memory only
+    """
+    if files:
+        packed = sum(Path(file).expanduser().stat().st_size for file in files)
+        readers.check_room(arrays, packed, " and ".join(repr(str(file)) for file in files[:2]))
     images = [readers.as_images(array, name) for array in arrays[::2]]
     labels, official = arrays[1], None
     if len(images) == 2:
@@ -301,7 +308,8 @@ def from_idx(
     given = [path for path in paths if path is not None]
     if len(given) == 3:
         raise ValueError("from_idx: a test file needs both test_images_path and test_labels_path")
-    return _splits(Path(images_path).name, [readers.read_idx(path) for path in given], options)
+    arrays = [readers.read_idx(path) for path in given]
+    return _splits(Path(images_path).name, arrays, options, files=given)
 
 
 @with_split_options
@@ -332,7 +340,7 @@ def from_npz(path: str | Path, **options: Unpack[SplitOptions]) -> Splits:
     arrays = archives.read_npz(path)
     if len(arrays) == 4:
         arrays[::2] = map(tables.channels_first, arrays[::2])
-    return _splits(Path(path).name, arrays, options)
+    return _splits(Path(path).name, arrays, options, files=[path])
 
 
 @with_split_options
@@ -360,7 +368,7 @@ def from_csv(
     FileNotFoundError, ValueError
         The message of a ValueError names the line that is wrong.
     """
-    return _splits(Path(path).name, tables.read_csv(path, shape), options)
+    return _splits(Path(path).name, tables.read_csv(path, shape), options, files=[path])
 
 
 @with_split_options

@@ -24,7 +24,7 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> ValueError:
     names = list(known)
     near = difflib.get_close_matches(str(given).lower(), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"unknown {what} {given!r}: {hint}Known: {', '.join(names)}")
+    return ValueError(f"unknown {what} {short(given)}: {hint}Known: {', '.join(names)}")
 
 
 def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., Any]]) -> Any:
@@ -43,7 +43,7 @@ def named(what: str, given: Any, base: type, known: Mapping[str, Callable[..., A
         return given()
     if not isinstance(given, str):
         article = "an" if base.__name__[0] in "AEIO" else "a"
-        raise TypeError(f"{what}: expected a name or {article} {base.__name__}, got {given!r}")
+        raise TypeError(f"{what}: expected a name or {article} {base.__name__}, got {short(given)}")
     if given.lower() not in known:
         raise unknown_name(what, given, known)
     return known[given.lower()]()
@@ -62,23 +62,23 @@ def short(value: object) -> str:
 def require_positive(what: str, value: Any) -> None:
     """Raise unless `value` is a number above zero (True, None and text are no numbers here)."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what}: expected a number above 0, got {value!r}")
+        raise TypeError(f"{what}: expected a number above 0, got {short(value)}")
     if not 0 < float(value) < float("inf"):
-        raise ValueError(f"{what}: expected a finite number above 0, got {value!r}")
+        raise ValueError(f"{what}: expected a finite number above 0, got {short(value)}")
 
 
 def require_share(what: str, value: Any, *, closed: bool = False) -> None:
     """Raise unless 0 <= `value` < 1 (or <= 1 where `closed`)."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what}: expected a number from 0 to 1, got {value!r}")
+        raise TypeError(f"{what}: expected a number from 0 to 1, got {short(value)}")
     if not (0 <= float(value) < 1 or (closed and value == 1)):
         bound = "0 <= value <= 1" if closed else "0 <= value < 1"
-        raise ValueError(f"{what}: expected {bound}, got {value!r}")
+        raise ValueError(f"{what}: expected {bound}, got {short(value)}")
 
 
 def require_count(what: str, value: Any, *, least: int = 1) -> None:
     """Raise unless `value` is a whole number of at least `least`."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{what}: expected a whole number of at least {least}, got {value!r}")
+        raise TypeError(f"{what}: expected a whole number of at least {least}, got {short(value)}")
     if value < least:
-        raise ValueError(f"{what}: expected at least {least}, got {value!r}")
+        raise ValueError(f"{what}: expected at least {least}, got {short(value)}")

@@ -392,3 +392,87 @@ def test_a_part_without_images_gives_batches_of_none(name):
 def test_labels_beyond_whole_numbers_are_refused(labels, told):
     with pytest.raises((ValueError, TypeError), match=told):
         from_arrays(np.zeros((2, 2, 2)), np.array(labels))
+
+
+BOMB = """
+import resource, sys, tracemalloc
+from pathlib import Path
+from Datasets import from_csv, from_idx, from_npz
+resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+folder = Path(sys.argv[1])
+for path in sorted(folder.iterdir()):
+    tracemalloc.start()
+    try:
+        if path.suffix == ".npz":
+            result = from_npz(path)
+        elif path.suffix == ".csv":
+            result = from_csv(path)
+        elif path.name.startswith("images"):
+            result = from_idx(path, folder / path.name.replace("images", "labels"))
+        else:
+            continue
+    except ValueError as error:
+        result = error
+    print(path.name, tracemalloc.get_traced_memory()[1] // 10**6, str(result)[:300])
+    tracemalloc.stop()
+"""
+LENGTH = 30_000_000  # bytes that 30 kB of gzip unpack to
+
+
+@pytest.mark.slow
+def test_thirty_kilobytes_take_no_more_memory_than_they_can_mean(tmp_path):
+    """They took 0.3 to 2.1 GB: labels and orders of millions, floats made of bytes, long lines."""
+    pytest.importorskip("resource")
+    count = LENGTH // 100
+    zeros, zip_of = bytes(LENGTH), {"method": zipfile.ZIP_DEFLATED}
+    made = {
+        "images1": gzip.compress(idx_header(LENGTH, 1, 1) + zeros),
+        "labels1": gzip.compress(idx_header(LENGTH) + zeros),
+        "images2": gzip.compress(idx_header(count, 10, 10, kind=9) + zeros),
+        "labels2": gzip.compress(idx_header(count) + bytes(count)),
+        "line.csv": gzip.compress(b",".join([b"10"] * (LENGTH // 3)) + b",x\n"),
+        "lines.csv": gzip.compress(b"0,0\n" * (LENGTH // 4)),
+        "empty.csv": gzip.compress(b"\r" * LENGTH),
+        **{
+            f"{kind[1:]}.npz": npz_set(
+                npy_header(kind, f"({LENGTH // size}, 1, {size})") + zeros,
+                labels=npy_header(f"|{letter}{size}", f"({LENGTH // size},)") + zeros,
+                **zip_of,
+            )["set.npz"]
+            for kind, size, letter in (("|i1", 1, "u"), ("|b1", 1000, "S"))
+        },
+    }  # fmt: skip
+    for name, content in made.items():
+        assert len(content) < 150_000
+        (tmp_path / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(tmp_path)], cwd=ROOT, timeout=300,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        name, megabytes, told = line.split(maxsplit=2)
+        assert int(megabytes) < 150, line
+        assert re.search(r"bytes of memory, which is too many for them|too many for [\d,]+ p|"
+                         r"unpacks from .* too many", told), line  # fmt: skip
+        assert name in told
+
+
+def test_a_wrong_last_line_of_a_large_table_is_found_without_reading_all_line_by_line(
+    tmp_path, monkeypatch
+):
+    from glassbox.data import tables
+
+    asked = []
+    line_by_line = tables._fault_of_line
+    monkeypatch.setattr(
+        tables, "_fault_of_line", lambda line, n: asked.append(line) or line_by_line(line, n)
+    )
+    lines = ["1," + ",".join(map(str, range(k % 7, k % 7 + 16))) for k in range(10_001)]
+    lines[10_000] += ".x"
+    (tmp_path / "t.csv").write_text("\n".join(["label,pixels", "", *lines]))
+    with pytest.raises(ValueError, match=r"line 10003: value 17 is '\d+\.x', expected a number"):
+        from_csv(tmp_path / "t.csv")
+    assert len(asked) < 5_000

@@ -26,6 +26,7 @@ MOST_CLASSES = 2**16  # a larger label is more likely a mistake
 MOST_AXES = 8
 LARGEST_PIXEL = 1e15  # the squares of larger ones, added up over an image, overflow float32
 FREE, RATIO = 32 * 2**20, 200  # see `room`
+SAMPLE = 64  # bytes that a sample takes besides its image while a set is split
 PIECE = 2**20  # bytes unpacked at a time
 IDX_TYPES: dict[int, np.dtype[Any]] = {
     code: np.dtype(kind)
@@ -43,6 +44,24 @@ def room(packed: int) -> int:
     (33554432, 200000000)
     """
     return max(FREE, RATIO * packed)
+
+
+def check_room(arrays: Sequence[NDArray[Any]], packed: int, source: str) -> None:
+    """Raise ValueError where images and labels, in turn, need more memory than files can mean.
+
+    packed : bytes of their files; what is made of them may take twice the `room` of these
+
+    Pixels other than bytes become float32; a sample has a label and several places in orders.
+    """
+    needed = 0
+    for images, labels in zip(arrays[::2], arrays[1::2], strict=True):
+        needed += images.size * (1 if images.dtype == np.uint8 else 4)
+        needed += labels.nbytes * (4 if labels.dtype.kind in "SU" else 1) + SAMPLE * len(labels)
+    if needed > 2 * room(packed):
+        raise ValueError(
+            f"{source}: {packed:,} bytes of files would take {needed:,} bytes of memory, which is "
+            "too many for them; unpack or convert the files yourself if you trust them"
+        )
 
 
 def read_bytes(path: str | Path) -> bytes:
