@@ -218,7 +218,8 @@ def network_of(saved: ModelState, where: str, kinds: Iterable[type], make: Any) 
     except RecursionError as error:
         raise ValueError(f"{where}: blocks are nested too deep") from error
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        text = str(error)  # which may quote what stands in the file
+        raise ValueError(f"{where}: {text[:500]}{'...' * (len(text) > 500)}") from error
     if shape:
         fill(network.layers, own_arrays(saved), where)
     return network
