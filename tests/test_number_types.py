@@ -96,8 +96,9 @@ def test_trained_through_from_arrays_on_any_type(trained, normalize, tmp_path):
 def test_a_pair_of_any_type_trains_the_same_network(trained):
     net, expected = network(), network()
     x = TYPES[trained](PIXELS)
-    quiet(net.fit, (x, LABELS), (x, LABELS), epochs=3, progress=False)
-    expected.fit((PIXELS, LABELS), (PIXELS, LABELS), epochs=3, progress=False)
+    parts = slice(0, 40), slice(40, 60)
+    quiet(net.fit, *((x[part], LABELS[part]) for part in parts), epochs=3, progress=False)
+    expected.fit(*((PIXELS[part], LABELS[part]) for part in parts), epochs=3, progress=False)
     assert net.scaling == expected.scaling == Scaling("unit")
     assert net.parameters.values.tobytes() == expected.parameters.values.tobytes()
     assert [r["validation_loss"] for r in net.history.records] == [

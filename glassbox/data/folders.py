@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from glassbox.data.dataset import UNLABELED
 from glassbox.data.readers import existing, room
+from glassbox.data.suspicions import check_skipped
 
 PICTURES = {".png", ".jpg", ".jpeg"}
 
@@ -69,12 +70,16 @@ def read_folder(
 
 def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:
     """Yield the label and the path of every picture."""
+    skipped: list[Path] = []
     for label, folder in enumerate(folders):
         stay_inside(folder, root)
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+        there = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        files = [p for p in there if p.suffix.lower() in PICTURES]
+        skipped += [p for p in there if p.suffix.lower() not in PICTURES]
         if not files:
             raise ValueError(f"{str(folder)!r}: no PNG or JPEG files in this subfolder")
         yield from ((label, stay_inside(file, root)) for file in files)
+    check_skipped(skipped, root)
 
 
 def stay_inside(path: Path, root: Path) -> Path:

@@ -17,7 +17,7 @@ from glassbox.data.readers import (
     names_as_text,
     with_channels,
 )
-from glassbox.data.suspicions import check_pixels, check_scaling
+from glassbox.data.suspicions import check_pixels, check_scaling, check_training
 
 UNSCALED = 16  # floats from 0 up that go beyond this have not been scaled
 FLAT = ("Dense", "Flatten")  # layers from which on images are rows
@@ -37,7 +37,9 @@ def training_data(
     weights = {"sample_weight": sample_weight, "class_weight": class_weight}
     data = as_dataset(train, network, fitting=True, **weights)
     checks = None if validation is None else as_dataset(validation, network, like=data)
-    return data, checks if checks is not None and len(checks) else None
+    checks = checks if checks is not None and len(checks) else None
+    check_training(data, checks)
+    return data, checks
 
 
 def as_dataset(

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glassbox.data.suspicions import check_highest
+
 GZIP_MAGIC = b"\x1f\x8b"
 HTML = (b"<!doctype", b"<html", b"<head", b"<?xml")
 MOST_CLASSES = 2**16  # a larger label is more likely a mistake
@@ -285,6 +287,8 @@ def as_labels(
             raise ValueError(
                 f"{source}: labels must lie in 0..{limit - 1}, got {labels[at]} at index {at}"
             )
+    if classes is None:
+        check_highest(labels, source)
     return labels.astype(np.int64), tuple(classes or map(str, range(int(labels.max()) + 1)))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassbox.data.readers import LARGEST_PIXEL, MOST_CLASSES, SAMPLE, existing, read_bytes, room
+from glassbox.data.suspicions import check_columns
 
 LINES, FIELDS = 2000, 4096  # looked at together in the search for what is wrong
 
@@ -53,6 +54,7 @@ def read_csv(
         fault = _fault(content, source, header)
         raise ValueError(fault or f"{source}: not all values are numbers that an image can have")
     picture = _picture(pixels.shape[1], shape, source)
+    check_columns(table, source)
     if pixels.min() >= 0 and 1 < pixels.max() <= 255 and (pixels == np.rint(pixels)).all():
         pixels = pixels.astype(np.uint8)
     return pixels.reshape(len(table), *picture), labels.astype(np.int64)
