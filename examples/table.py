@@ -31,6 +31,10 @@ TRIED = {
     "sklearn_checks": (
         "scikit-learn's checks for estimators, {classifiers} classifiers",
         "{passed} pass, {failed} fail, {skipped} do not apply"),
+    "hostile_models": (
+        "{cases:,} whole model files that ask for too much: layers and sizes drawn at random",
+        "{refused:,} refused, {accepted:,} loaded; none took more than {peak_megabytes:.0f} MB or "
+        "{seconds_each} seconds"),
 }  # fmt: skip
 
 

@@ -171,11 +171,20 @@ def test_the_second_table_says_what_was_found():
         "properties": {"shapes": 100, "gradients": 1000, "machine": {}},
         "onnx_backend": {"collected": 205, "passed": 86, "excluded": 119},
         "sklearn_checks": {"classifiers": 3, "passed": 159, "failed": 2, "skipped": 6},
+        "hostile_models": {
+            "cases": 2400,
+            "refused": 2001,
+            "accepted": 399,
+            "peak_megabytes": 68.6,
+            "seconds_each": 20,
+        },
     }
     text = table.trust_table({name: {**own, "date": "today"} for name, own in figures.items()})
     for words in ("at 25 random", "24 of 25 survived", "12,345 damaged files of 9", "1 escaped",
                   "12,000 refused", "1,100 examples", "205 official", "86 pass, 119 excluded",
-                  "3 classifiers | 159 pass, 2 fail, 6 do", "on today."):  # fmt: skip
+                  "3 classifiers | 159 pass, 2 fail, 6 do", "2,400 whole model files",
+                  "2,001 refused, 399 loaded; none took more than 69 MB or 20 sec",
+                  "on today."):  # fmt: skip
         assert words in text
     ours = {"date": "today", "machine": LINE["machine"] | {"commit": "0123456789"}}
     text = table.trust_table({name: {**own, **ours} for name, own in figures.items()})
