@@ -61,10 +61,14 @@ def test_the_model_a_run_leaves_predicts_by_itself(done):
     assert right == pytest.approx(read(done / "metrics.json")["test"]["accuracy"])
 
 
+by_both = pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+
+
 @pytest.mark.slow
-def test_ctrl_c_keeps_reports_and_says_how_to_resume(tmp_path):
+@by_both
+def test_ctrl_c_keeps_reports_and_says_how_to_resume(tmp_path, stop):
     process = begin(tmp_path, *RUN)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     run = only_run(tmp_path)
@@ -74,25 +78,28 @@ def test_ctrl_c_keeps_reports_and_says_how_to_resume(tmp_path):
     assert 1 <= len(read(run / "history.json")["epochs"]) < 60
 
 
-def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypatch, capsys):
+@by_both
+def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypatch, capsys, stop):
     """In this process, so that both come within one step."""
     step, done = CNN.train_step, [0]
 
     def interrupted(self, *arguments):
         done[0] += 1
         if done[0] == 45:  # in the second epoch
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), stop)
+            os.kill(os.getpid(), stop)
         return step(self, *arguments)
 
     monkeypatch.setattr(CNN, "train_step", interrupted)
     monkeypatch.chdir(tmp_path)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     try:
         with pytest.raises(SystemExit, match="Stopped immediately"):
             start(main.network, SHORT, batch_size=32, learning_rate=0.004)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     run = only_run(tmp_path)
     assert done[0] == 45
     assert set(os.listdir(run)) == {"settings.json", "checkpoint.safetensors"}

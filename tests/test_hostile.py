@@ -11,11 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from Datasets import from_folder
 from glassbox.cli.arguments import options_of, parse
 from glassbox.cli.run import find_data
 from glassbox.regular_file import read_file
+from glassbox.report.results import Results
 
 ROOT = Path(__file__).parent.parent
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name")
@@ -125,3 +129,45 @@ def test_a_resumed_run_makes_no_folder_that_only_its_settings_name(strange_run, 
     with pytest.raises(OSError, match="not found"):
         find_data(options)
     assert not named.exists()
+
+
+# --- names that are not UTF-8, and streams that are closed -----------------------------------
+
+
+@pytest.fixture
+def latin_folder(tmp_path):
+    """Pictures in a folder, and in subfolders, with names in Latin-1; "th\u00e9" is in UTF-8."""
+    root = tmp_path / os.fsdecode(b"d\xe9ta")
+    random = np.random.default_rng(0)
+    for name in (b"caf\xe9", "th\u00e9".encode(), b"plain"):
+        try:
+            (root / os.fsdecode(name)).mkdir(parents=True)
+        except (OSError, UnicodeError):
+            pytest.skip("this file system takes names in UTF-8 only")
+        for number in range(12):
+            picture = Image.fromarray(random.integers(0, 256, (8, 8), np.uint8))
+            picture.save(root / os.fsdecode(name) / f"{number}.png")
+    return root
+
+
+def test_class_folders_whose_names_are_not_utf8_are_shown_escaped(latin_folder):
+    assert from_folder(latin_folder).classes == ("caf\\xe9", "plain", "th\u00e9")
+
+
+def test_a_path_that_is_not_utf8_is_kept_in_json(tmp_path):
+    path = os.fsdecode(b"/d\xe9ta")
+    written = Results(tmp_path).write_json("settings", {"dataset": path})
+    assert json.loads(written.read_text("utf-8")) == {"dataset": path}
+
+
+@pytest.mark.slow
+def test_a_run_of_them_leaves_its_report_even_with_closed_streams(latin_folder, tmp_path):
+    """Without stdin, stdout and stderr, as a daemon may be started."""
+    run_limited(
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], None, '__main__')",
+        ROOT / "main.py", "--dataset", latin_folder, "--epochs", "1", "--kernels", "numpy",
+        cwd=tmp_path, preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)],
+    )  # fmt: skip
+    (run,) = (tmp_path / "results").iterdir()
+    assert "caf\\xe9" in (run / "report.html").read_text("utf-8")
+    assert options_of(str(run)).dataset == str(latin_folder)

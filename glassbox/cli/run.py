@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
+import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,14 +48,40 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
     arguments : the command line's words; by default those the program was started with
     defaults : of `Options`: epochs, batch_size, learning_rate and the like
     """
+    prepare_streams()
     options = parse(arguments, **defaults)
     try:
-        run(network, options)
+        with sigterm_as_ctrl_c():
+            run(network, options)
     except KeyboardInterrupt:
         sys.exit("Stopped immediately.")
     except Exception as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
+
+
+def prepare_streams() -> None:
+    """Open closed streams to nowhere; show escaped what stdout and stderr cannot show."""
+    for name in ("stdin", "stdout", "stderr"):  # in this order, to fill their numbers
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C inside, unless something else is set up for it."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run(network: Builder, options: Options) -> Results | None:

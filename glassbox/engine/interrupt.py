@@ -1,4 +1,7 @@
-"""Ctrl-C once: the step is finished and what was learnt is kept.  Twice: stop at once."""
+"""Ctrl-C once: the step is finished and what was learnt is kept.  Twice: stop at once.
+
+The same for SIGTERM in a program that lets it end like Ctrl-C, as the command line does.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,19 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requested = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._first)
+            self._before = {signal.SIGINT: signal.signal(signal.SIGINT, self._first)}
+            if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+                self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._first)
         return self
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in self._before:
+            signal.signal(each, signal.default_int_handler)
 
     def __exit__(
         self,
@@ -37,5 +43,5 @@ class StopSignal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for each, handler in self._before.items():
+            signal.signal(each, handler)

@@ -104,7 +104,8 @@ class Results:
     def write_text(self, name: str, text: str) -> Path:
         """Write `text` as UTF-8, exactly as given; ".txt" is added to a name without an ending."""
         path = self._inside(name if Path(name).suffix or not name else name + ".txt")
-        return write_atomically(path, text.encode("utf-8"))
+        # what a path has that is not UTF-8 becomes \udce9, which JSON reads back as it was
+        return write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write `data` exactly as given, under a name with its ending."""
