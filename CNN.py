@@ -30,7 +30,7 @@ from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.names import loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
-from glassbox.engine.parallel import Workers
+from glassbox.engine.parallel import Workers, exclusive
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.sanity import SanityReport, sanity_check
 from glassbox.engine.schedules import Progress
@@ -245,6 +245,7 @@ class CNN(metaclass=Spelled):
     # --- training ----------------------------------------------------------------------------
 
     @spelled_fit
+    @exclusive
     def fit(
         self,
         train: AnyData,
@@ -314,9 +315,10 @@ class CNN(metaclass=Spelled):
             trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
         if progress:
             self._built().announce()
-        with continuing(self, trainer), self.workers.ready(), StopSignal() as stop_signal:
+        with continuing(self, trainer), StopSignal() as stop_signal:
             return trainer.run(stop_signal)
 
+    @exclusive
     def train_step(
         self,
         data: AnyData,
@@ -337,10 +339,7 @@ class CNN(metaclass=Spelled):
         where = np.arange(len(source)) if indices is None and len(source) else given.places(indices)
         self.build(source.shape)
         progress = progress or Progress(self.steps_done, self.steps_done + 1)
-        with self.workers.ready():
-            loss, right = self.executor.train_step(
-                source, where, progress, self.steps_done, augment
-            )
+        loss, right = self.executor.train_step(source, where, progress, self.steps_done, augment)
         self.steps_done += 1
         return loss, right
 

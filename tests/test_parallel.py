@@ -347,6 +347,44 @@ def test_exception_inside_a_shard_reaches_the_caller(busy, threads, where, synce
     assert np.array_equal(network.parameters.values, before), "half a step was taken"
 
 
+def test_two_threads_may_not_train_one_network_at_once():
+    """The second is refused in words, and changes nothing; afterwards it may."""
+    entered, done, said = threading.Event(), threading.Event(), []
+
+    class Waiting(Identity):
+        def forward(self, x, context):
+            if context.training and not entered.is_set():
+                entered.set()
+                assert done.wait(60)
+            return super().forward(x, context)
+
+    network, other = CNN(Waiting(), Dense(3), seed=1), CNN(Waiting(), Dense(3), seed=1)
+    first = threading.Thread(target=lambda: network.train_step(toy()))
+    first.start()
+    assert entered.wait(60)
+    for train in (network.train_step, lambda data: network.fit(data, epochs=1, progress=False)):
+        try:
+            train(toy())
+        except RuntimeError as error:
+            said.append(str(error))
+    predicted = network.predict(toy())
+    done.set()
+    first.join(60)
+    assert ["another thread is training" in words for words in said] == [True, True]
+    assert len(predicted) == len(toy())
+    other.train_step(toy())
+    assert network.parameters.values.tobytes() == other.parameters.values.tobytes()
+    network.fit(toy(), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("threads", [1025, 10**9, 10**400])
+def test_threads_have_a_largest_number(threads):
+    """A list as long as a billion, or a thousand million threads, would end the machine first."""
+    with pytest.raises(ValueError, match=r"threads: got 10.*, expected at most 1024") as caught:
+        Workers(threads)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("threads", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)]
 )

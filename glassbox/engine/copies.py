@@ -45,6 +45,6 @@ def clone_network(network: Any, dtype: Any) -> Any:
     clone = object.__new__(type(network))
     vars(clone).update(vars(network))
     clone.dtype, clone.assembly, clone.history = np.dtype(dtype), None, History()
-    clone.steps_done = 0
+    clone.workers, clone.steps_done = type(network.workers)(network.workers.threads), 0
     clone.layers = [layer.clone_unbuilt() for layer in network.layers]
     return clone

@@ -11,23 +11,27 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from itertools import pairwise
 from threading import RLock, get_ident
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
-from glassbox.errors import require_count
+from glassbox.errors import require_count, short
 from glassbox.kernels.shapes import ShardPolicy
 
+MOST_THREADS = 1024
 MOST_AT_INFERENCE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
 IGNORE_FP_WARNINGS: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @lru_cache
@@ -145,7 +149,7 @@ _SERIAL_BLAS = _SerialBlas()
 class Workers:
     """The threads that compute shards; `threads` of None takes one per core.
 
-    Raises ValueError for less than one thread.
+    Raises ValueError for less than one thread, and for more than MOST_THREADS.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -153,8 +157,14 @@ class Workers:
         self.threads = available or os.cpu_count() or 1
         if threads is not None:
             require_count("threads", threads)
+            if threads > MOST_THREADS:
+                raise ValueError(
+                    f"threads: got {short(threads)}, expected at most {MOST_THREADS}; this machine "
+                    f"has {self.threads} cores for this process"
+                )
             self.threads = int(threads)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with its process
+        self._trainer: tuple[int, int] | None = None  # process and thread that train
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -170,6 +180,24 @@ class Workers:
             raise
         finally:
             _SERIAL_BLAS.leave(thread)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """`ready`, for one thread at a time, which may call it again inside."""
+        me = os.getpid(), get_ident()
+        with _SERIAL_BLAS.lock:
+            before = self._trainer
+            if before is not None and before[0] == me[0] and before != me:
+                raise RuntimeError(
+                    "another thread is training this network; wait for it, or train a copy "
+                    "(copy.deepcopy)"
+                )
+            self._trainer = me
+        try:
+            with self.ready():
+                yield
+        finally:
+            self._trainer = before
 
     def _threads(self) -> ThreadPoolExecutor:
         """The pool; its threads live in the process that made it, not in one forked from it."""
@@ -192,6 +220,17 @@ class Workers:
         finally:
             wait(waiting)  # no thread is left at work behind an error
         return [result for part in waiting for result in part.result()] + last
+
+
+def exclusive(method: Method) -> Method:
+    """A network's method as one that only one thread at a time may be in."""
+
+    @wraps(method)
+    def alone(network: Any, *arguments: Any, **named: Any) -> Any:
+        with network.workers.training():
+            return method(network, *arguments, **named)
+
+    return cast(Method, alone)
 
 
 def _map_here(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
