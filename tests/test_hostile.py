@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from Datasets import from_folder
+from glassbox.atomic import write_atomically
 from glassbox.cli.arguments import options_of, parse
 from glassbox.cli.run import find_data
 from glassbox.regular_file import read_file
@@ -171,3 +172,40 @@ def test_a_run_of_them_leaves_its_report_even_with_closed_streams(latin_folder, 
     (run,) = (tmp_path / "results").iterdir()
     assert "caf\\xe9" in (run / "report.html").read_text("utf-8")
     assert options_of(str(run)).dataset == str(latin_folder)
+
+
+# --- what a killed process leaves ------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from glassbox.atomic import write_atomically
+os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(sys.argv[1], b"half")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes can be asked for on POSIX only")
+def test_the_next_writing_removes_what_a_killed_one_left(tmp_path, monkeypatch):
+    """But not what a living process is writing, nor files for another name."""
+    for name in ("model", "other"):
+        assert run_limited(KILLED, tmp_path / name).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 2
+    inside, fsync = [], os.fsync
+
+    def another_at_once(number):
+        fsync(number)
+        if not inside:
+            inside.append(number)
+            write_atomically(tmp_path / "model", b"of the other")
+
+    monkeypatch.setattr(os, "fsync", another_at_once)
+    write_atomically(tmp_path / "model", b"whole")
+    assert (tmp_path / "model").read_bytes() == b"whole"
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.startswith(".other.") for name in left] == [True, False]
+    assert left[1] == "model"
+
+
+def test_what_cannot_be_written_is_named_with_what_is_still_there(tmp_path):
+    with pytest.raises(OSError, match=r"nothing was written: .*no folder/model"):
+        write_atomically(tmp_path / "no folder" / "model", b"")

@@ -575,13 +575,15 @@ def test_a_full_disk_leaves_the_file_before(tmp_path):
         "net = CNN(Dense(300), kernels='numpy').build((1, 8, 8))\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, {resource.RLIM_INFINITY}))\n"
         "try:\n    net.save(sys.argv[1])\n"
-        "except OSError as error:\n    print('OSError', error.errno)"
+        "except OSError as error:\n    print('OSError', error)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True,
         check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.stdout.startswith("OSError")
+    assert "the file of before is still complete" in done.stdout
+    assert str(path) in done.stdout
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["m.safetensors"]
 
