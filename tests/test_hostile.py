@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from CNN import CNN
 from Datasets import from_folder
 from glassbox.atomic import write_atomically
 from glassbox.cli.arguments import options_of, parse
 from glassbox.cli.run import find_data
+from glassbox.files import arrays_file
 from glassbox.regular_file import read_file
 from glassbox.report.results import Results
+from MLP import SGD, Dense, WarmUp
 
 ROOT = Path(__file__).parent.parent
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name")
@@ -209,3 +212,22 @@ def test_the_next_writing_removes_what_a_killed_one_left(tmp_path, monkeypatch):
 def test_what_cannot_be_written_is_named_with_what_is_still_there(tmp_path):
     with pytest.raises(OSError, match=r"nothing was written: .*no folder/model"):
         write_atomically(tmp_path / "no folder" / "model", b"")
+
+
+# --- settings in a file ----------------------------------------------------------------------
+
+
+def test_schedules_within_schedules_without_end_are_refused(tmp_path):
+    """In JSON that can be read, and with a hash that fits."""
+    path = (
+        CNN(Dense(2), optimizer=SGD(WarmUp(0.1, steps=1))).build((1, 2, 2)).save(tmp_path / "deep")
+    )
+    contents = arrays_file.read(path)
+    optimizer = contents.records["network"]["optimizer"]
+    schedule = optimizer["learning_rate"]
+    for _ in range(480):
+        schedule = {**optimizer["learning_rate"], "then": schedule}
+    optimizer["learning_rate"] = schedule
+    path.write_bytes(arrays_file.encode(contents))
+    with pytest.raises(ValueError, match=r"deep: blocks or schedules within one another"):
+        CNN.load(path)

@@ -216,7 +216,7 @@ def network_of(saved: ModelState, where: str, kinds: Iterable[type], make: Any) 
             network.build(tuple(shape), budget)
         label(network, record["classes"], record["scaling"])
     except RecursionError as error:
-        raise ValueError(f"{where}: blocks are nested too deep") from error
+        raise ValueError(f"{where}: blocks or schedules are nested too deep") from error
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         text = str(error)  # which may quote what stands in the file
         raise ValueError(f"{where}: {text[:500]}{'...' * (len(text) > 500)}") from error
