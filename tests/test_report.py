@@ -55,7 +55,7 @@ PICTURES = {
     "confusion", "confusion_shares", "roc", "reliability", "confused", "mistakes", "embedding",
     "curves", "running", "extra",
 }  # fmt: skip
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -251,6 +251,55 @@ def test_bad_input_is_explained_and_leaves_nothing(tmp_path, no_pictures, change
     with pytest.raises(error, match=message):
         write_evaluation(results, replace(RUN, **change))
     assert list(results.path.iterdir()) == []
+
+
+def test_what_a_person_asks_first_is_on_top(written):
+    """Did it learn, how good is it, where does it err; and all the rest below."""
+    _, seen, text = written
+    headings = re.findall(r"<h2 [^>]*>(.*?)</h2>", text)
+    assert headings[:3] == ["Learning", "Results", "Mistakes"]
+    said = "".join(seen.said)
+    assert "training loss went from 0.5 to -, and the accuracy on training images from " in said
+    assert "81.25 % to 90.00 %; the best was 90.00 % in epoch 2." in said
+    matrix = confusion_of(TRUTH, TABLE.argmax(axis=1))
+    np.fill_diagonal(matrix, 0)
+    true, taken = np.unravel_index(matrix.argmax(), matrix.shape)
+    assert f"Most often: {NAMES[true]} taken for {NAMES[taken]} ({matrix.max()})" in said
+
+
+def confusion_of(truth, said):
+    matrix = np.zeros((3, 3), int)
+    np.add.at(matrix, (truth, said), 1)
+    return matrix
+
+
+def test_one_confusion_matrix_with_a_switch(written):
+    """Without a script: radio buttons, of which the style sheet shows the chosen one's figure."""
+    _, seen, text = written
+    buttons = [a for tag, a in seen.attributes if tag == "input"]
+    assert [a["type"] for a in buttons] == ["radio", "radio"]
+    assert len({a["name"] for a in buttons}) == 1
+    assert ["checked" in a for a in buttons] == [True, False]
+    switch = text.split('<div class="switch">')[1].split("</div>")[0]
+    assert re.findall('<figure id="(.*?)"', switch) == ["confusion", "confusion_shares"]
+    labels = [a["for"] for tag, a in seen.attributes if tag == "label"]
+    assert labels == [a["id"] for a in buttons]
+    assert ".switch figure { display: none" in text
+    assert "input:nth-of-type(2):checked ~ figure:nth-of-type(2)" in text
+
+
+def test_figures_can_be_enlarged_and_there_is_a_dark_form(written):
+    _, seen, text = written
+    assert seen.tags.count("details") == seen.tags.count("summary") == len(PICTURES)
+    assert "details[open] img { width: max(150%, 66rem); max-width: none }" in text
+    assert "@media (prefers-color-scheme: dark)" in text
+    style = text.split("<style>")[1].split("</style>")[0]
+    colors = set(re.findall(r"var\((--\w+)\)", style))
+    light, dark = style.split("@media (prefers-color-scheme: dark)")[:2]
+    for color in colors:  # each has a light and a dark value
+        assert f"{color}:" in light
+        assert f"{color}:" in dark.split("body {")[0]
+    assert "width=device-width" in text
 
 
 def test_numbers_stand_at_the_right_and_words_at_the_left():

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report.embedding import sample_places, tsne
 from glassbox.report.metrics import Metrics, evaluate_predictions
-from glassbox.report.report import Listing, Part, Picture, Table, facts, page, readable
+from glassbox.report.report import Listing, Part, Picture, Switch, Table, facts, page, readable
 from glassbox.report.results import Results, as_json, encode
 from glassbox.report.scores import Calibration, Roc, calibration, roc
 from glassbox.report.style import array_of
@@ -202,17 +202,51 @@ def _sections(
 
     chief = {**scores.readable(), **({} if run.loss is None else {"loss": f"{run.loss:.4g}"})}
     spent = {name: f"{value:,.1f} s" for name, value in seconds.items()}
+    matrix = {"images": pictures["confusion"], "shares": pictures["confusion_shares"]}
+    wrong = _most_confused(scores.metrics.confusion, run.classes)
     return {
-        "Results": [facts(chief), _by_class(scores)],
-        "Confusions": some("confusion", "confusion_shares", "confused", "mistakes"),
+        "Learning": [_learning(run.history), *some("curves")] if run.history else [],
+        "Results": [facts(chief)],
+        "Mistakes": [wrong, Switch("matrix", matrix), *some("confused", "mistakes")],
+        "Classes": [_by_class(scores)],
         "Scores": some("roc", "reliability"),
         "What it sees": some("embedding", *run.figures),
-        "Training": some("curves", "running") + ([_epochs(run.history)] if run.history else []),
+        "Training": some("running") + ([_epochs(run.history)] if run.history else []),
         "Network": [Listing(run.summary)] if run.summary else [],
         "Settings": [facts(run.settings)] if run.settings else [],
         "Time": [facts(spent)],
         "Machine": [facts(run.machine)] if run.machine else [],
     }
+
+
+def _learning(history: Sequence[Mapping[str, Any]]) -> str:
+    """Whether it learned, in a sentence."""
+    part = "validation_" if history[-1].get("validation_accuracy") is not None else ""
+    where = "validation" if part else "training"
+    first, last = history[0], history[-1]
+    accuracy = f"{part}accuracy"
+    if any(record.get(key) is None for record in history for key in ("loss", accuracy)):
+        return "Not every epoch has its loss and accuracy."
+    best = max(history, key=lambda record: (record[accuracy], -(record.get(f"{part}loss") or 0)))
+    epochs = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
+    return (
+        f"In {epochs} the training loss went from {readable(as_json(first['loss']))} to "
+        f"{readable(as_json(last['loss']))}, and the accuracy on {where} images from "
+        f"{100 * first[accuracy]:.2f} % to {100 * last[accuracy]:.2f} %; the best was "
+        f"{100 * best[accuracy]:.2f} % in epoch {best['epoch']}."
+    )
+
+
+def _most_confused(matrix: NDArray[Any], classes: Sequence[str], most: int = 3) -> str:
+    """Where it errs most often, in a sentence."""
+    wrong = np.array(matrix)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [(int(k) // len(wrong), int(k) % len(wrong)) for k in order]
+    told = [
+        f"{classes[t]} taken for {classes[p]} ({wrong[t, p]:,})" for t, p in pairs if wrong[t, p]
+    ]
+    return f"Most often: {', '.join(told)}." if told else "There are no mistakes."
 
 
 def _by_class(scores: Scores) -> Table:

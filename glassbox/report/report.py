@@ -34,39 +34,71 @@ class Listing:
     text: str
 
 
-Part = str | Picture | Table | Listing
+@dataclass(frozen=True)
+class Switch:
+    """Up to three pictures of which one is shown, each under a word to choose it by."""
+
+    name: str
+    choices: Mapping[str, Picture]
+
+
+Part = str | Picture | Table | Listing | Switch
 
 # Nothing may be fetched: should a link slip in, the browser refuses to follow it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 STYLE = """
-:root { color-scheme: light }
-body { margin: 0 auto; padding: 1rem; max-width: 64rem; color: #1f2933; background: #fff;
-  font: 1rem/1.5 system-ui, sans-serif }
+:root { color-scheme: light dark; --ink: #1f2933; --paper: #fff; --soft: #52606d; --line: #cbd2d9;
+  --faint: #e4e7eb; --box: #f5f7fa; --link: #0072b2 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #dde3ea; --paper: #15191e; --soft: #9aa7b5; --line: #46515d; --faint: #2b333c;
+    --box: #1e242b; --link: #6cb8ea }
+  img { filter: brightness(0.87) }
+}
+body { margin: 0 auto; padding: 1rem; max-width: 64rem; color: var(--ink);
+  background: var(--paper); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word }
 h1 { font-size: 1.6rem; margin: 0.5rem 0 }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 0.6rem; padding-top: 0.6rem;
-  border-top: 1px solid #cbd2d9 }
+  border-top: 1px solid var(--line) }
 p { max-width: 42rem }
-nav a { color: #0072b2; margin-right: 0.9rem; white-space: nowrap }
+nav a { color: var(--link); margin-right: 0.9rem; white-space: nowrap }
 .wide { overflow-x: auto; margin: 0.8rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #e4e7eb; text-align: left;
+th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--faint); text-align: left;
   vertical-align: top }
-th { color: #52606d; font-weight: 600 }
+th { color: var(--soft); font-weight: 600 }
 .number { text-align: right }
 td { overflow-wrap: break-word } td.number { white-space: nowrap }
-pre { font: 0.85rem/1.4 ui-monospace, monospace; overflow-x: auto; padding: 0.7rem;
-  background: #f5f7fa }
+pre { font: clamp(0.55rem, 2.5vw, 0.85rem)/1.4 ui-monospace, monospace; overflow-x: auto;
+  padding: 0.7rem 0; background: var(--box) }
 figure { margin: 1.6rem 0; break-inside: avoid }
 figcaption { max-width: 42rem; margin-bottom: 0.4rem } figcaption b { display: block }
-img { display: block; max-width: 100%; height: auto }
+img { display: block; max-width: 100%; height: auto; border-radius: 3px }
+details { overflow-x: auto } summary { list-style: none; cursor: zoom-in }
+summary::-webkit-details-marker { display: none }
+details[open] > summary { cursor: zoom-out }
+details[open] img { width: max(150%, 66rem); max-width: none }
+.switch { margin: 1.6rem 0 } .switch figure { display: none; margin: 0.6rem 0 }
+.switch label { color: var(--link); margin-right: 1rem; cursor: pointer }
+.switch :checked + label { color: var(--ink); font-weight: 600 }
+SWITCHES { display: block }
+@media (max-width: 40rem) {
+  body { padding: 0.7rem } h1 { font-size: 1.35rem } th, td { padding: 0.2rem 0.35rem }
+  table { font-size: 0.85rem }
+}
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt }
+  :root { --ink: #1f2933; --paper: #fff; --soft: #52606d; --box: #f5f7fa }
+  body { max-width: none; padding: 0; font-size: 10pt } img { filter: none }
   nav { display: none } h2 { break-after: avoid } tr { break-inside: avoid }
   .wide, pre { overflow: visible } pre { white-space: pre-wrap; font-size: 7pt }
   table { font-size: 8pt } th, td { padding: 0.1rem 0.4rem } img { max-height: 21cm }
 }
-"""
+""".replace(
+    "SWITCHES",
+    ", ".join(
+        f".switch input:nth-of-type({n}):checked ~ figure:nth-of-type({n})" for n in (1, 2, 3)
+    ),
+)
 
 
 def page(title: str, lead: str, sections: Mapping[str, Sequence[Part]]) -> str:
@@ -159,13 +191,27 @@ def _part(part: Part) -> str:
         return (
             f'<figure id="{_text(part.name)}">\n'
             f"<figcaption><b>{_text(part.title)}</b>{note}</figcaption>\n"
-            f'<img alt="{_text(part.title)}" src="data:image/png;base64,{data}">\n</figure>'
+            f'<details><summary><img alt="{_text(part.title)}" '
+            f'src="data:image/png;base64,{data}"></summary></details>\n</figure>'
         )
+    if isinstance(part, Switch):
+        return _switch(part)
     if isinstance(part, Table):
         return _table(part)
     return (
         f"<pre>{_text(part.text)}</pre>" if isinstance(part, Listing) else f"<p>{_text(part)}</p>"
     )
+
+
+def _switch(part: Switch) -> str:
+    name = _text(part.name)
+    buttons = [
+        f'<input type="radio" name="{name}" id="{name}-{n}"{"" if n else " checked"}>'
+        f'<label for="{name}-{n}">{_text(word)}</label>'
+        for n, word in enumerate(part.choices)
+    ]
+    figures = map(_part, part.choices.values())
+    return "\n".join(['<div class="switch">', *buttons, *figures, "</div>"])
 
 
 def _table(table: Table) -> str:
