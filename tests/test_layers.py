@@ -13,6 +13,7 @@ import MLP
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.layer import Activation, BuildContext, Context, Layer
+from glassbox.engine.more_layers import LogSoftmax, ReLU6
 from glassbox.engine.names import ACTIVATIONS
 from glassbox.engine.receptive_field import ReceptiveField
 from glassbox.engine.synced import SyncLayer
@@ -422,6 +423,8 @@ def test_activations_by_hand():
     # tanh(log 2) = (2 - 1/2) / (2 + 1/2)
     assert only(Tanh(), [0, np.log(2)])[0] == pytest.approx([0, 0.6])
     assert only(Softmax(), np.log([1, 2, 5]))[0] == pytest.approx([1 / 8, 2 / 8, 5 / 8])
+    assert only(LogSoftmax(), np.log([1, 2, 5]))[0] == pytest.approx(np.log([1 / 8, 2 / 8, 5 / 8]))
+    assert only(ReLU6(), [-2, 3, 9])[0] == [0, 3, 6]
 
 
 def test_activation_gradients_by_hand():
@@ -433,6 +436,8 @@ def test_activation_gradients_by_hand():
         (Tanh(), [0, np.log(2)], [1, 1], [1, 0.64]),  # 1 - 0.6^2
         # y (dy - sum y dy), the sum being 8 / 8 = 1
         (Softmax(), np.log([1, 2, 5]), [8, 0, 0], [7 / 8, -2 / 8, -5 / 8]),
+        (LogSoftmax(), np.log([1, 2, 5]), [8, 0, 0], [7, -2, -5]),  # dy - e^y sum dy
+        (ReLU6(), [-2, 3, 9], [4, 4, 4], [0, 4, 0]),
     ]:
         _, cache = only(layer, x)
         assert back(layer, cache, dy)[0] == pytest.approx(expected), type(layer).__name__

@@ -572,7 +572,14 @@ REFUSED = {
         ["AveragePool 'v0': an image becomes (2, 21474836"],
     ),
     "axis": (chain(("Softmax", [], {"axis": 2})), {}, ["axis 2 of (samples, 2, 5, 6), not the"]),
-    "add": (chain(("Add", ["b"], {})), {"b": random(2, 1, 1)}, ["can only be the bias of a Conv"]),
+    "add": (
+        chain(("Relu", [], {}), ("Add", ["b"], {})), {"b": random(2, 5, 6)},
+        ["its bias has the shape (2, 5, 6); expected (2,)"],
+    ),
+    "add in front": (
+        chain(("Add", ["b"], {})), {"b": random(2, 5, 6)},
+        ["Add 'v0': (2, 5, 6) numbers for (2, 5, 6); expected one for each channel"],
+    ),
     "channels last": (
         chain(("Transpose", [], {"perm": [0, 2, 3, 1]})), {}, ["its output has channels last"],
     ),
@@ -591,17 +598,18 @@ def test_what_cannot_be_read_is_named(nodes, constants, words):
     refused(model_of(nodes, **constants), *words)
 
 
-def test_a_shortcut_with_a_bias_is_named():
+def test_the_bias_of_a_shortcut_goes_into_the_last_layer():
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
         helper.make_node("Conv", ["x", "v", "b"], ["c"]),
         helper.make_node("Add", ["a", "c"], ["y"]),
     ]
     constants = {"w": random(3, 2, 3, 3), "v": random(3, 2, 1, 1), "b": random(3)}
-    refused(model_of(nodes, **constants), "Add 'y' does not end a shortcut", "1 x 1 convolution")
+    network = reads_as_onnx_runs(model_of(nodes, **constants), random(2, 2, 5, 6))
+    assert list(network.layers[0].parameters) == ["conv1.weight", "conv1.bias", "shortcut.weight"]
     del nodes[1].input[2], constants["b"]
     network = reads_as_onnx_runs(model_of(nodes, **constants), random(2, 2, 5, 6))
-    assert type(network.layers[0]) is Residual
+    assert list(network.layers[0].parameters) == ["conv1.weight", "shortcut.weight"]
 
 
 @pytest.mark.parametrize(("stride", "filters"), [([2, 4], 3), ([2, 3], 1)])

@@ -4,16 +4,18 @@ import tracemalloc
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from test_onnx_bridge import chain, model_of, random, reads_as_onnx_runs, refused
 
-from Filters import AvgPool2D, Residual
+from Datasets import Scaling
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, Residual
 from glassbox.bridges.onnx import import_model
 from glassbox.bridges.onnx_decode import Budget, decode, read_tensor
 from glassbox.bridges.onnx_normalize import Block, arrange, fold
 from glassbox.bridges.onnx_operators import OPERATORS, activated
-from MLP import Tanh
+from MLP import BatchNorm, Dense, Tanh
 
 MEGABYTE = 10**6
 
@@ -484,10 +486,6 @@ def random_of(model):
 
 
 OTHERS = {
-    "a bias behind a bias": (
-        [("Conv", ["w", "b"], {}), ("Add", ["b3"], {})],
-        "it can only be the bias of a Conv",
-    ),
     "a bias of another length": (
         [("Flatten", [], {}), ("Gemm", ["fc", "b5"], {})],
         "its bias has the shape (5,); expected (3,)",
@@ -539,7 +537,6 @@ def test_what_an_operator_cannot_take_is_named(nodes, words):
         "fc": random(60, 3),
         "b": random(3),
         "b2": random(2),
-        "b3": random(3, 1, 1),
         "b5": random(5),
         "b11113": random(1, 1, 1, 1, 3),
         "i22": np.ones((2, 2), int),
@@ -560,7 +557,7 @@ def test_cubes_show_nothing_of_their_order():
     nodes = [*chain(BACK, ("Relu", [], {})), helper.make_node("Add", ["v1", "x"], ["y"])]
     refused(model_of(nodes, ("n", 4, 4, 4)), "perm=(0, 3, 1, 2); expected")
     nodes = [*chain(TO_LAST, ("Relu", [], {})), helper.make_node("Add", ["v1", "v0"], ["y"])]
-    refused(model_of(nodes, ("n", 4, 4, 4)), "Add 'y': it gets (4, 4, 4), channels last")
+    refused(model_of(nodes, ("n", 4, 4, 4)), "its output has channels last")
 
 
 def test_an_order_of_more_axes_than_there_are_is_refused(monkeypatch):
@@ -580,6 +577,253 @@ def test_rows_stay_rows_to_the_end():
     rows = images.reshape(3, 60)
     network = reads_as_onnx_runs(model, images, given=rows, shape=(2, 5, 6))
     assert (network.input_shape, network.output_shape) == ((2, 5, 6), (60,))
+
+
+def test_constants_behind_a_layer_go_into_its_weights():
+    """Multiplied, divided, added, subtracted; one number for each channel or one for all."""
+    constants = {"w": random(3, 2, 2, 2), "b": random(3)}
+    constants |= {f"c{k}": random(3, 1, 1, seed=k) for k in range(4)} | {"all": np.float32([1.5])}
+    operators = ("Mul", "Add", "Sub", "Div")
+    nodes = [(operator, [f"c{k}"], {}) for k, operator in enumerate(operators)]
+    nodes += [(operator, ["all"], {}) for operator in operators]
+    for bias in ([], ["b"]):
+        model = model_of(chain(("Conv", ["w", *bias], {}), *nodes), **constants)
+        network = reads_as_onnx_runs(model, random(2, 2, 5, 6))
+        assert [type(layer) for layer in network.layers] == [Conv2D]
+    model = model_of(chain(("Conv", ["w"], {}), ("Relu", [], {}), *nodes), **constants)
+    network = reads_as_onnx_runs(model, random(2, 2, 5, 6))
+    assert [type(layer) for layer in network.layers] == [Conv2D, BatchNorm]
+    rows = chain(
+        ("Flatten", [], {}), ("MatMul", ["fc"], {}), ("Mul", ["m"], {}), ("Add", ["b"], {})
+    )
+    constants |= {"fc": random(60, 3), "m": random(3, seed=5)}
+    reads_as_onnx_runs(model_of(rows, **constants), random(2, 2, 5, 6))
+
+
+@pytest.mark.parametrize("name", ["c", "v"])
+def test_constants_that_are_not_finite_are_refused(name):
+    nodes = chain(("Relu", [], {}), ("Add", ["c"], {}), ("Div", ["v"], {}))
+    constants = {"c": random(1), "v": random(1)}
+    constants[name][0] = np.nan if name == "c" else 0
+    refused(model_of(nodes, **constants), "NaN or infinity")
+
+
+def front_of(*nodes, shape=("n", 3, 4, 5), **constants):
+    """The network behind nodes in front of a convolution, and its outputs with ONNX Runtime's."""
+    model = model_of(chain(*nodes, ("Conv", ["w"], {})), shape, w=random(2, 3, 2, 2), **constants)
+    images = (random(2, 3, 4, 5) * 100).astype(np.float32)
+    last = shape[-1] == 3
+    given = images.transpose(0, 2, 3, 1).copy() if last else images
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (expected,) = session.run(None, {"x": given})
+    network = import_model(model, kernels="numpy")
+    found = network.forward(network.scaling.apply(images))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    return network
+
+
+def test_what_is_done_to_the_images_in_front_becomes_the_scaling():
+    mean, std = np.float32([0.4, 0.5, 0.3]), np.float32([0.2, 0.25, 0.3])
+    planes = {"mean": mean.reshape(3, 1, 1), "std": std.reshape(1, 3, 1, 1)}
+    normalize = ("Sub", ["mean"], {}), ("Div", ["std"], {})
+    unit, full = ("Div", ["full"], {}), {"full": np.float32(255)}
+    assert front_of(unit, **full).scaling == Scaling("unit", 0, 255)
+    expected = (0.4, 0.5, 0.3), (0.2, 0.25, 0.3)
+    assert front_of(*normalize, **planes).scaling == Scaling("standard", 0, 1, *expected)
+    network = front_of(unit, *normalize, **full, **planes)
+    assert network.scaling == Scaling("standard", 0, 255, *expected)
+    assert [type(layer) for layer in network.layers] == [Conv2D]
+    rescaled = front_of(
+        ("Mul", ["m"], {}), ("Add", ["a"], {}), m=np.float32(1 / 127.5), a=np.float32([-1])
+    )
+    assert rescaled.scaling == Scaling("standard", 0, 255, (0.5,) * 3, (0.5,) * 3)
+    turned = {"perm": [0, 3, 1, 2]}
+    network = front_of(
+        *normalize, ("Transpose", [], turned), shape=("n", 4, 5, 3), mean=mean, std=std
+    )
+    assert network.scaling == Scaling("standard", 0, 1, *expected)
+
+
+def test_what_is_done_to_rows_in_front_becomes_a_layer():
+    """As scikit-learn's scalers do it."""
+    scaler = {"offset": [0.5, -1, 2], "scale": [2.0, 3, 0.25], "domain": "ai.onnx.ml"}
+    nodes = chain(("Scaler", [], scaler), ("MatMul", ["w"], {}))
+    model = model_of(nodes[1:], ("n", 3), w=random(3, 2))
+    model.graph.node.insert(0, nodes[0])
+    model.graph.node[1].input[0] = "v0"
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    network = import_model(model, kernels="numpy")
+    rows = random(5, 3)
+    expected = (rows - [0.5, -1, 2]) * [2, 3, 0.25] @ random(3, 2)
+    np.testing.assert_allclose(network.forward(rows)[0], expected, rtol=1e-5, atol=1e-6)
+    assert [type(layer) for layer in network.layers] == [BatchNorm, Dense]
+
+
+@pytest.mark.parametrize(
+    ("constant", "words"),
+    [
+        (random(4, 1), "its images are not scaled by a positive number for each channel"),
+        (np.float32(-1), "its images are not scaled by a positive number for each channel"),
+        (random(3, 4, 1), "(3, 4, 1) numbers for (3, 4, 5); expected one for each channel"),
+        (np.float32([0, 1, 1]).reshape(3, 1, 1), "not scaled by a positive number"),
+    ],
+    ids=["rows", "negative", "two axes", "zero"],
+)
+def test_other_arithmetic_in_front_is_refused(constant, words):
+    refused(model_of(chain(("Mul", ["c"], {})), ("n", 3, 4, 5), c=constant), words)
+
+
+def test_a_border_goes_to_the_window_behind_it():
+    pads = np.array([0, 0, 1, 0, 0, 0, 0, 2])
+    pooled = {"kernel_shape": [2, 3]}
+    low = np.float32(-np.inf)
+    images = random(2, 2, 5, 6)
+    for pads_of, further in (("Conv", ["w"]), ("AveragePool", []), ("MaxPool", [])):
+        value = ["low"] if pads_of == "MaxPool" else []
+        nodes = chain(("Pad", ["pads", *value], {}), (pads_of, further, pooled))
+        constants = {"pads": pads, "low": low, "w": random(3, 2, 2, 3)}
+        reads_as_onnx_runs(model_of(nodes, **constants), images)
+    between = chain(("Pad", ["pads"], {}), ("Sigmoid", [], {}), ("Conv", ["w"], {}))
+    refused(model_of(between, pads=pads, w=random(3, 2, 2, 3)), "Sigmoid 'v1': it gets a border")
+    wrong = chain(("Pad", ["pads"], {}), ("MaxPool", [], pooled))
+    refused(model_of(wrong, pads=pads), "MaxPool 'v1': it gets a border of 0; pad in the layer")
+
+
+def test_a_mean_over_height_and_width_is_a_pool():
+    for axes, keep in (([2, 3], 0), ([-1, -2], 1), ([3, 2], 0)):
+        squeeze = [("Squeeze", ["three"], {}), ("Squeeze", ["two"], {})] if keep else []
+        nodes = chain(("ReduceMean", ["axes"], {"keepdims": keep}), *squeeze, ("MatMul", ["w"], {}))
+        constants = {"axes": np.array(axes), "w": random(2, 3)}
+        constants |= {"three": np.array([3]), "two": np.array([2])}
+        model = model_of(nodes, opset=18, **constants)
+        network = reads_as_onnx_runs(model, random(2, 2, 5, 6))
+        assert [type(layer) for layer in network.layers] == [GlobalAvgPool2D, Dense]
+    nodes = chain(("Relu", [], {}), ("ReduceMean", [], {"axes": [1]}))
+    refused(model_of(nodes), "ReduceMean 'v1': it is over the axes [1]; expected height and width")
+
+
+def test_weights_are_computed_from_constants():
+    """Reshaped, cast, scaled; each step is charged before it is made."""
+    nodes = [
+        helper.make_node("Cast", ["v"], ["w0"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["w0", "to"], ["w1"]),
+        helper.make_node("Sqrt", ["var"], ["s"]),
+        helper.make_node("Div", ["w1", "s"], ["w2"]),
+        helper.make_node("Flatten", ["x"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "w2"], ["y"]),
+    ]
+    constants = {"v": random(2, 30, 3).astype(np.float64), "to": np.array([-1, 3])}
+    model = model_of(nodes, var=random(3) ** 2, **constants)
+    reads_as_onnx_runs(model, random(2, 2, 5, 6))
+    big = random(1024, 1024)
+    many = [helper.make_node("Mul", ["w", "w"], [f"m{k}"]) for k in range(100)]
+    many.append(helper.make_node("MatMul", ["x", "m99"], ["y"]))
+    _, taken = peak(
+        lambda: refused(model_of(many, ("n", 1024), w=big), "its output would take memory to")
+    )
+    assert taken < 300 * MEGABYTE
+
+
+def test_constants_that_grow_by_broadcasting_are_charged():
+    """Two vectors of 8 kB whose sum takes 8 TB."""
+    nodes = [
+        helper.make_node("Reshape", ["v", "column"], ["u"]),
+        helper.make_node("Add", ["u", "v"], ["m"]),
+        helper.make_node("MatMul", ["x", "m"], ["y"]),
+    ]
+    model = model_of(nodes, ("n", 10_000), v=random(10_000), column=np.array([-1, 1]))
+    _, taken = peak(lambda: refused(model, "Add 'm': its output would take memory to"))
+    assert taken < 10 * MEGABYTE
+
+
+def test_shapes_may_be_computed_but_not_from_the_number_of_samples():
+    def model(operator):
+        nodes = [
+            helper.make_node("Shape", ["x"], ["all"]),
+            helper.make_node("Slice", ["all", "one", "four"], ["sizes"]),
+            helper.make_node("Slice", ["all", "zero", "one"], ["samples"]),
+            helper.make_node("Cast", ["samples"], ["small"], to=TensorProto.INT32),
+            helper.make_node(operator, ["samples", "four"], ["other"]),
+            helper.make_node("Concat", ["small", "sixty"], ["to"], axis=0),
+            helper.make_node("Cast", ["to"], ["large"], to=TensorProto.INT64),
+            helper.make_node("Concat", ["other", "sixty"], ["to_other"], axis=0),
+            helper.make_node("Reshape", ["x", "to_other" if operator != "Add" else "large"], ["y"]),
+        ]
+        numbers = {"zero": 0, "one": 1, "four": 4, "sixty": 60}
+        return model_of(nodes, **{name: np.array([n]) for name, n in numbers.items()})
+
+    assert import_model(model("Add")).output_shape == (60,)
+    refused(model("Mul"), "Reshape 'y': it computes with the number of samples")
+
+
+def test_a_last_log_softmax():
+    model = model_of(
+        chain(("Flatten", [], {}), ("MatMul", ["w"], {}), ("LogSoftmax", [], {"axis": 1})),
+        w=random(60, 3),
+    )
+    images = random(4, 2, 5, 6)
+    network = reads_as_onnx_runs(model, images)
+    assert network.loss.word == "mse"
+    np.testing.assert_allclose(network.predict_proba(images), np.exp(network.scores(images)), 1e-5)
+    further = import_model(model, kernels="numpy", loss="cross_entropy")
+    np.testing.assert_allclose(further.scores(images), network.predict_proba(images), 1e-5)
+
+
+def test_numbers_that_are_kept_between_two_ends():
+    images = random(2, 2, 5, 6) * 9
+    for given, constants in (
+        (["zero", "six"], {}), (["zero"], {}), ([], {"min": 0.0, "max": 6.0})
+    ):  # fmt: skip
+        model = model_of(
+            chain(("Conv", ["w"], {}), ("Clip", given, constants)), opset=6 if constants else 17,
+            w=random(2, 2, 1, 1), zero=np.float32(0), six=np.float32(6),
+        )  # fmt: skip
+        network = reads_as_onnx_runs(model, images)
+        assert network.layers[0].activation.word == ("relu" if given == ["zero"] else "relu6")
+    refused(model_of(chain(("Clip", ["c"], {})), c=np.float32(1)), "from 1 to inf; expected 0 to 6")
+
+
+def test_a_cast_that_rounds_is_refused():
+    import_model(model_of(chain(("Cast", [], {"to": TensorProto.FLOAT}), ("Relu", [], {}))))
+    model = model_of(chain(("Cast", [], {"to": TensorProto.FLOAT16})))
+    refused(model, "Cast 'v0': it makes FLOAT16 of the images; expected FLOAT or DOUBLE")
+
+
+def test_a_negative_variance_is_refused():
+    """As in a safetensors file."""
+    constants = {name: np.float32([1, 1]) for name in ("scale", "shift", "mean", "variance")}
+    constants["variance"][1] = -0.5
+    model = model_of(chain(("BatchNormalization", list(constants), {})), **constants)
+    refused(model, "its variance 'variance' is negative")
+
+
+def test_a_classifier_gives_its_scores():
+    """As skl2onnx writes it: labels and scores, of two classes from one sigmoid."""
+    made = helper.make_node
+    nodes = [
+        made("MatMul", ["x", "w"], ["z"]), made("Sigmoid", ["z"], ["p"]),
+        made("Sub", ["one", "p"], ["q"]), made("Concat", ["q", "p"], ["both"], axis=1),
+        made("ArgMax", ["both"], ["place"], axis=1),
+        made("ArrayFeatureExtractor", ["classes", "place"], ["names"], domain="ai.onnx.ml"),
+        made("Cast", ["names"], ["label"], to=TensorProto.INT64),
+    ]  # fmt: skip
+    constants = {"w": random(4, 1), "one": np.float32(1), "classes": np.array([3, 7])}
+    model = model_of(nodes[:5], ("n", 4), **constants)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    model.graph.node.extend(nodes[5:])
+    model.graph.output[0].name = "label"
+    scores = helper.make_tensor_value_info("both", TensorProto.FLOAT, ("n", 2))
+    model.graph.output.append(scores)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    rows = random(5, 4)
+    expected = 1 / (1 + np.exp(-rows @ constants["w"]))
+    network = import_model(model, kernels="numpy")
+    found = np.exp(network.forward(rows)[0])
+    found /= found.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, np.hstack([1 - expected, expected]), rtol=1e-5)
+    assert network.output_shape == (2,)
+    del model.graph.output[1]
+    refused(model, "ArgMax 'place': this operator is not supported")
 
 
 def test_further_outputs_are_refused_where_they_are_used():

@@ -24,6 +24,7 @@ from glassbox.kernels.shapes import Shape
 T = TypeVar("T")
 
 OWN_DOMAINS = ("", "ai.onnx")  # of the operators that ONNX itself defines
+KNOWN_DOMAINS = (*OWN_DOMAINS, "ai.onnx.ml")
 MOST_AXES = 8  # of an array
 NODE_BYTES = 8192  # of a node with its layer, and so that no file has tens of thousands
 ITEM_BYTES = 100  # of a name or a number in a node
@@ -32,7 +33,7 @@ KINDS = {number: name for name, number in TensorProto.DataType.items()}  # of te
 TYPES = {"FLOAT": "<f4", "DOUBLE": "<f8", "INT64": "<i8", "INT32": "<i4", "BOOL": "?"}
 VALUES = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 # The types of attributes that are read; `Node.get` refuses others where an operator asks for them.
-ATTRIBUTES = {"INT": int, "FLOAT": float, "STRING": bytes, "INTS": tuple}
+ATTRIBUTES = {"INT": int, "FLOAT": float, "STRING": bytes, "INTS": tuple, "FLOATS": list}
 # What inconsistent files can raise in the layers and in NumPy.
 WRONG = (
     onnx.checker.ValidationError, ValueError, TypeError, LookupError, ArithmeticError,
@@ -105,6 +106,7 @@ class Graph:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
+    budget: Budget
     arithmetic: Mapping[str, Node] = field(default_factory=dict)  # on shapes; `fold` fills it
 
 
@@ -147,6 +149,7 @@ def decode(model: ModelProto, budget: Budget) -> Graph:
         tuple(value.name for value in graph.output),
         tuple(node for node in nodes if node.operator != "Constant"),
         {name: read_tensor(name, t, budget) for name, t in readable.items()},
+        budget,
     )
 
 
@@ -169,11 +172,13 @@ def _node(node: NodeProto, budget: Budget) -> Node:
     budget.charge(NODE_BYTES + ITEM_BYTES * items, f"the node {short(node.name or node.op_type)}")
     if not node.output or not node.output[0]:
         raise ValueError(f"a node {short(node.op_type)} has no output")
-    operator = node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
+    operator = node.op_type if node.domain in KNOWN_DOMAINS else f"{node.domain}.{node.op_type}"
     attributes: dict[str, Any] = {}
     for given in node.attribute:
         kind = ATTRIBUTES.get(AttributeProto.AttributeType.Name(given.type))
         attributes[given.name] = kind and kind(helper.get_attribute_value(given))
+        if node.op_type == "ConstantOfShape" and KINDS.get(given.t.data_type) in TYPES:
+            attributes[given.name] = read_tensor("value", given.t, budget)
     return Node(operator, node.name, tuple(node.input), tuple(node.output), attributes)
 
 

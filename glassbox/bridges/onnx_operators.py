@@ -16,9 +16,10 @@ import onnx
 
 import MLP
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.bridges.onnx_decode import Graph, Node
+from glassbox.bridges.onnx_decode import KINDS, Graph, Node
 from glassbox.bridges.onnx_normalize import MOST_ARITHMETIC, SAMPLES, Context
 from glassbox.engine.layer import Activation, Array
+from glassbox.engine.more_layers import LogSoftmax, ReLU6
 from glassbox.errors import short
 from glassbox.kernels.shapes import Shape, Window, pair, resolve_window
 
@@ -26,21 +27,25 @@ OPSETS = range(6, onnx.defs.onnx_opset_version() + 1)
 MOST_NUMBERS = 2**24  # of one image in one layer: 4,096 x 4,096
 COPIES = 6  # of a weight in a network, with those of an optimizer
 SHOWN = 20  # of the problems of a file
+SLIDING = ("AveragePool", "Conv", "MaxPool")  # which take a border over
+STATISTICS = ("weight", "bias", "running_mean", "running_var")  # of a BatchNorm
 
 
 @dataclass(frozen=True)
 class View:
     """The shape of a value, without the samples, in the file and in the network.
 
-    The two differ in three ways.  A mean over the image keeps two axes of length 1 in the file.
+    The two differ in four ways.  A mean over the image keeps two axes of length 1 in the file.
     Rows may stand for images.  Behind a Transpose channels come last (`channels_last`); where that
-    is flattened, `order` is the shape it had, until the next dense weights are reordered.
+    is flattened, `order` is the shape it had, until the next dense weights are reordered.  Behind a
+    Pad, `border` is (top, left, bottom, right) and what it holds, until a window slides over it.
     """
 
     file: Shape
     network: Shape
     channels_last: bool = False
     order: Shape | None = None
+    border: tuple[tuple[int, int, int, int], float] | None = None
 
     @classmethod
     def plain(cls, *shape: int) -> View:
@@ -70,7 +75,7 @@ class Op:
 
     node: Node
     view: View
-    before: Any  # the layer before it, None in front
+    before: Made  # what the layer before it was made of; empty in front
     first: bool  # whether nothing has been made of the images yet
     context: Context
 
@@ -94,13 +99,14 @@ class Op:
             )
         return array
 
-    def bias(self, place: int, shape: Shape, axis: int = 1) -> Array:
-        """Return one number for each unit along an axis of (samples, *shape)."""
-        array, units = self.weights(place), (1, *shape)[axis]
-        sizes = (1,) * (len(shape) + 1 - array.ndim) + array.shape
-        if len(sizes) > len(shape) + 1 or array.size != sizes[axis] or array.size not in (1, units):
-            raise ValueError(f"its bias has the shape {array.shape}; expected ({units},)")
-        return np.broadcast_to(array.reshape(-1), units)
+    def number(self, name: str, place: int, default: float) -> float:
+        """Return a number that is an attribute in old files and an input in new ones."""
+        if not self.has(place):
+            return self.node.get(name, default)
+        array = self.context.array(self.node.inputs[place])
+        if array.size != 1:
+            raise ValueError(f"{name} should be one number")
+        return float(array.item())
 
     def integers(self, attribute: str, place: int) -> list[int]:
         """Return axes or a shape, which are an attribute in old files and an input in new ones."""
@@ -112,6 +118,14 @@ class Op:
         return array.tolist()
 
 
+def along(array: Array, shape: Shape, axis: int = 1) -> Array:
+    """Return one number for each unit along an axis of (samples, *shape)."""
+    sizes, units = (1,) * (len(shape) + 1 - array.ndim) + array.shape, (1, *shape)[axis]
+    if len(sizes) > len(shape) + 1 or array.size != sizes[axis] or array.size not in (1, units):
+        raise ValueError(f"its bias has the shape {array.shape}; expected ({units},)")
+    return np.broadcast_to(array.reshape(-1), units)
+
+
 def check_size(shape: Shape) -> None:
     """Raise ValueError where an image would become too large."""
     if math.prod(shape) > MOST_NUMBERS:
@@ -120,7 +134,7 @@ def check_size(shape: Shape) -> None:
 
 def conv(op: Op) -> Made:
     """Make a `Conv2D`."""
-    channels, _, _ = op.view.agreed(3)
+    channels = slid(op)[0][0]
     weights = op.weights(1, "filters", channels, "height", "width")
     filters, size = weights.shape[0], weights.shape[2:]
     window, border = slide(op, op.node.get("kernel_shape", size))
@@ -135,6 +149,7 @@ def pool(op: Op) -> Made:
     """Make a `MaxPool2D`, or an `AvgPool2D`, which keeps the pixel count of each window."""
     window, border = slide(op, op.node.get("kernel_shape", ()))
     ceil, counts = bool(op.node.get("ceil_mode", 0)), bool(op.node.get("count_include_pad", 0))
+    counts = counts or (any(slid(op)[1]) and not any(op.node.get("pads", ())))
     view = View.plain(op.view.network[0], *window.output)
     if op.node.operator == "MaxPool":
         return Made(
@@ -147,7 +162,8 @@ def pool(op: Op) -> Made:
 
 def slide(op: Op, size: Shape) -> tuple[Window, Any]:
     """Return the window of a convolution or a pool over its input, and the layer's padding."""
-    channels, height, width = shape = op.view.agreed(3)
+    shape, around = slid(op)
+    channels, height, width = shape
     kernel = pair("kernel_shape", size)
     stride = pair("strides", op.node.get("strides", (1, 1)))
     dilation = pair("dilations", op.node.get("dilations", (1, 1)))
@@ -159,9 +175,9 @@ def slide(op: Op, size: Shape) -> tuple[Window, Any]:
         b"SAME_UPPER": (top, left, bottom, right),
         b"SAME_LOWER": (bottom, right, top, left),
     }
-    if len(pads) != 4 or word not in borders:
+    if len(pads) != 4 or word not in borders or (any(around) and word != b"NOTSET"):
         raise ValueError(f"unknown border: pads={short(pads)}, auto_pad={short(word)}")
-    top, left, bottom, right = borders[word]
+    top, left, bottom, right = (a + b for a, b in zip(borders[word], around, strict=True))
     even = (top, left) == (bottom, right)
     border = (top, left) if even else ((top, bottom), (left, right))
     ceil = bool(op.node.get("ceil_mode", 0))
@@ -171,17 +187,56 @@ def slide(op: Op, size: Shape) -> tuple[Window, Any]:
     return window, border
 
 
+def slid(op: Op) -> tuple[Shape, tuple[int, int, int, int]]:
+    """Return the shape that a window slides over, and the border that a Pad has put around it."""
+    if op.view.border is None:
+        return op.view.agreed(3), (0, 0, 0, 0)
+    around, value = op.view.border
+    expected = -math.inf if op.node.operator == "MaxPool" else 0.0
+    partly = op.node.operator == "AveragePool" and any(op.node.get("pads", ()))
+    if value != expected or (partly and not op.node.get("count_include_pad", 0)):
+        raise ValueError(f"it gets a border of {value:g}; pad in the layer itself")
+    return op.view.network, around
+
+
+def pad(op: Op) -> Made:
+    """Note a border, which the convolution or the pool behind it takes over."""
+    shape, mode = op.view.agreed(3), op.node.get("mode", b"constant")
+    sizes, value = op.integers("pads", 1), op.number("value", 2, 0.0)
+    ends = len(sizes) == 8 and not any(sizes[:2] + sizes[4:6]) and min(sizes) >= 0
+    if mode != b"constant" or not ends or op.has(3):
+        raise ValueError(
+            f"pads={short(sizes)}, mode={short(mode)}; expected a border of one number"
+        )
+    top, left, bottom, right = around = (sizes[2], sizes[3], sizes[6], sizes[7])
+    file = (shape[0], shape[1] + top + bottom, shape[2] + left + right)
+    return Made(view=View(file, shape, border=(around, value)) if any(sizes) else None)
+
+
 def global_pool(op: Op) -> Made:
     """Make a `GlobalAvgPool2D`; the file keeps two axes of length 1."""
     channels, _, _ = op.view.agreed(3)
     return Made(GlobalAvgPool2D(), view=View((channels, 1, 1), (channels,)))
 
 
+def mean(op: Op) -> Made:
+    """Make a `GlobalAvgPool2D` of a mean over height and width."""
+    axes, rank, last = op.integers("axes", 1), len(op.view.file) + 1, op.view.channels_last
+    places = sorted(axis + rank if axis < 0 else axis for axis in axes)
+    if rank != 4 or len(op.view.network) != 3 or places != ([1, 2] if last else [2, 3]):
+        raise ValueError(f"it is over the axes {short(axes)}; expected height and width")
+    channels = op.view.network[0]
+    if not op.node.get("keepdims", 1):
+        return Made(GlobalAvgPool2D(), view=View.plain(channels))
+    file = (1, 1, channels) if last else (channels, 1, 1)
+    return Made(GlobalAvgPool2D(), view=View(file, (channels,)))
+
+
 def gemm(op: Op) -> Made:
     """Make a `Dense` layer: alpha A B + beta C."""
     turned = op.node.get("transB", 0)
     weights = op.weights(1, "units", "features") if turned else op.weights(1, "features", "units").T
-    bias = op.bias(2, weights.shape[:1]) if op.has(2) else None
+    bias = along(op.weights(2), weights.shape[:1]) if op.has(2) else None
     with np.errstate(all="ignore"):  # what overflows is refused when the network is filled
         alpha, beta = op.node.get("alpha", 1.0), op.node.get("beta", 1.0)
         return dense(op, weights * alpha, None if bias is None else bias * beta)
@@ -200,13 +255,116 @@ def dense(op: Op, weights: Array, bias: Array | None = None) -> Made:
 
 
 def add(op: Op) -> Made:
-    """Give the layer before it a bias; the end of a shortcut does not come here."""
-    layer = op.before
-    bare = isinstance(layer, Conv2D | MLP.Dense) and type(layer.activation) is MLP.Identity
-    if not bare or layer.bias:
-        raise ValueError("it can only be the bias of a Conv, Gemm or MatMul straight before it")
-    layer.bias = True
-    return Made(arrays={"bias": op.bias(1, op.view.file, -1 if op.view.channels_last else 1)})
+    """Add a constant, such as a bias; the end of a shortcut does not come here."""
+    return affine(op, np.ones(1), op.weights(1))
+
+
+def subtract(op: Op) -> Made:
+    """Subtract a constant, such as the mean of the images."""
+    return affine(op, np.ones(1), -op.weights(1))
+
+
+def multiply(op: Op) -> Made:
+    """Multiply by a constant."""
+    return affine(op, op.weights(1), np.zeros(1))
+
+
+def divide(op: Op) -> Made:
+    """Divide by a constant, such as 255 or the standard deviation of the images."""
+    with np.errstate(all="ignore"):
+        return affine(op, 1 / op.weights(1).astype(np.float64), np.zeros(1))
+
+
+def scaler(op: Op) -> Made:
+    """Subtract an offset and multiply, as scikit-learn's `StandardScaler` does."""
+    scale, offset = (np.array(op.node.get(name, list[float]())) for name in ("scale", "offset"))
+    return affine(op, scale, -offset * scale)
+
+
+def affine(op: Op, factor: Array, shift: Array) -> Made:
+    """Multiply by one number for each channel and add one.
+
+    What is done to the images in front of the first layer is noted.  Else it goes into the weights
+    of the layer before it, or becomes a `BatchNorm`.
+    """
+    shape, last = op.view.file, op.view.channels_last
+    if not (np.isfinite(factor).all() and np.isfinite(shift).all()):
+        raise ValueError("it makes NaN or infinity of everything")
+    if op.view.order is not None:
+        raise ValueError("it comes between a flatten of channels last and a dense layer")
+    if op.first:
+        a, b = (in_front(array, op.view) for array in (factor, shift))
+        before, added = op.context.in_front or (np.float64(1), np.float64(0))
+        op.context.in_front = before * a, added * a + b
+        if sum(n > 1 for n in op.context.in_front[1].shape) > 1:
+            raise ValueError("the images are scaled by more than one number for each channel")
+        return Made()
+    a, b = (along(array, shape, -1 if last else 1) for array in (factor, shift))
+    arrays = changed(op.before, a, b)
+    if arrays is not None:
+        return Made(arrays=arrays)
+    layer = MLP.BatchNorm()
+    return Made(layer, dict(zip(STATISTICS, (a, b, 0 * a, 0 * a + 1 - layer.epsilon), strict=True)))
+
+
+def in_front(array: Array, view: View) -> Array:
+    """Return what an image is multiplied by or what is added, in the order of the network."""
+    sizes = (1,) * (len(view.file) + 1 - array.ndim) + array.shape
+    fits = len(sizes) == len(view.file) + 1 and all(map(fits_in, sizes, (1, *view.file)))
+    if not fits or sum(n > 1 for n in sizes) > 1:
+        raise ValueError(f"{array.shape} numbers for {view.file}; expected one for each channel")
+    array = array.astype(np.float64).reshape(sizes[1:])
+    return np.moveaxis(array, -1, 0) if view.channels_last else array
+
+
+def fits_in(length: int, wanted: int) -> bool:
+    """Return whether an axis can be stretched to a length."""
+    return length in (1, wanted)
+
+
+def changed(part: Made, factor: Array, shift: Array) -> dict[str, Array | None] | None:
+    """Return the arrays of a layer whose output is multiplied and shifted; None if it has none."""
+    layer, arrays = part.layer, {key: part.arrays.get(key) for key in STATISTICS[:2]}
+    if isinstance(layer, Conv2D | MLP.Dense) and type(layer.activation) is MLP.Identity:
+        layer.bias = layer.bias or bool(shift.any())
+    elif not isinstance(layer, MLP.BatchNorm):
+        return None
+    weights, bias = arrays["weight"], arrays["bias"]
+    if (factor != 1).any():
+        assert weights is not None
+        arrays["weight"] = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
+        bias = None if bias is None else bias * factor
+    if layer.bias if not isinstance(layer, MLP.BatchNorm) else True:
+        bias = shift if bias is None else bias + shift
+    return {**arrays, "bias": bias}
+
+
+def both_classes(op: Op) -> Made:
+    """Make a `Dense` of two units and a softmax of the scores 1 - p and p, p being a sigmoid."""
+    layer = op.before.layer
+    one = isinstance(layer, MLP.Dense) and (layer.units, op.view.file) == (1, (1,))
+    if len(op.node.inputs) > 1 or not one or not isinstance(layer.activation, MLP.Sigmoid):
+        raise ValueError("it joins values; only the scores 1 - p and p of one sigmoid can be")
+    layer.units, layer.activation = 2, MLP.Softmax()
+    arrays = {
+        key: a if a is None else np.concatenate([0 * a, a]) for key, a in op.before.arrays.items()
+    }
+    return Made(arrays=arrays, view=View.plain(2))
+
+
+def cast(op: Op) -> Made:
+    """Refuse to round: what only changes between FLOAT and DOUBLE does not come here."""
+    kind = KINDS.get(op.node.get("to", 0), "unknown")
+    raise ValueError(f"it makes {kind} of the images; expected FLOAT or DOUBLE")
+
+
+def clip(op: Op) -> Made:
+    """Make a `ReLU`, or a `ReLU6`, which ends at 6."""
+    ends = op.number("min", 1, -math.inf), op.number("max", 2, math.inf)
+    kinds: dict[tuple[float, float], type[Activation]] = {(0, math.inf): MLP.ReLU, (0, 6): ReLU6}
+    if ends not in kinds:
+        raise ValueError(f"it keeps numbers from {ends[0]:g} to {ends[1]:g}; expected 0 to 6")
+    return activated(op, kinds[ends]())
 
 
 def decimal(number: float) -> float:
@@ -219,8 +377,12 @@ def batch_norm(op: Op) -> Made:
     channels = op.view.agreed()[0]
     momentum = decimal(1 - decimal(op.node.get("momentum", 0.9)))
     layer = MLP.BatchNorm(momentum, decimal(op.node.get("epsilon", 1e-5)))
-    names = ("weight", "bias", "running_mean", "running_var")
-    return Made(layer, {name: op.weights(k, channels) for k, name in enumerate(names, 1)})
+    arrays = {name: op.weights(k, channels) for k, name in enumerate(STATISTICS, 1)}
+    if (arrays["running_var"] < 0).any():
+        raise ValueError(
+            f"its variance {short(op.node.inputs[4])} is negative; the file is damaged"
+        )
+    return Made(layer, dict(arrays))
 
 
 def dropout(op: Op) -> Made:
@@ -235,7 +397,7 @@ def dropout(op: Op) -> Made:
 
 def activated(op: Op, activation: Activation) -> Made:
     """Give the layer before it an activation; if it has one, make a layer."""
-    layer = op.before
+    layer = op.before.layer
     if isinstance(layer, Conv2D | MLP.Dense | Residual) and type(layer.activation) is MLP.Identity:
         layer.activation = activation
         return Made()
@@ -243,7 +405,7 @@ def activated(op: Op, activation: Activation) -> Made:
 
 
 def softmax(op: Op) -> Made:
-    """Make a `Softmax` over the channels, or over a row."""
+    """Make a `Softmax` or a `LogSoftmax` over the channels, or over a row."""
     file, last, newer = op.view.file, op.view.channels_last, op.context.graph.opset >= 13
     axis = op.node.get("axis", -1 if newer else 1)
     axis += len(file) + 1 if axis < 0 else 0
@@ -252,7 +414,7 @@ def softmax(op: Op) -> Made:
     alone = newer or file[0] == math.prod(file)  # it went over all the axes from `axis` on
     if axis != channels or not rows or not alone:
         raise ValueError(f"it goes over axis {axis} of (samples, {str(file)[1:]}, not the channels")
-    return activated(op, MLP.Softmax())
+    return activated(op, MLP.Softmax() if op.node.operator == "Softmax" else LogSoftmax())
 
 
 def flatten(op: Op) -> Made:
@@ -264,13 +426,14 @@ def flatten(op: Op) -> Made:
 
 
 def squeeze(op: Op) -> Made:
-    """Remove the two axes of length 1 that a global pool leaves in the file."""
+    """Remove axes of length 1 that a global pool leaves in the file, one or both."""
     view, axes = op.view, op.integers("axes", 1)
     places = {axis + (len(view.file) + 1 if axis < 0 else 0) for axis in axes}
     kept = tuple(n for k, n in enumerate(view.file, 1) if k not in places)
-    if kept != view.network or 0 in places:
+    pooled = len(view.network) == 1 and math.prod(kept) == view.network[0] == math.prod(view.file)
+    if not pooled or not kept or len(kept) + len(places) != len(view.file):
         raise ValueError(f"it takes axes {short(axes)} off {view.file}; only behind a global pool")
-    return reshaped(op, kept)
+    return Made(view=View(kept, view.network, order=view.order))
 
 
 def reshape(op: Op) -> Made:
@@ -300,7 +463,14 @@ def reshaped(op: Op, target: Shape) -> Made:
         order = view.network if view.channels_last else None
         return Made(MLP.Flatten(), view=View(target, target, order=order))
     long = [[n for n in shape if n > 1] for shape in (view.file, target)]
-    if op.first and view == View.plain(*view.file) and (len(view.file) == 1 or long[0] == long[1]):
+    scaled = op.context.in_front is not None and op.context.in_front[1].size > 1
+    plain = view == View.plain(*view.file) and not scaled
+    if op.first and plain and (len(view.file) == 1 or long[0] == long[1]):
+        if op.context.in_front is not None:
+            op.context.in_front = (
+                op.context.in_front[0].reshape(()),
+                op.context.in_front[1].reshape(()),
+            )
         return Made(view=View.plain(*target))
     raise ValueError(f"it makes {target} of {view.file}; behind the first layer, make only rows")
 
@@ -317,6 +487,9 @@ def transpose(op: Op) -> Made:
     if perm == (0, 3, 1, 2) and view.channels_last:
         return Made(view=View.plain(*view.network))
     if perm == (0, 3, 1, 2) and same and op.first:
+        if op.context.in_front is not None and op.context.in_front[1].ndim == 3:
+            a, b = op.context.in_front
+            op.context.in_front = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
         return Made(view=View.plain(view.file[2], *view.file[:2]))
     raise ValueError(f"perm={short(perm)}; expected (0, 2, 3, 1), or (0, 3, 1, 2) at the input")
 
@@ -325,20 +498,30 @@ OPERATORS: dict[str, Callable[[Op], Made]] = {
     "Add": add,
     "AveragePool": pool,
     "BatchNormalization": batch_norm,
+    "Cast": cast,
+    "Clip": clip,
+    "Concat": both_classes,
     "Conv": conv,
+    "Div": divide,
     "Dropout": dropout,
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_pool,
     "Identity": lambda op: Made(),
     "LeakyRelu": lambda op: activated(op, MLP.LeakyReLU(decimal(op.node.get("alpha", 0.01)))),
+    "LogSoftmax": softmax,
     "MatMul": lambda op: dense(op, op.weights(1, "features", "units").T),
     "MaxPool": pool,
+    "Mul": multiply,
+    "Pad": pad,
+    "ReduceMean": mean,
     "Relu": lambda op: activated(op, MLP.ReLU()),
     "Reshape": reshape,
+    "Scaler": scaler,
     "Sigmoid": lambda op: activated(op, MLP.Sigmoid()),
     "Softmax": softmax,
     "Squeeze": squeeze,
+    "Sub": subtract,
     "Tanh": lambda op: activated(op, MLP.Tanh()),
     "Transpose": transpose,
 }

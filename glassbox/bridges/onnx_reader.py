@@ -15,19 +15,34 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 import onnx
 
 from CNN import CNN
 from Filters import Residual
 from glassbox.bridges.onnx_decode import Budget, Node, blame, decode, parse
 from glassbox.bridges.onnx_normalize import Block, Context, Step, arrange, fold
-from glassbox.bridges.onnx_operators import OPERATORS, Made, Op, View, check_size, check_supported
+from glassbox.bridges.onnx_operators import (
+    OPERATORS,
+    SLIDING,
+    STATISTICS,
+    Made,
+    Op,
+    View,
+    changed,
+    check_size,
+    check_supported,
+)
+from glassbox.data.dataset import Scaling
 from glassbox.engine.budget import AllocationBudget
-from glassbox.engine.more_layers import Identity, Softmax
+from glassbox.engine.more_layers import Identity, LogSoftmax, Softmax
+from glassbox.engine.names import loss_named
 from glassbox.files import model_file
 from glassbox.kernels.shapes import Shape
 from glassbox.regular_file import read_file
-from MLP import Flatten
+from MLP import BatchNorm, Flatten
+
+BYTES = 0.2  # images that are multiplied by less are taken to be bytes
 
 
 def import_model(
@@ -65,15 +80,26 @@ def import_model(
         graph = fold(decode(model, budget))
         check_supported(graph)
         entrance = _entrance(graph.dims[1:], shape)
-        parts, images, end = translate(arrange(graph), entrance, Context(graph, budget))
-        if end.channels_last or end.order:
-            raise ValueError("its output has channels last; end with a dense layer or a Transpose")
+        context = Context(graph)
+        parts, images, end = translate(arrange(graph), entrance, context)
+        if end.channels_last or end.order or end.border:
+            what = "a border" if end.border else "channels last"
+            raise ValueError(f"its output has {what}; end with a dense layer or a Transpose")
+        scaling = _scaling(context, images.network)
+        if isinstance(scaling, Made):
+            parts.insert(0, scaling)
         parts = parts or [Made(Identity())]
         if len(end.file) < len(end.network):  # rows that stood for images until the end
             parts.append(Made(Flatten()))
         _give_unique_names(parts)
     last = parts[-1].layer
-    softmax = isinstance(getattr(last, "activation", last), Softmax)
+    carried = getattr(last, "activation", last)
+    softmax = isinstance(carried, Softmax)
+    if isinstance(carried, LogSoftmax) and loss_named(settings.get("loss", "mse")).on_logits:
+        if carried is last:
+            parts[-1] = Made(Softmax(name=last.name))
+        else:
+            last.activation = Softmax()  # that of the loss
     usual = {"dtype": graph.dtype, "loss": "cross_entropy" if softmax else "mse"}
     network = CNN(**{**usual, **settings})  # these errors are the caller's
     with blame(whose):
@@ -85,7 +111,44 @@ def import_model(
         with blame("its metadata"):  # which `export` wrote
             names = ("glassbox.classes", "glassbox.scaling")
             model_file.label(network, *(json.loads(known.get(name, "null")) for name in names))
+        if isinstance(scaling, Scaling) and not _same(scaling, network.scaling, images.network[0]):
+            network.scaling = scaling  # what the file computes counts, whatever it says
     return network
+
+
+def _scaling(context: Context, shape: Shape) -> Scaling | Made | None:
+    """Return what is done to the images in front of the first layer: a `Scaling`, or a layer."""
+    if context.in_front is None:
+        return None
+    a, b = np.broadcast_arrays(*context.in_front)
+    if len(shape) == 1:
+        a, b = (np.broadcast_to(part.reshape(-1), shape) for part in (a, b))
+        layer = BatchNorm(name="scaling")
+        arrays = (a, b, 0 * a, 0 * a + 1 - layer.epsilon)
+        return Made(layer, dict(zip(STATISTICS, arrays, strict=True)))
+    if a.min() <= 0 or (a.size != 1 and a.shape != (shape[0], 1, 1)):
+        raise ValueError("its images are not scaled by a positive number for each channel")
+    high = 255.0 if a.max() < BYTES else 1.0
+    if np.unique(a).size == 1 and not b.any():
+        return Scaling("unit", 0.0, _short(1 / a.flat[0]))
+    a, b = (np.broadcast_to(part.reshape(-1), shape[0]) for part in (a, b))
+    mean, std = -b / (a * high), 1 / (a * high)
+    return Scaling("standard", 0.0, high, tuple(map(_short, mean)), tuple(map(_short, std)))
+
+
+def _short(number: float) -> float:
+    """Return 0.5 for 0.49999997: six digits where single precision does not tell the difference."""
+    rounded = float(f"{number:.6g}")
+    return rounded if abs(rounded - number) <= 2e-7 * abs(number) else float(number)
+
+
+def _same(scaling: Scaling, other: Scaling | None, channels: int) -> bool:
+    """Return whether two scalings make nearly the same of every image."""
+    ends = np.array([0.0, 255.0]).reshape(2, 1, 1, 1).repeat(channels, 1)
+    if other is None or other.constants(channels) is None or len(other.mean) not in (0, channels):
+        return False
+    ours, theirs = (one.apply(ends, np.float64) for one in (scaling, other))
+    return bool(np.allclose(ours, theirs, rtol=1e-5, atol=1e-6))
 
 
 def _entrance(file: Shape, asked: Sequence[int] | None) -> View:
@@ -110,10 +173,12 @@ def translate(
     for step in steps:
         node = step.add if isinstance(step, Block) else step
         with blame(node.label):
+            if view.border and node.operator not in SLIDING:
+                raise ValueError("it gets a border; pad straight before a convolution or a pool")
             if isinstance(step, Block):
                 made = _residual(step, view, context)
             else:
-                before, first = parts[-1].layer if parts else None, not parts and not inside
+                before, first = parts[-1] if parts else Made(), not parts and not inside
                 made = OPERATORS[step.operator](Op(step, view, before, first, context))
             view = made.view or view
             check_size(view.file)
@@ -131,18 +196,47 @@ def _residual(block: Block, view: View, context: Context) -> Made:
     """Make the `Residual` that a block becomes."""
     shortcut, _, _ = translate(block.shortcut, view, context, inside=True)
     inside, _, out = translate(block.inside, view, context, inside=True)
-    start, end = view.agreed(), out.agreed()
+    last = view.channels_last and out.channels_last
+    start, end = (view.network, out.network) if last else (view.agreed(), out.agreed())
     strides = tuple(-(-n // m) for n, m in zip(start[1:], end[1:], strict=False))
     usual = [(strides, end[0], (0, 0))] if start != end else []  # as Residual makes it
+    if shortcut:
+        shortcut = [_with_scales(shortcut)]
     found = [(part.layer.stride, part.layer.filters, part.layer.padding) for part in shortcut]
     if found != usual:
         kind = f"a convolution with stride {strides}" if usual else "the value itself"
         raise ValueError(f"its shortcut does not lead from {start} to {end}; expected {kind}")
     for part in shortcut:
         part.layer.name = "shortcut"
+        _move_shift(part, inside)
     _give_unique_names(inside)
     layer = Residual(*(part.layer for part in inside), activation=None)
     return Made(layer, _arrays([*inside, *shortcut]), out)
+
+
+def _with_scales(parts: Sequence[Made]) -> Made:
+    """Return the convolution of a shortcut, with the normalization behind it in its weights."""
+    conv, *norms = parts
+    for norm in norms:
+        weight, bias, mean, variance = (np.float64(norm.arrays[key]) for key in STATISTICS)
+        factor = weight / np.sqrt(variance + norm.layer.epsilon)
+        conv.arrays.update(changed(conv, factor, bias - mean * factor) or {})
+    return conv
+
+
+def _move_shift(shortcut: Made, inside: list[Made]) -> None:
+    """Add the bias of a shortcut, for which `Residual` has none, to the last layer inside."""
+    shift, shortcut.layer.bias = shortcut.arrays.pop("bias", None), False
+    if shift is None or not shift.any():
+        return
+    one = np.ones_like(shift)
+    arrays = changed(inside[-1], one, shift)
+    if arrays is not None:
+        inside[-1].arrays.update(arrays)
+    else:
+        layer = BatchNorm()
+        statistics = (one, shift, 0 * one, one - layer.epsilon)
+        inside.append(Made(layer, dict(zip(STATISTICS, statistics, strict=True))))
 
 
 def _arrays(parts: Sequence[Made]) -> dict[str, Any]:

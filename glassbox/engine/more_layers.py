@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np  # noqa: F401  (for the examples)
+import numpy as np
 
 from glassbox.engine.layer import (
     Activation,
@@ -156,6 +156,28 @@ class ReLU(LeakyReLU):
         super().__init__(0.0, name=name)
 
 
+class ReLU6(Activation):
+    """y = min(max(z, 0), 6) (Krizhevsky 2010).
+
+    Examples
+    --------
+    >>> ReLU6().apply(np.array([-1.0, 2.0, 7.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
+
+    stem = word = "relu6"
+    gain = float(np.sqrt(2.0))
+    scheme = "he"
+
+    def apply(self, z: Array) -> Array:
+        """min(max(z, 0), 6)."""
+        return np.clip(z, 0, 6, out=z)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy where 0 < y < 6, else 0."""
+        return dy * ((y > 0) & (y < 6))
+
+
 class Tanh(Activation):
     """y = tanh z; derivative 1 - y^2.
 
@@ -197,3 +219,27 @@ class Softmax(Activation):
     def gradient(self, dy: Array, y: Array) -> Array:
         """y (dy - sum of y dy)."""
         return self.kernels.softmax_gradient(dy, y)
+
+
+class LogSoftmax(Activation):
+    """y = z - log of the sum of exp z over the features (or channels) of each sample.
+
+    Cross-entropy takes a softmax instead, or logits.
+
+    Examples
+    --------
+    >>> LogSoftmax().apply(np.array([[1000.0], [1000.0]])).round(4).tolist()
+    [[-0.6931], [-0.6931]]
+    """
+
+    stem = word = "log_softmax"
+
+    def apply(self, z: Array) -> Array:
+        """(z - max) - log of the sum of exp(z - max)."""
+        z -= z.max(axis=0)
+        z -= np.log(np.exp(z).sum(axis=0))
+        return z
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy - exp y times the sum of dy."""
+        return dy - np.exp(y) * dy.sum(axis=0)
