@@ -636,7 +636,75 @@ def test_numbers_in_other_files_are_refused(tmp_path):
     path.parent.mkdir()
     (tmp_path / "secret.bin").write_bytes(bytes(96))
     path.write_bytes(model.SerializeToString())
-    refused(path, str(path), "the numbers of 'w' are in another file, and only this one is read")
+    words = "the numbers of 'w' in '../secret.bin': not a plain file in the folder of the model"
+    refused(path, str(path), words)
+    refused(model, "the numbers of 'w' are in another file; pass the path of the model")
+
+
+def outside(folder, location="weights.bin", held=96, **facts):
+    """A model whose only weights, 96 bytes, are in a file that says so."""
+    model = model_of(chain(("Conv", ["w"], {})), w=random(3, 2, 2, 2))
+    weight = model.graph.initializer[0]
+    data = b"12345678" + weight.raw_data
+    (folder / "weights.bin").write_bytes(data[: 8 + held])
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": 8, "length": 96, **facts}.items():
+        weight.external_data.add(key=key, value=str(value))
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_beside_the_model_are_read(tmp_path):
+    """As PyTorch's exporter writes them."""
+    network = import_model(outside(tmp_path), kernels="numpy")
+    assert (network.layers[0].parameters["weight"] == random(3, 2, 2, 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"held": 95}, "96 bytes from 8 of 103"),
+        ({"length": 92}, "92 bytes for FLOAT (3, 2, 2, 2)"),
+        ({"offset": 2**62}, "bytes from 4,611,686,018,427,387,904 of 104"),
+        ({"offset": -1}, "96 bytes from -1 of 104"),
+        ({"length": -96}, "-96 bytes from 8 of 104"),
+        ({"location": ""}, "not a plain file in the folder of the model"),
+        ({"location": "."}, "not a plain file in the folder of the model"),
+        ({"location": ".."}, "not a plain file in the folder of the model"),
+        ({"location": "./weights.bin"}, "not a plain file in the folder of the model"),
+        ({"location": "/etc/passwd"}, "not a plain file in the folder of the model"),
+        ({"location": "link"}, "not a plain file in the folder of the model"),
+        ({"location": "folder"}, "not a plain file in the folder of the model"),
+        ({"offset": "x"}, "invalid literal"),
+    ],
+    ids=str,
+)
+def test_weights_beside_the_model_that_are_not_what_it_says_are_refused(facts, words, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("weights.bin")
+    refused(outside(tmp_path, **facts), str(tmp_path / "model.onnx"), words)
+
+
+def test_weights_beside_the_model_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.bin"):
+        import_model(outside(tmp_path, location="gone.bin"))
+
+
+def test_weights_beside_the_model_are_charged(tmp_path):
+    """One file of 8 MB that a thousand tensors read."""
+    nodes = chain(*[("MatMul", [f"w{k}"], {}) for k in range(1000)])
+    model = model_of(nodes, ("n", 4), **{f"w{k}": random(4, 4) for k in range(1000)})
+    for weight in model.graph.initializer:
+        weight.ClearField("raw_data")
+        del weight.dims[:]
+        weight.dims.extend([1000, 2000])
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="big.bin")
+    (tmp_path / "big.bin").write_bytes(bytes(8_000_000))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    refused(tmp_path / "model.onnx", "in 'big.bin' would take memory to")
 
 
 @pytest.mark.parametrize(

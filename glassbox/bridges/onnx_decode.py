@@ -1,15 +1,19 @@
 """ONNX import, pass 1: a file as plain nodes and constants, validated.
 
-Nothing in a file is run, and nothing beside it is opened.  No size in it is trusted before it is
-compared with the numbers that are there, and memory is charged to a `Budget` before it is taken.
+Nothing in a file is run, and beside it only weights in its own folder are opened.  No size in it is
+trusted before it is compared with the numbers that are there, and memory is charged to a `Budget`
+before it is taken.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -153,15 +157,55 @@ def decode(model: ModelProto, budget: Budget) -> Graph:
     )
 
 
-def _check_complete(graph: GraphProto) -> None:
-    """Refuse tensors in other files, whose paths could lead anywhere, and sparse ones."""
+def read_beside(model: ModelProto, folder: Path, budget: Budget) -> None:
+    """Move weights in files beside a model into it; ValueError where they are not what it says.
+
+    Such a file is a plain one in the folder of the model, which its name cannot leave.
+    """
+    sizes = dict[str, int]()
+    for tensor in _outside(model.graph):
+        facts = {entry.key: entry.value for entry in tensor.external_data}
+        name = facts.get("location", "")
+        whose = f"the numbers of {short(tensor.name)} in {short(name)}"
+        plain = Path(name).name == name not in ("", "..") and not set(name) & set("/\\:\0")
+        if not plain or not stat.S_ISREG((folder / name).lstat().st_mode):
+            raise ValueError(f"{whose}: not a plain file in the folder of the model")
+        with (folder / name).open("rb") as file:
+            if name not in sizes:
+                sizes[name] = os.fstat(file.fileno()).st_size
+                budget.limit += (Budget.FACTOR + 1) * sizes[name]
+            start = int(facts.get("offset", 0))
+            length = int(facts.get("length", sizes[name] - start))
+            dims, kind = tensor.dims[: MOST_AXES + 1], KINDS.get(tensor.data_type, "unknown")
+            item = np.dtype(TYPES.get(kind, "V0")).itemsize
+            if min(start, length, *dims, 0) < 0 or start + length > sizes[name]:
+                raise ValueError(f"{whose}: {length:,} bytes from {start:,} of {sizes[name]:,}")
+            if len(dims) > MOST_AXES or length != math.prod(dims) * item:
+                raise ValueError(f"{whose}: {length:,} bytes for {kind} {tuple(dims)}")
+            budget.charge(length, whose)
+            file.seek(start)
+            tensor.raw_data = file.read(length)
+        del tensor.external_data[:]
+        tensor.data_location = TensorProto.DEFAULT
+
+
+def _outside(graph: GraphProto) -> list[TensorProto]:
+    """Return the tensors whose numbers are in other files."""
     inside = [given.t for node in graph.node for given in node.attribute if given.HasField("t")]
-    for tensor in [*graph.initializer, *inside]:
-        if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-            raise ValueError(
-                f"the numbers of {short(tensor.name)} are in another file, and only this one is "
-                "read; save the model as one file (onnx.save with save_as_external_data=False)"
-            )
+    return [
+        tensor
+        for tensor in (*graph.initializer, *inside)
+        if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL
+    ]
+
+
+def _check_complete(graph: GraphProto) -> None:
+    """Refuse tensors in other files (those of a model's folder are read before), sparse ones."""
+    for tensor in _outside(graph):
+        raise ValueError(
+            f"the numbers of {short(tensor.name)} are in another file; pass the path of the model, "
+            "or save it as one file (onnx.save with save_as_external_data=False)"
+        )
     if graph.sparse_initializer:
         raise ValueError("it has sparse weights; save them dense")
 

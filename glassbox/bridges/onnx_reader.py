@@ -20,7 +20,7 @@ import onnx
 
 from CNN import CNN
 from Filters import Residual
-from glassbox.bridges.onnx_decode import Budget, Node, blame, decode, parse
+from glassbox.bridges.onnx_decode import Budget, Node, blame, decode, parse, read_beside
 from glassbox.bridges.onnx_normalize import Block, Context, Step, arrange, fold
 from glassbox.bridges.onnx_operators import (
     OPERATORS,
@@ -77,6 +77,8 @@ def import_model(
     with blame(whose):
         model = parse(read_file(source)) if opened is None else opened
         budget = Budget(model.ByteSize())
+        if opened is None:
+            read_beside(model, Path(source).parent, budget)
         graph = fold(decode(model, budget))
         check_supported(graph)
         entrance = _entrance(graph.dims[1:], shape)
