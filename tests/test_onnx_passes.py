@@ -683,6 +683,11 @@ def test_a_border_goes_to_the_window_behind_it():
         nodes = chain(("Pad", ["pads", *value], {}), (pads_of, further, pooled))
         constants = {"pads": pads, "low": low, "w": random(3, 2, 2, 3)}
         reads_as_onnx_runs(model_of(nodes, **constants), images)
+    edge = {"mode": "edge"}
+    nodes = chain(("Pad", ["pads"], edge), ("MaxPool", [], pooled))
+    reads_as_onnx_runs(model_of(nodes, pads=pads), images)
+    nodes = chain(("Pad", ["pads"], edge), ("AveragePool", [], pooled))
+    refused(model_of(nodes, pads=pads), "AveragePool 'v1': it gets a border of its edge repeated")
     between = chain(("Pad", ["pads"], {}), ("Sigmoid", [], {}), ("Conv", ["w"], {}))
     refused(model_of(between, pads=pads, w=random(3, 2, 2, 3)), "Sigmoid 'v1': it gets a border")
     wrong = chain(("Pad", ["pads"], {}), ("MaxPool", [], pooled))

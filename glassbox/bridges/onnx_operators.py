@@ -194,8 +194,10 @@ def slid(op: Op) -> tuple[Shape, tuple[int, int, int, int]]:
     around, value = op.view.border
     expected = -math.inf if op.node.operator == "MaxPool" else 0.0
     partly = op.node.operator == "AveragePool" and any(op.node.get("pads", ()))
-    if value != expected or (partly and not op.node.get("count_include_pad", 0)):
-        raise ValueError(f"it gets a border of {value:g}; pad in the layer itself")
+    same = value == expected or (math.isnan(value) and op.node.operator == "MaxPool")
+    if not same or (partly and not op.node.get("count_include_pad", 0)):
+        what = "its edge repeated" if math.isnan(value) else f"{value:g}"
+        raise ValueError(f"it gets a border of {what}; pad in the layer itself")
     return op.view.network, around
 
 
@@ -204,10 +206,12 @@ def pad(op: Op) -> Made:
     shape, mode = op.view.agreed(3), op.node.get("mode", b"constant")
     sizes, value = op.integers("pads", 1), op.number("value", 2, 0.0)
     ends = len(sizes) == 8 and not any(sizes[:2] + sizes[4:6]) and min(sizes) >= 0
-    if mode != b"constant" or not ends or op.has(3):
+    if mode not in (b"constant", b"edge") or not ends or op.has(3):
         raise ValueError(
             f"pads={short(sizes)}, mode={short(mode)}; expected a border of one number"
         )
+    if mode == b"edge":  # which changes no maximum: each window has a pixel of the edge
+        value = math.nan
     top, left, bottom, right = around = (sizes[2], sizes[3], sizes[6], sizes[7])
     file = (shape[0], shape[1] + top + bottom, shape[2] + left + right)
     return Made(view=View(file, shape, border=(around, value)) if any(sizes) else None)
