@@ -23,6 +23,7 @@ from onnx.numpy_helper import from_array
 
 from glassbox.engine.layer import Array
 from glassbox.errors import short
+from glassbox.files.foreign import kind_of
 from glassbox.kernels.shapes import Shape
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ def parse(data: bytes) -> ModelProto:
     try:
         return onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own kinds of errors differ from version to version
-        raise ValueError(f"not an ONNX model ({short(str(error))})") from error
+        raise ValueError(f"not an ONNX model ({kind_of(data) or short(str(error))})") from error
 
 
 def decode(model: ModelProto, budget: Budget) -> Graph:

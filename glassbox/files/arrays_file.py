@@ -19,13 +19,14 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from glassbox.engine.layer import Array
+from glassbox.files.foreign import kind_of
 from glassbox.regular_file import read_file
 
 KEY = "glassbox"  # of the metadata
 VERSION = 1  # of what stands there; a file of a later one is refused
 # What PyTorch counts and nothing here reads.
 UNREAD = re.compile(r"(^|\.)num_batches_tracked$")
-TYPES = ("F64", "F32", "F16")
+TYPES = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass
@@ -85,10 +86,20 @@ def _read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
         for name, entry in header.items():
             if not UNREAD.search(name) and entry["dtype"] not in TYPES:
                 raise ValueError(f"{name} is of type {entry['dtype']}, expected one of {TYPES}")
+        bfloats = [name for name, entry in header.items() if entry["dtype"] == "BF16"]
+        if bfloats:  # NumPy has no such type: the upper half of a float32
+            for name in bfloats:
+                header[name]["dtype"] = "U16"
+            text = json.dumps(header).encode()
+            data = len(text).to_bytes(8, "little") + text + data[8 + size :]
         # In an order of our own: the library's differs from run to run, and messages with it.
         arrays = {n: a for n, a in sorted(read_tensors(data).items()) if not UNREAD.search(n)}
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise ValueError(f"{where}: not a complete safetensors file ({e})") from e
+        kind = kind_of(data)
+        what = str(e) if not kind or "safetensors file;" in kind else kind
+        raise ValueError(f"{where}: not a complete safetensors file ({what})") from e
+    for name in arrays.keys() & set(bfloats):
+        arrays[name] = (arrays[name].astype(np.uint32) << 16).view(np.float32)
     return arrays, metadata
 
 

@@ -21,6 +21,8 @@ from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import ModelState
 from glassbox.files.config import Config, from_config, to_config
 
+WRAPPERS = ("module.", "_orig_mod.")  # what PyTorch puts in front of names, parallel or compiled
+
 
 class ArrayRef(NamedTuple):
     """Where an array of a layer lives: its name in a file, the layer's mapping, the key there."""
@@ -178,6 +180,11 @@ def load_weights(
     """Fill built layers from a file, under the network's names, `names`, or in order."""
     where = str(path)
     arrays = own_arrays(arrays_file.read(path))
+    for wrapper in WRAPPERS * 2:
+        wrapped = all(name.startswith(wrapper) for name in arrays)
+        if arrays and wrapped and arrays.keys().isdisjoint(arrays_of(layers)):
+            arrays = {name.removeprefix(wrapper): array for name, array in arrays.items()}
+            names = names and {ours: name.removeprefix(wrapper) for ours, name in names.items()}
     if not names and arrays.keys().isdisjoint(arrays_of(layers)):
         names = names_in_order(layers, arrays, where)
     fill(layers, renamed(arrays, names, where) if names else arrays, where)
