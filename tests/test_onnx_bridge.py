@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,8 @@ LAYERS = {
     "relu": lambda: ReLU(),
     "sigmoid": lambda: Sigmoid(),
     "tanh": lambda: Tanh(),
+    "relu6": lambda: Conv2D(3, 3, activation="relu6"),
+    "log softmax": lambda: Dense(4, "log_softmax"),
     "softmax": lambda: Softmax(),
     "residual": lambda: Residual(Conv2D(4, 3), Conv2D(2, 3, activation=None)),
     "residual, projected": lambda: Residual(
@@ -233,7 +236,39 @@ def test_raw_pixels_are_scaled_in_the_graph(scaling):
     found = runtime(model, pixels.astype(np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     if scaling is None or scaling.name != "none":
-        assert not np.allclose(runtime(export(network), pixels.astype(np.float32)), expected)
+        scaled = export(network, raw=False)
+        assert not np.allclose(runtime(scaled, pixels.astype(np.float32)), expected)
+    if scaling is not None:  # by default as `predict` takes them
+        assert export(network).SerializeToString(True) == model.SerializeToString(True)
+        again = import_model(model, kernels="numpy", loss="mse")
+        assert again.scaling == (network.scaling if scaling.name != "none" else scaling)
+        assert (again.scores(pixels) == expected).all()
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, onnx.defs.onnx_opset_version()])
+def test_the_version_of_the_operators_can_be_chosen(opset):
+    """ONNX's own evaluator runs the newest, which ONNX Runtime may not know yet."""
+    for scaling in (Scaling("per-image", 0, 1), Scaling("min-max", 0, 1), Scaling("unit")):
+        network = built(
+            Conv2D(3, 3, activation="relu6"), BatchNorm(), MaxPool2D(2), Residual(Conv2D(3, 3)),
+            Dropout(0.1), Dense(4, "log_softmax"),
+        )  # fmt: skip
+        network.scaling = scaling
+        model = export(network, opset=opset)
+        assert model.opset_import[0].version == opset
+        pixels = np.random.default_rng(3).integers(0, 256, (3, 2, 7, 6), np.uint8)
+        images = pixels.astype(np.float32)
+        if opset <= 18:
+            found = runtime(model, images)
+        else:
+            (found,) = onnx.reference.ReferenceEvaluator(model).run(None, {"images": images})
+        np.testing.assert_allclose(found, network.scores(pixels), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [12, 10_000, "18"])
+def test_an_unknown_version_of_the_operators_is_refused(opset):
+    with pytest.raises(ValueError, match=r"^opset: expected 13 to \d+, got"):
+        export(small(), opset=opset)
 
 
 class Own(Layer):

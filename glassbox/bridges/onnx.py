@@ -18,7 +18,7 @@ from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Pooling, Resi
 from glassbox.atomic import write_atomically
 from glassbox.data.dataset import Scaling
 from glassbox.engine.layer import Layer, LeakyReLU, Sigmoid
-from glassbox.engine.more_layers import Identity, ReLU, Softmax, Tanh
+from glassbox.engine.more_layers import Identity, LogSoftmax, ReLU, ReLU6, Softmax, Tanh
 from glassbox.files.model_file import array_refs
 from glassbox.kernels.shapes import paddings
 from MLP import BatchNorm, Dense, Dropout, Flatten
@@ -34,12 +34,18 @@ from glassbox.bridges.onnx_reader import import_model
 __all__ = ["export", "import_model"]
 
 OPSET, IR_VERSION = 18, 8  # old enough for most programs
+OPSETS = range(13, onnx.defs.onnx_opset_version() + 1)  # that can be asked for
+AXES_AS_INPUT = 18  # from this version on, of "ReduceMean" and the like
 INPUT, OUTPUT = "images", "scores"
 PADS = (0, 2, 1, 3)  # where ONNX's top, left, bottom, right are in (top, bottom, left, right)
 
 
 def export(
-    network: CNN, path: str | os.PathLike[str] | None = None, *, raw: bool = False
+    network: CNN,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    raw: bool | None = None,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """Return a network as an ONNX model, and write it to a file if a path is given.
 
@@ -51,12 +57,14 @@ def export(
     ----------
     network : a built network; one of float64 is written as float32 too.
     path : where the file goes, all of it or nothing.
-    raw : False: the input is scaled images.  True: the input is pixels as they are stored, and the
-        first nodes scale them as the network was trained (to 0..1 if it was not trained).
+    raw : True: the input is pixels as they are stored, as for `predict`, and the first nodes scale
+        them as the network was trained (to 0..1 if it was not trained).  False: the input is scaled
+        images.  By default True for a network of images that has a scaling.
+    opset : the version of ONNX's operators, 13 or later.
 
     The model has passed ONNX's own checker and shape inference.  Raises ValueError if the network
-    is not built, or has a layer without a counterpart.  One of your own needs a method
-    `to_onnx(graph, x, name)`; see `Graph.layer`.
+    is not built, has a layer without a counterpart, or for an unknown opset.  A layer of your own
+    needs a method `to_onnx(graph, x, name)`; see `Graph.layer`.
 
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
@@ -71,12 +79,16 @@ def export(
         raise ValueError(
             "export: the network is not built yet: call fit, or build((channels, height, width))"
         )
+    if opset not in OPSETS:
+        raise ValueError(f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}")
+    if raw is None:
+        raw = network.scaling is not None and len(network.input_shape) == 3
     if raw and len(network.input_shape) != 3:
         raise ValueError(
             f"export: raw=True is for images, but the network takes rows {network.input_shape}; "
             "pass raw=False"
         )
-    graph, x = Graph(), INPUT
+    graph, x = Graph(opset), INPUT
     if raw:
         x = _scaled(graph, network.scaling or Scaling("unit"), x, network.input_shape[0])
     for layer in network.layers:
@@ -92,7 +104,8 @@ def export(
 class Graph:
     """The nodes and weights of a graph that is being written; a value is known by its name."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self._taken = {INPUT, OUTPUT}
@@ -152,8 +165,8 @@ class Graph:
         model = helper.make_model(
             helper.make_graph(self.nodes, "network", ends[:1], ends[1:], self.weights),
             producer_name="glassbox",
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=(opsets := [helper.make_opsetid("", self.opset)]),
+            ir_version=max(IR_VERSION, helper.find_min_ir_version_for(opsets)),
         )
         facts: dict[str, Any] = {"glassbox.classes": list(network.classes)}
         if network.scaling is not None:
@@ -214,6 +227,11 @@ def _batch_norm(graph: Graph, norm: BatchNorm, x: str, name: str) -> str:
     return graph.add("BatchNormalization", inputs, name, epsilon=norm.epsilon, momentum=momentum)
 
 
+def _relu6(graph: Graph, layer: ReLU6, x: str, name: str) -> str:
+    ends = [graph.keep(f"{name}.{word}", value) for word, value in (("min", 0.0), ("max", 6.0))]
+    return graph.add("Clip", [x, *ends], name)
+
+
 def _residual(graph: Graph, block: Residual, x: str, name: str) -> str:
     y, straight = x, x
     for layer in block.layers:
@@ -242,8 +260,10 @@ WRITERS: dict[type[Layer], Writer] = {
     GlobalAvgPool2D: _global_pool,
     Identity: lambda graph, layer, x, name: x,
     LeakyReLU: lambda graph, f, x, name: graph.add("LeakyRelu", [x], name, alpha=f.slope),
+    LogSoftmax: _node("LogSoftmax", axis=1),
     MaxPool2D: _pooling,
     ReLU: _node("Relu"),
+    ReLU6: _relu6,
     Residual: _residual,
     Sigmoid: _node("Sigmoid"),
     Softmax: _node("Softmax", axis=1),
@@ -287,6 +307,8 @@ def _minus_over(graph: Graph, x: str, low: str, divisor: str) -> str:
 
 def _over_image(graph: Graph, operator: str, x: str) -> str:
     """Append one number for each image: its mean, smallest or largest pixel."""
+    if graph.opset < AXES_AS_INPUT:
+        return graph.add(operator, [x], f"scaling.{operator}", keepdims=1, axes=[1, 2, 3])
     axes = graph.keep("scaling.axes", [1, 2, 3])
     return graph.add(operator, [x, axes], f"scaling.{operator}", keepdims=1)
 

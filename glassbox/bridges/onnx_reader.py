@@ -12,6 +12,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -20,7 +21,7 @@ import onnx
 
 from CNN import CNN
 from Filters import Residual
-from glassbox.bridges.onnx_decode import Budget, Node, blame, decode, parse, read_beside
+from glassbox.bridges.onnx_decode import Budget, Graph, Node, blame, decode, parse, read_beside
 from glassbox.bridges.onnx_normalize import Block, Context, Step, arrange, fold
 from glassbox.bridges.onnx_operators import (
     OPERATORS,
@@ -42,6 +43,11 @@ from glassbox.kernels.shapes import Shape
 from glassbox.regular_file import read_file
 from MLP import BatchNorm, Flatten
 
+# The nodes that scale each image by itself, as `export` writes them.
+EACH = {
+    "min-max": "ReduceMin ReduceMax Sub Equal Where Sub Div",
+    "per-image": "ReduceMean Sub Mul ReduceMean Sqrt ReduceMin ReduceMax Sub Equal Where Sub Div",
+}
 BYTES = 0.2  # images that are multiplied by less are taken to be bytes
 
 
@@ -79,7 +85,11 @@ def import_model(
         budget = Budget(model.ByteSize())
         if opened is None:
             read_beside(model, Path(source).parent, budget)
-        graph = fold(decode(model, budget))
+        known = {entry.key: entry.value for entry in model.metadata_props}
+        with blame("its metadata"):  # which `export` wrote
+            names = ("glassbox.classes", "glassbox.scaling")
+            classes, scaled = (json.loads(known.get(name, "null")) for name in names)
+        graph = _without_scaling(fold(decode(model, budget)), scaled)
         check_supported(graph)
         entrance = _entrance(graph.dims[1:], shape)
         context = Context(graph)
@@ -109,13 +119,30 @@ def import_model(
         network.build(images.network, AllocationBudget(budget.spent))
         where = f"as {network.dtype} (dtype='float64' takes larger numbers)"
         model_file.fill(network.layers, _arrays(parts), where)
-        known = {entry.key: entry.value for entry in model.metadata_props}
-        with blame("its metadata"):  # which `export` wrote
-            names = ("glassbox.classes", "glassbox.scaling")
-            model_file.label(network, *(json.loads(known.get(name, "null")) for name in names))
+        with blame("its metadata"):
+            model_file.label(network, classes, scaled)
         if isinstance(scaling, Scaling) and not _same(scaling, network.scaling, images.network[0]):
             network.scaling = scaling  # what the file computes counts, whatever it says
     return network
+
+
+def _without_scaling(graph: Graph, scaled: Any) -> Graph:
+    """Return a graph without the nodes that `export` scales each image with by itself.
+
+    They are those and no others where the operators are, and each computes from the input.
+    """
+    name = scaled.get("name") if isinstance(scaled, dict) else None
+    front = [node for node in graph.nodes if node.outputs[0].startswith("scaling.")]
+    if name not in EACH or [node.operator for node in front] != EACH[name].split():
+        return graph
+    made = {node.outputs[0] for node in front}
+    last = front[-1].outputs[0]
+    nodes = [
+        replace(node, inputs=tuple(graph.input if part == last else part for part in node.inputs))
+        for node in graph.nodes
+        if node.outputs[0] not in made
+    ]
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _scaling(context: Context, shape: Shape) -> Scaling | Made | None:
