@@ -13,7 +13,7 @@ from Datasets import Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, Residual
 from glassbox.bridges.onnx import import_model
 from glassbox.bridges.onnx_decode import Budget, decode, read_tensor
-from glassbox.bridges.onnx_normalize import Block, arrange, fold
+from glassbox.bridges.onnx_normalize import Block, _between, arrange, fold
 from glassbox.bridges.onnx_operators import OPERATORS, activated
 from MLP import BatchNorm, Dense, Tanh
 
@@ -378,6 +378,22 @@ def nested(depth):
     nodes = [("Relu", ["x"], "v0")]
     nodes += [("Add", [f"v{k}", "x"], f"v{k + 1}") for k in range(depth)]
     return [helper.make_node(operator, ins, [out]) for operator, ins, out in nodes]
+
+
+def test_a_way_is_sought_no_further_than_it_can_lead():
+    """Of n blocks the second took one step, the last n: files of many took very long."""
+    asked = []
+
+    class Noted(dict):
+        def __contains__(self, name):
+            asked.append(name)
+            return super().__contains__(name)
+
+    steps = Noted({f"v{k + 1}": (f"v{k}", None) for k in range(100)})
+    depths = {f"v{k}": k for k in range(101)}
+    assert len(_between("v97", "v100", steps, depths)) == 3
+    assert _between("v100", "v97", steps, depths) is None
+    assert len(asked) < 10
 
 
 def test_blocks_within_blocks_have_an_end():

@@ -119,6 +119,7 @@ class Block:
 
 Step = Node | Block
 Steps = dict[str, tuple[str, Step]]  # {the value that a step makes: (the one it takes, the step)}
+Depths = dict[str, int]  # {a value: how many steps it is from the input}
 
 
 def fold(graph: Graph) -> Graph:
@@ -187,17 +188,19 @@ def _scores_alone(graph: Graph) -> Graph:
 def arrange(graph: Graph) -> list[Step]:
     """Return the steps from the input to the output; ValueError where they are not a chain."""
     steps: Steps = {}
+    depths: Depths = {graph.input: 0}
     for node in graph.nodes:
         flowing = [name for name in node.inputs if name in steps or name == graph.input]
         if node.operator == "Add" and len(flowing) == 2:
-            steps[node.outputs[0]] = _block(node, steps, graph)
+            steps[node.outputs[0]] = _block(node, steps, depths, graph)
         elif node.operator in ("Add", "Mul") and flowing == [node.inputs[1]]:
             steps[node.outputs[0]] = flowing[0], replace(node, inputs=node.inputs[::-1])
         elif flowing and flowing[0] == node.inputs[0]:
             steps[node.outputs[0]] = flowing[0], node
         else:
             raise ValueError(f"{node.label} does not take the images as first input; {ONLY}")
-    chain = _between(graph.input, graph.outputs[0], steps)
+        depths[node.outputs[0]] = depths[steps[node.outputs[0]][0]] + 1
+    chain = _between(graph.input, graph.outputs[0], steps, depths)
     times = Counter(_nodes(chain or []))
     for node in graph.nodes:
         if times[node.outputs[0]] != 1:
@@ -207,18 +210,18 @@ def arrange(graph: Graph) -> list[Step]:
     return chain
 
 
-def _between(start: str, end: str, steps: Steps) -> list[Step] | None:
+def _between(start: str, end: str, steps: Steps, depths: Depths) -> list[Step] | None:
     """Return the steps from one value to another, or None where none lead there."""
     found = []
     while end != start:
-        if end not in steps:
+        if end not in steps or depths[end] <= depths[start]:
             return None
         end, step = steps[end]
         found.append(step)
     return found[::-1]
 
 
-def _block(add: Node, steps: Steps, graph: Graph) -> tuple[str, Block]:
+def _block(add: Node, steps: Steps, depths: Depths, graph: Graph) -> tuple[str, Block]:
     """Return the value where a block begins, and the block that an Add of two values ends."""
     for end, side in (add.inputs, add.inputs[::-1]):
         shortcuts: list[tuple[str, list[Step]]] = [(side, [])]
@@ -235,7 +238,7 @@ def _block(add: Node, steps: Steps, graph: Graph) -> tuple[str, Block]:
                 if before and isinstance(before[1], Node) and before[1].operator == "Transpose":
                     shortcuts.append((before[0], [before[1], step[1], *behind]))
         for start, shortcut in shortcuts:
-            inside = _between(start, end, steps)
+            inside = _between(start, end, steps, depths)
             if inside:
                 return start, Block(inside, shortcut, add)
     raise ValueError(
