@@ -334,7 +334,8 @@ class CNN(metaclass=Spelled):
         a number of the network infinite or NaN.
         """
         known = isinstance(data, Dataset) and sample_weight is None  # as `fit` has it
-        source = data if known else self._as_data(data, sample_weight, fitting=True)
+        how: Any = {"fitting": True, "sample_weight": sample_weight}
+        source = data if known else given.as_dataset(data, self, **how)
         self.scaling = self.scaling or source.scaling
         where = np.arange(len(source)) if indices is None and len(source) else given.places(indices)
         self.build(source.shape)
@@ -352,7 +353,7 @@ class CNN(metaclass=Spelled):
         scaled: bool = False,
     ) -> Evaluation:  # fmt: skip
         """Mean loss and share of right answers on a data set, weighted where it has weights."""
-        source = self._as_data(data, sample_weight, scaled=scaled)
+        source = given.as_dataset(data, self, scaled=scaled, sample_weight=sample_weight)
         self.build(source.shape)
         return evaluation.evaluate(self.executor, source, batch_size)
 
@@ -405,7 +406,7 @@ class CNN(metaclass=Spelled):
         zero and all are right, and compares the first loss with chance.  Prints and returns the
         report.
         """
-        return sanity_check(self, self._as_data(data, fitting=True), images, epochs, quiet)
+        return sanity_check(self, given.as_dataset(data, self, fitting=True), images, epochs, quiet)
 
     def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
         """Compare the gradients of a float64 copy with central differences, layer by layer.
@@ -413,7 +414,9 @@ class CNN(metaclass=Spelled):
         Prints and returns the report, which names the parameter that is off.  `data`: a Dataset, a
         pair, or images alone.
         """
-        source = self._as_data(data) if isinstance(data, tuple) else given.as_images(data, self)
+        source = (
+            given.as_dataset(data, self) if isinstance(data, tuple) else given.as_images(data, self)
+        )
         return gradient_check(self.build(source.shape), source, images, quiet)
 
     preview, clone_unbuilt = write_preview, clone_network
@@ -423,13 +426,3 @@ class CNN(metaclass=Spelled):
     save, load_weights = saving.save, saving.load_weights
     load = classmethod(saving.load)
     __reduce__ = saving.reduced  # for copies
-
-    # --- data --------------------------------------------------------------------------------
-
-    def _as_data(self, data: AnyData, weights: AnyData | None = None, **how: bool) -> Dataset:
-        options: Any = how
-        return given.as_dataset(data, self, sample_weight=weights, **options)
-
-    def _as_image(self, image: AnyData, scaled: bool = False) -> Dataset:
-        one = image if isinstance(image, Dataset) else np.asarray(image)[None]
-        return given.as_images(one, self, scaled)

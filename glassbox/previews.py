@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
+from glassbox.data.dataset import Dataset
+from glassbox.data.given import as_images
 from glassbox.report.results import save
 
 
@@ -23,7 +27,8 @@ def write_preview(
     # Only who asks for a picture waits for matplotlib to load.
     from glassbox.report import figures
 
-    one = network._as_image(image, scaled)
+    images = image if isinstance(image, Dataset) else np.asarray(image)[None]
+    one = as_images(images, network, scaled)
     figure = figures.preview(
         one.batch([0])[0][0],
         [(name, maps[0]) for name, maps in network.activations(one)],
