@@ -11,6 +11,7 @@ from CNN import CNN
 from Datasets import Digits
 from Filters import Conv2D
 from glassbox.engine.history import History
+from glassbox.engine.progress_bar import epoch_line
 from MLP import Dense
 
 DATA = np.random.default_rng(0).random((30, 1, 6, 6), np.float32), np.arange(30) % 3
@@ -71,3 +72,12 @@ def test_words_for_objects_are_short():
     data = Digits()
     assert repr(data.train) == ("<Dataset: 1,258 images 1x8x8, 10 classes, normalized by 'center'>")
     assert len(repr(data)) < 120
+
+
+def test_the_line_of_an_epoch_fits_80_columns():
+    record = {"epoch": 10, "loss": 0.1517, "accuracy": 1.0, "validation_accuracy": 1.0}
+    record |= {"seconds": 0.01, "images_per_second": 56199.0}
+    long = epoch_line(record, 239)
+    assert len(long) <= 80
+    assert long.endswith("validation 100.00%  0.0 s")
+    assert epoch_line(record | {"accuracy": 0.5}, 9).endswith("56,199 img/s")

@@ -33,7 +33,7 @@ def advance(bar: Any, images: int, running: MovingMetrics) -> None:
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
-    """An epoch in one line."""
+    """An epoch in one line of at most 80 columns; the speed gives way."""
     parts = [
         f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
         f"loss {record['loss']:.4f}",
@@ -41,5 +41,6 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
     ]
     if "validation_accuracy" in record:
         parts.append(f"validation {record['validation_accuracy']:.2%}")
-    parts.append(f"{record['seconds']:.1f} s  {record['images_per_second']:,.0f} img/s")
-    return "  ".join(parts)
+    parts.append(f"{record['seconds']:.1f} s")
+    line, speed = "  ".join(parts), f"  {record['images_per_second']:,.0f} img/s"
+    return line + speed if len(line + speed) <= 80 else line
