@@ -289,6 +289,8 @@ class Context:
             parts = [self.array(part, steps + 1) if part else None for part in node.inputs]
             if sum(part.size for part in parts if part is not None) > MOST_ARITHMETIC:
                 raise ValueError(TOO_MUCH)
+            if node.operator != "Slice" and any(part is None for part in parts):
+                raise ValueError(f"{node.label} lacks an input")
             found = ARITHMETIC[node.operator](node, *parts)
         self._arrays[name] = found  # worked out once, however many ask
         return found

@@ -334,8 +334,7 @@ def changed(part: Made, factor: Array, shift: Array) -> dict[str, Array | None] 
     elif not isinstance(layer, MLP.BatchNorm):
         return None
     weights, bias = arrays["weight"], arrays["bias"]
-    if (factor != 1).any():
-        assert weights is not None
+    if weights is not None and (factor != 1).any():
         arrays["weight"] = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
         bias = None if bias is None else bias * factor
     if layer.bias if not isinstance(layer, MLP.BatchNorm) else True:
