@@ -29,7 +29,7 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
     What is written there would be written through the link.
     """
     root = Path(os.path.realpath(folder))
-    for path in sorted(root.iterdir()):
+    for path in sorted(root.iterdir() if root.is_dir() else ()):
         outside = not Path(os.path.realpath(path)).is_relative_to(root)
         if path.is_symlink() and path.is_dir() and outside:
             raise ValueError(

@@ -229,5 +229,5 @@ def test_schedules_within_schedules_without_end_are_refused(tmp_path):
         schedule = {**optimizer["learning_rate"], "then": schedule}
     optimizer["learning_rate"] = schedule
     path.write_bytes(arrays_file.encode(contents))
-    with pytest.raises(ValueError, match=r"deep: blocks or schedules within one another"):
+    with pytest.raises(ValueError, match=r"deep: blocks or schedules are nested too deep"):
         CNN.load(path)

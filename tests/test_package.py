@@ -24,7 +24,7 @@ STAIRS = [
     ["glassbox.kernels"],
     ["glassbox.data", "glassbox.report", "glassbox.engine"],
     ["glassbox.files"],
-    ["Datasets", "Filters", "MLP"],
+    ["Datasets", "Filters", "MLP", "glassbox.previews"],
     ["CNN"],
     ["glassbox.bridges", "glassbox.cli"],
     ["main", "glassbox.__main__", "glassbox"],

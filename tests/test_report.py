@@ -376,7 +376,7 @@ def test_a_thousand_classes_have_a_page_in_little_memory(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "the 50 of 1,200 classes with the most errors" in done.stdout
-    assert int(done.stdout.split()[-1]) < 700_000  # kB; the square of the classes took gigabytes
+    assert int(done.stdout.split()[-1]) < 900_000  # kB; the square of the classes took gigabytes
     (page,) = tmp_path.rglob("report.html")
     assert "Of 1,200 classes, the 50 with the most errors." in page.read_text("utf-8")
     (numbers,) = tmp_path.rglob("metrics.json")

@@ -55,17 +55,30 @@ def export(
 
     Parameters
     ----------
-    network : a built network; one of float64 is written as float32 too.
-    path : where the file goes, all of it or nothing.
-    raw : True: the input is pixels as they are stored, as for `predict`, and the first nodes scale
+    network : CNN
+        A built network; one of float64 is written as float32 too.
+    path : str or path, optional
+        Where the file goes, all of it or nothing.
+    raw : bool, optional
+        True: the input is pixels as they are stored, as for `predict`, and the first nodes scale
         them as the network was trained (to 0..1 if it was not trained).  False: the input is scaled
         images.  By default True for a network of images that has a scaling.
-    opset : the version of ONNX's operators, 13 or later.
+    opset : int
+        The version of ONNX's operators, 13 or later.
 
-    The model has passed ONNX's own checker and shape inference.  Raises ValueError if the network
-    is not built, has a layer without a counterpart, or for an unknown opset.  A layer of your own
-    needs a method `to_onnx(graph, x, name)`; see `Graph.layer`.
+    Returns
+    -------
+    onnx.ModelProto
+        The model, which has passed ONNX's own checker and shape inference.
 
+    Raises
+    ------
+    ValueError
+        If the network is not built, has a layer without a counterpart, or for an unknown opset.  A
+        layer of your own needs a method `to_onnx(graph, x, name)`; see `Graph.layer`.
+
+    Examples
+    --------
     >>> from Filters import Conv2D, MaxPool2D
     >>> from MLP import Dense
     >>> network = CNN(Conv2D(4, 3), MaxPool2D(2), Dense(10)).build((1, 8, 8))

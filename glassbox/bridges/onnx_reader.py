@@ -65,15 +65,29 @@ def import_model(
 
     Parameters
     ----------
-    source : a file, or a model that is open already.
-    shape : (channels, height, width) of an image, if the file leaves them open (in the order of
-        the file), or if it takes images as rows of numbers.
-    settings : for `CNN`, such as optimizer or kernels.  Unless set, the loss is cross-entropy if
-        the file ends with a softmax, else the mean squared error, and dtype is that of the file.
+    source : str, path or onnx.ModelProto
+        A file, or a model that is open already.
+    shape : tuple of int, optional
+        (channels, height, width) of an image, if the file leaves them open (in the order of the
+        file), or if it takes images as rows of numbers.
+    **settings
+        For `CNN`, such as optimizer or kernels.  Unless set, the loss is cross-entropy if the file
+        ends with a softmax, else the mean squared error, and dtype is that of the file.
 
-    Raises ValueError if something in the file cannot be imported (the message names the file and
-    every problem), OSError if the file cannot be read.
+    Returns
+    -------
+    CNN
+        The built network.
 
+    Raises
+    ------
+    ValueError
+        If something in the file cannot be imported; the message names the file and every problem.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
     >>> from MLP import Dense
     >>> from glassbox.bridges.onnx import export
     >>> import_model(export(CNN(Dense(3)).build((1, 2, 2)))).layers

@@ -345,10 +345,12 @@ class Dataset:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the images at `indices`, scaled, and their labels.
 
-        Returns x (n, channels, height, width) of ``dtype`` and labels (n,), or where there are
-        targets these, (n, classes). x is a view of
-        memory laid out as (channels, height, width, n): the network computes with samples last,
-        and ``x.transpose(1, 2, 3, 0)`` hands it that memory without another copy.
+        Parameters
+        ----------
+        indices : array_like
+            Whole numbers, or a mask.
+        dtype : dtype
+            Of the images: float32 or float64.
 
         Returns
         -------
@@ -357,7 +359,7 @@ class Dataset:
             the network computes with samples last, and `x.transpose(1, 2, 3, 0)` gives it that
             memory without another copy.
         labels : array of int64
-            (n,)
+            (n,), or where there are targets these, (n, classes).
 
         Raises
         ------

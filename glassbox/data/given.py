@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.data.dataset import Dataset, Scaling, Splits
+from glassbox.data.dataset import UNLABELED, Dataset, Scaling, Splits
 from glassbox.data.readers import (
     MOST_CLASSES,
     as_labels,
@@ -129,13 +129,15 @@ def _without_ignored(
 def as_images(given: Any, network: Any, scaled: bool = False) -> Dataset:
     """Give a Dataset as it is, or make one of an array of images, with labels that nobody reads."""
     if isinstance(given, Dataset):
+        if given.classes == UNLABELED and network.scaling:  # they are scaled as the network's are
+            return Dataset(given.images, given.labels, UNLABELED, network.scaling)
         return check_scaling(given, network.scaling)
     if isinstance(given, Splits):
         raise TypeError("images: got a Splits; take a part of it, such as data.test")
     raw = np.asarray(given)
     images = _pixels(raw, network)
     scaling = _scaling(raw, images, network.scaling, scaled)
-    return Dataset(images, np.zeros(len(images), int), ("?",), scaling)
+    return Dataset(images, np.zeros(len(images), int), UNLABELED, scaling)
 
 
 def fitted(images: NDArray[Any], pixels: NDArray[Any]) -> Scaling:

@@ -99,7 +99,7 @@ def _shared(train: Dataset, validation: Dataset) -> float:
     """The share of the validation images, of a sample of them, that are training images, too."""
     if validation.images is train.images or validation is train:
         return 1.0
-    if validation.images.dtype != train.images.dtype:
+    if validation.images.dtype != train.images.dtype or validation.shape != train.shape:
         return 0.0
     sample = np.unique(np.linspace(0, len(validation) - 1, LOOKED_AT).astype(int))
     asked = validation.images[sample]

@@ -21,8 +21,8 @@ WAYS = {
 def kind_of(data: bytes) -> str:
     """Return what a file of another program is, and what to do with it; "" where it is unknown.
 
-    >>> kind_of(bytes.fromhex("894844460d0a1a0a"))[:20]
-    'a Keras or HDF5 file'
+    >>> kind_of(bytes.fromhex("894844460d0a1a0a"))[:26]
+    'it is a Keras or HDF5 file'
     """
     kind = ""
     if data[:4] == b"PK\x03\x04":
@@ -36,10 +36,6 @@ def kind_of(data: bytes) -> str:
         kind = list(WAYS)[0 if torch or b"torch" in data[:4096] else 1]
     elif data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         kind = "a safetensors file"
-    elif data[:1] == b"\x08" and data[2:3] in (
-        b"\x12",
-        b"\x3a",
-        b"\x42",
-    ):  # IR version, its next field
+    elif data[:1] == b"\x08" and data[2:3] in (b"\x12", b"\x3a", b"\x42"):  # IR version, next field
         kind = "an ONNX model"
     return f"it is {kind}; {WAYS[kind]}" if kind else ""
