@@ -58,7 +58,7 @@ def test_a_summary_fits_60_columns_whatever_is_in_it(capsys):
     network = CNN(
         Conv2D(256, 11, stride=4, name="the_first_of_all_convolutions"),
         Residual(*inside, name=name),
-        Dense(2000), Dense(1000), dtype=np.float64,
+        GlobalAvgPool2D(), Dense(2000), Dense(1000), dtype=np.float64,
     )  # fmt: skip
     table = network.summary((3, 160, 160))
     assert max(map(len, table.splitlines())) <= 60
