@@ -63,7 +63,7 @@ def test_a_summary_fits_60_columns_whatever_is_in_it(capsys):
     table = network.summary((3, 160, 160))
     assert max(map(len, table.splitlines())) <= 60
     letters = re.sub(r"\s", "", table)
-    assert letters.count("Residual") == 1
+    assert "Residual" in letters
     assert f"{network.parameter_count:,}" in table
     assert "e_name" in letters
 
