@@ -65,7 +65,7 @@ def test_a_summary_fits_60_columns_whatever_is_in_it(capsys):
     letters = re.sub(r"\s", "", table)
     assert "Residual" in letters
     assert f"{network.parameter_count:,}" in table
-    assert "e_name" in letters
+    assert "long_name" in letters
 
 
 def test_how_steps_run_is_said_once(capsys):
