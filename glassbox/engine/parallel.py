@@ -185,6 +185,9 @@ class Workers:
     def training(self) -> Iterator[None]:
         """`ready`, for one thread at a time, which may call it again inside."""
         me = os.getpid(), get_ident()
+        if self._trainer == me:  # a step of `fit`
+            yield
+            return
         with _SERIAL_BLAS.lock:
             before = self._trainer
             if before is not None and before[0] == me[0] and before != me:
