@@ -166,9 +166,14 @@ def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -
     It then lies in the padding, or its dilation steps over all pixels.
     """
     for axis, length in enumerate(input_shape[1:]):
-        taps = np.arange(window.kernel[axis]) * window.dilation[axis] - window.padding[2 * axis]
-        places = np.add.outer(np.arange(window.output[axis]) * window.stride[axis], taps)
-        if not ((places >= 0) & (places < length)).any(axis=1).all():
+        kernel, stride, step = window.kernel[axis], window.stride[axis], window.dilation[axis]
+        border, last = window.padding[2 * axis], window.output[axis] - 1
+        sees = last * stride - border < length and -(-border // step) < kernel
+        if sees and step > length:  # a window that begins in the border may step over the image
+            begun = min(last + 1, -(-border // stride))
+            first = (np.arange(min(begun, 2**20)) * stride - border) % step  # its first pixel
+            sees = begun <= 2**20 and bool((first < length).all())
+        if not sees:
             raise ValueError(
                 f"{who}: padding {padding} must be smaller than kernel_size {window.kernel}, or a "
                 "window would lie wholly outside the image"
