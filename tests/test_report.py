@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_run_leaves_its_numbers_pictures_and_page_and_nothing_else(written):
     names = {path.name for path in folder.iterdir()}
     assert names == {"metrics.json", "report.html"} | {f"{name}.png" for name in PICTURES}
     for path in folder.glob("*.png"):
-        assert path.stat().st_size < 200_000
+        assert path.stat().st_size < 500_000
 
 
 def test_every_tag_is_closed_in_its_turn(written):
@@ -364,19 +365,20 @@ sys.modules["matplotlib.pyplot"] = None
 resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
 scores = write_evaluation(Results.create(sys.argv[1]), Run_)
 print(scores.metrics.table().splitlines()[-4:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line))
 """
 
 
 @pytest.mark.slow
 def test_a_thousand_classes_have_a_page_in_little_memory(tmp_path):
-    pytest.importorskip("resource")
+    if not Path("/proc/self/status").exists():  # ru_maxrss would count the parent's memory too
+        pytest.skip("only Linux tells the peak of one process")
     done = subprocess.run(
         [sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "the 50 of 1,200 classes with the most errors" in done.stdout
-    assert int(done.stdout.split()[-1]) < 900_000  # kB; the square of the classes took gigabytes
+    assert int(done.stdout.split()[-1]) < 500_000  # kB; the square of the classes took gigabytes
     (page,) = tmp_path.rglob("report.html")
     assert "Of 1,200 classes, the 50 with the most errors." in page.read_text("utf-8")
     (numbers,) = tmp_path.rglob("metrics.json")
