@@ -230,7 +230,7 @@ def spoil(message: Message, random: np.random.Generator) -> None:
         elif deeper:
             value[place] = odd(field, random)
         elif random.random() < 0.3:
-            value.extend([value[place]] * int(random.choice(COUNTS[:4])))
+            value.extend([value[place]] * int(random.choice(COUNTS[:3])))
         elif random.random() < 0.3:
             del value[place]
         elif field.cpp_type == field.CPPTYPE_MESSAGE:
