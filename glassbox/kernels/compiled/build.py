@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numba
 from numba.core import caching, event
+from numba.core.compiler_lock import global_compiler_lock
 
 from glassbox.atomic import write_atomically
 from glassbox.regular_file import read_file
@@ -94,6 +95,15 @@ def _say(sentence: str) -> None:
 FOLDER, PROBLEM = _folder()
 NOTICE = _Notice()
 event.register("numba:compile", NOTICE)
+
+
+if hasattr(os, "register_at_fork"):
+    # A thread that compiles is not in the fork: it would hold the lock there for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class _CheckedFiles:
