@@ -721,6 +721,22 @@ def test_compiled_without_numba_says_how_to_install_it(no_numba):
         choose.__wrapped__("compiled")
 
 
+def test_a_numba_that_cannot_be_imported_or_compile_is_told_in_a_sentence(monkeypatch):
+    """What variables such as NUMBA_NUM_THREADS=0 and NUMBA_DISABLE_JIT=1 do to it."""
+
+    def broken(name):
+        raise ValueError("Number of threads specified must be > 0.")
+
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(
+        RuntimeError, match="NUMBA_DISABLE_JIT turns the compiler off; remove it, or"
+    ):
+        choose.__wrapped__("compiled")
+    monkeypatch.setattr(glassbox.kernels, "import_module", broken)
+    with pytest.raises(ImportError, match=r"imported \(ValueError: Number of threads .*; mend"):
+        choose.__wrapped__("compiled")
+
+
 def test_the_default_without_numba_is_numpy(no_numba):
     """The default is decided where the module is loaded, so it is loaded once more."""
     loaded = runpy.run_path(glassbox.kernels.__file__)
