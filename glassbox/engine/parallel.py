@@ -181,13 +181,14 @@ class Workers:
         finally:
             _SERIAL_BLAS.leave(thread)
 
+    def is_training(self) -> bool:
+        """Whether this thread is inside `training`."""
+        return self._trainer == (os.getpid(), get_ident())
+
     @contextmanager
     def training(self) -> Iterator[None]:
-        """`ready`, for one thread at a time, which may call it again inside."""
+        """`ready`, for one thread at a time."""
         me = os.getpid(), get_ident()
-        if self._trainer == me:  # a step of `fit`
-            yield
-            return
         with _SERIAL_BLAS.lock:
             before = self._trainer
             if before is not None and before[0] == me[0] and before != me:
@@ -230,6 +231,8 @@ def exclusive(method: Method) -> Method:
 
     @wraps(method)
     def alone(network: Any, *arguments: Any, **named: Any) -> Any:
+        if network.workers.is_training():  # a step of `fit`
+            return method(network, *arguments, **named)
         with network.workers.training():
             return method(network, *arguments, **named)
 
