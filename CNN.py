@@ -231,14 +231,14 @@ class CNN(metaclass=Spelled):
         x = x[:, None] if x.ndim == 3 else x
         self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
-        with self.workers.ready():
+        with self.workers.serial_blas():
             y, caches = forward(self.layers, to_batch_last(given.at_least_one(x)), context)
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
         """The gradients {layer: {parameter: gradient}} from that of the outputs."""
         dy = to_batch_last(np.asarray(dy, self.dtype))
-        with self.workers.ready():
+        with self.workers.serial_blas():
             _, gradients = backward(self.layers, dy, caches)
         return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
@@ -389,7 +389,7 @@ class CNN(metaclass=Spelled):
         self.build(source.shape)
         y = to_batch_last(given.at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
-        with self.workers.ready():
+        with self.workers.serial_blas():
             for layer in self.layers:
                 y, _ = layer.forward(y, Context(False))
                 found.append((layer.name, to_batch_first(y)))

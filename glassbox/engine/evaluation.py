@@ -71,7 +71,7 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
 def infer(executor: Executor, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:
     """(indices, outputs batch-last) of every batch of a data set, its shards side by side."""
     require_count("batch_size", batch_size)
-    with executor.workers.ready():
+    with executor.workers.serial_blas():
         for start in range(0, len(data), batch_size):
             indices = np.arange(start, min(start + batch_size, len(data)))
             outputs = np.empty((*executor.output_shape, len(indices)), executor.dtype)

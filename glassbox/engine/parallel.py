@@ -167,7 +167,7 @@ class Workers:
         self._trainer: tuple[int, int] | None = None  # process and thread that train
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
+    def serial_blas(self) -> Iterator[None]:
         """Matrix products single-threaded inside: the shards are the parallel work."""
         keep_freed_memory()
         thread = _SERIAL_BLAS.enter()
@@ -187,7 +187,7 @@ class Workers:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """`ready`, for one thread at a time."""
+        """`serial_blas`, for one thread at a time."""
         me = os.getpid(), get_ident()
         with _SERIAL_BLAS.lock:
             before = self._trainer
@@ -198,7 +198,7 @@ class Workers:
                 )
             self._trainer = me
         try:
-            with self.ready():
+            with self.serial_blas():
                 yield
         finally:
             self._trainer = before
