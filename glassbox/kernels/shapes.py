@@ -181,13 +181,13 @@ def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -
             )
 
 
-def pool_counts(input_shape: Shape, window: Window, padding: Any) -> np.ndarray:
+def pool_counts(input_shape: Shape, window: Window, padding: Any) -> tuple[np.ndarray, np.ndarray]:
     """The `window_counts` of an average pool whose `padding` counts as pixels; None: it does not.
 
     Examples
     --------
     >>> w = resolve_window("pool", (1, 2, 2), (3, 3), (3, 3), 0, ceil=True)
-    >>> pool_counts((1, 2, 2), w, 0).tolist()
+    >>> np.outer(*pool_counts((1, 2, 2), w, 0)).tolist()
     [[4]]
     """
     size, after = (input_shape[1], input_shape[2]), None
@@ -197,16 +197,17 @@ def pool_counts(input_shape: Shape, window: Window, padding: Any) -> np.ndarray:
     return window_counts(size, window, after)
 
 
-def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
-    """How many pixels each window of an average pool averages over: (oh, ow), integers.
+def window_counts(size: Pair, window: Window, after: Pair | None) -> tuple[np.ndarray, np.ndarray]:
+    """How many pixels each window of an average pool averages over: (oh,) down, (ow,) across.
 
+    A window averages over their product; one number for each window would take far more memory.
     `after` is the padding (below, to the right) that was asked for and counts as pixels, or None
     where no padding counts.  What `ceil` adds behind it never counts.
 
     Examples
     --------
     >>> w = resolve_window("pool", (1, 3, 3), (2, 2), (2, 2), 0, ceil=True)
-    >>> window_counts((3, 3), w, None).tolist()
+    >>> np.outer(*window_counts((3, 3), w, None)).tolist()
     [[4, 2], [2, 1]]
     """
     along = []
@@ -214,4 +215,4 @@ def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
         starts = np.arange(window.output[axis]) * window.stride[axis] - window.padding[2 * axis]
         stops = np.minimum(starts + window.kernel[axis], size[axis] + (after[axis] if after else 0))
         along.append(stops - (starts if after else np.maximum(starts, 0)))
-    return np.outer(*along)
+    return along[0], along[1]
