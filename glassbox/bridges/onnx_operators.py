@@ -168,7 +168,9 @@ def slide(op: Op, size: Shape) -> tuple[Window, Any]:
     stride = pair("strides", op.node.get("strides", (1, 1)))
     dilation = pair("dilations", op.node.get("dilations", (1, 1)))
     pads, word = op.node.get("pads", (0, 0, 0, 0)), op.node.get("auto_pad", b"NOTSET")
-    top, bottom, left, right = resolve_window("", shape, kernel, stride, "same", dilation).padding
+    top, bottom, left, right = resolve_window(
+        op.node.operator, shape, kernel, stride, "same", dilation
+    ).padding
     borders = {  # in ONNX's order; "same" puts an odd pixel behind
         b"NOTSET": pads,
         b"VALID": (0, 0, 0, 0),

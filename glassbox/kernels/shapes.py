@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glassbox.errors import require_count
+from glassbox.errors import require_count, short
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
+
+MOST_PIXELS = 2**31  # of a padded image: far more than memory holds
 
 
 class Window(NamedTuple):
@@ -53,9 +55,9 @@ def pair(what: str, value: Any, *, least: int = 1) -> Pair:
     """
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{what}: expected a number or a pair (height, width), got {value!r}")
+        raise ValueError(f"{what}: expected a number or a pair (height, width), got {short(value)}")
     for number in both:
-        require_count(what, number, least=least)
+        require_count(what, number, least=least, most=MOST_PIXELS)
     return int(both[0]), int(both[1])
 
 
@@ -106,11 +108,13 @@ def paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: P
     if isinstance(padding, str):
         raise ValueError(
             "padding: expected 'same', 'valid', a number, a pair (height, width) or "
-            f"((top, bottom), (left, right)), got {padding!r}"
+            f"((top, bottom), (left, right)), got {short(padding)}"
         )
     if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
         if len(padding) != 2:
-            raise ValueError(f"padding: expected ((top, bottom), (left, right)), got {padding!r}")
+            raise ValueError(
+                f"padding: expected ((top, bottom), (left, right)), got {short(padding)}"
+            )
         return [pair("padding", side, least=0) for side in padding]
     vertical, horizontal = pair("padding", padding, least=0)
     return [(vertical, vertical), (horizontal, horizontal)]
@@ -157,6 +161,12 @@ def resolve_window(
         )
     ]
     padding_all = (borders[0][0], reach[0], borders[1][0], reach[1])
+    padded = tuple(n + b[0] + r for n, b, r in zip(size, borders, reach, strict=True))
+    if math.prod(padded) > MOST_PIXELS:
+        raise ValueError(
+            f"{who}: kernel_size {kernel}, dilation {dilation} and padding ask for a padded input "
+            f"of {padded} pixels, more than can be computed; use smaller ones"
+        )
     return Window(kernel, stride, dilation, padding_all, (counts[0], counts[1]))
 
 
