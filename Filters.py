@@ -256,7 +256,7 @@ class AvgPool2D(Pooling):
 
     def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         output = super()._build(input_shape, context)
-        context.reserve(self.label, self.window.output, 8)
+        context.reserve(self.label, (sum(self.window.output),), 8)
         counted = self.padding if self.count_include_pad else None
         self.counts = shapes.pool_counts(input_shape, self.window, counted)
         return output

@@ -330,7 +330,9 @@ def test_average_pool(kernels, case, dtype, count_include_pad, spread):
         (case.h, case.w), case.kernel, case.stride, case.padding, case.ceil, count_include_pad
     )
     x, dy = spread(last(x).astype(dtype)), spread(last(dy).astype(dtype))
-    inputs, copies = (x, dy, counts), [x.copy(), dy.copy(), counts.copy()]
+    counts = naive.separate(counts)
+    inputs = (x, dy, *counts)
+    copies = [each.copy() for each in inputs]
     y = kernels.average_pool(x, counts, case.window)
     dx = kernels.average_pool_gradient(dy, counts, case.window, x.shape)
     sound((y, dx), inputs, copies, dtype)

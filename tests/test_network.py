@@ -378,7 +378,7 @@ class TestMistakesOfTheUser:
             ({"threads": 0}, ValueError, "threads: expected at least 1, got 0"),
             ({"threads": 1.5}, TypeError, "threads: expected a whole number"),
             ({"seed": -1}, ValueError, "seed: expected at least 0"),
-            ({"l2": -1.0}, ValueError, "l2: expected a number of 0 or more"),
+            ({"l2": -1.0}, ValueError, "l2: expected a finite number of 0 or more"),
             ({"dtype": np.int32}, ValueError, "dtype: expected float32 or float64"),
             (
                 {"label_smoothing": 0.1, "loss": CrossEntropy()},

@@ -380,7 +380,7 @@ def test_two_threads_may_not_train_one_network_at_once():
 @pytest.mark.parametrize("threads", [1025, 10**9, 10**400])
 def test_threads_have_a_largest_number(threads):
     """A list as long as a billion, or a thousand million threads, would end the machine first."""
-    with pytest.raises(ValueError, match=r"threads: got 10.*, expected at most 1024") as caught:
+    with pytest.raises(ValueError, match="threads: expected at most 1024, got 10") as caught:
         Workers(threads)
     assert len(str(caught.value)) < 200
 

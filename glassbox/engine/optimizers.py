@@ -16,7 +16,7 @@ from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
 from glassbox.engine.parallel import Workers, tree_sum
 from glassbox.engine.schedules import Progress, Schedule
-from glassbox.errors import require_positive, require_share
+from glassbox.errors import require_positive, require_share, short
 
 State = dict[str, Any]  # arrays like the weights, and "steps"
 PIECE = 2**17  # numbers moved at once: enough to be worth the calls, few enough for a cache
@@ -35,8 +35,7 @@ class Optimizer(Editable):
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
         if not isinstance(learning_rate, Schedule):
             require_positive("learning_rate", learning_rate)
-        if not 0 <= weight_decay < float("inf"):
-            raise ValueError(f"weight_decay: expected a number of 0 or more, got {weight_decay!r}")
+        require_positive("weight_decay", weight_decay, zero=True)
         self.learning_rate, self.weight_decay = learning_rate, float(weight_decay)
 
     def new_state(self, weights: Array) -> State:
@@ -169,7 +168,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay)
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas: expected a pair such as (0.9, 0.999), got {betas!r}")
+            raise TypeError(f"betas: expected a pair such as (0.9, 0.999), got {short(betas)}")
         for beta in betas:
             require_share("betas", beta)
         require_positive("epsilon", epsilon)

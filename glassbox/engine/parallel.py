@@ -21,7 +21,7 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
-from glassbox.errors import require_count, short
+from glassbox.errors import require_count
 from glassbox.kernels.shapes import ShardPolicy
 
 MOST_THREADS = 1024
@@ -156,12 +156,7 @@ class Workers:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         self.threads = available or os.cpu_count() or 1
         if threads is not None:
-            require_count("threads", threads)
-            if threads > MOST_THREADS:
-                raise ValueError(
-                    f"threads: got {short(threads)}, expected at most {MOST_THREADS}; this machine "
-                    f"has {self.threads} cores for this process"
-                )
+            require_count("threads", threads, most=MOST_THREADS)
             self.threads = int(threads)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with its process
         self._trainer: tuple[int, int] | None = None  # process and thread that train
