@@ -400,7 +400,7 @@ class TestMistakesOfTheUser:
             ({"patience": 2}, "patience needs validation data"),
             (
                 {"augment": 1},
-                r"augment: expected a function .*, such as Augmentation\(shift=2\), got 1",
+                r"augment: expected a function .*Augmentation\(shift=2\), got 1",
             ),
             ({"preview": 0}, "preview: expected a finite number above 0"),
             ({"preview": 1.5}, "preview: expected 0 <= value <= 1"),
