@@ -19,7 +19,7 @@ from glassbox.report.results import write_atomically
 # Programs, not tests: two need PyTorch, which the tests do without.
 collect_ignore = [
     "make_pytorch_numbers.py", "make_onnx_file.py", "make_state_dict.py", "make_golden_model.py",
-    "killed_run.py", "hostile_models.py",
+    "make_keras_weights.py", "killed_run.py", "hostile_models.py",
 ]  # fmt: skip
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()

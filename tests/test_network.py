@@ -398,12 +398,16 @@ class TestMistakesOfTheUser:
             ({"epochs": 0}, "epochs: expected at least 1"),
             ({"batch_size": 0}, "batch_size: expected at least 1"),
             ({"patience": 2}, "patience needs validation data"),
+            (
+                {"augment": 1},
+                r"augment: expected a function .*Augmentation\(shift=2\), got 1",
+            ),
             ({"preview": 0}, "preview: expected a finite number above 0"),
             ({"preview": 1.5}, "preview: expected 0 <= value <= 1"),
         ],
     )
     def test_arguments_of_fit(self, settings, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             CNN(Dense(3)).fit((images(6), np.arange(6) % 3), **settings)
 
     @pytest.mark.parametrize("rate", [0, -0.1, float("nan"), float("inf")])

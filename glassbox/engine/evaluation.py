@@ -30,6 +30,9 @@ class Evaluation:
     def __str__(self) -> str:
         return f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f} ({self.images:,} images)"
 
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self}>"
+
 
 def check_labels(data: Any, outputs: tuple[int, ...]) -> None:
     """Raise ValueError unless a network with these outputs has one for every class."""

@@ -105,7 +105,7 @@ class History:
         accuracy, words = best.get(f"{part}accuracy", 0.0), part.replace("_", " ")
         return (
             f"<History: {len(self.records)} epochs, {'best' if self.best_epoch else 'last'} is "
-            f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended}>"
+            f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended or 'ended early'}>"
         )
 
     def curves(self) -> tuple[list[float], list[float], list[float]]:

@@ -101,7 +101,9 @@ class Layer(Copyable):
             )
 
     def __repr__(self) -> str:
-        return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
+        shapes = f"{self.input_shape} -> {self.output_shape}"
+        state = getattr(self, "word", "not built yet")  # an activation in a layer never is
+        return f"<{self.label}: {shapes if self.input_shape else state}>"
 
 
 class Activation(Layer):
