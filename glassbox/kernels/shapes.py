@@ -117,14 +117,9 @@ def paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: P
 
 
 def resolve_window(
-    who: str,
-    input_shape: Shape,
-    kernel: Pair,
-    stride: Pair,
-    padding: Any,
-    dilation: Pair = (1, 1),
-    ceil: bool = False,
-) -> Window:
+    who: str, input_shape: Shape, kernel: Pair, stride: Pair, padding: Any,
+    dilation: Pair = (1, 1), ceil: bool = False,
+) -> Window:  # fmt: skip
     """The `Window` of a layer for one input size (channels, height, width).
 
     Raises ValueError, in the name of `who`, where the kernel is larger than its padded input.
