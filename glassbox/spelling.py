@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 # What an argument is called elsewhere -> what it may be called here.
 ARGUMENTS = {
@@ -78,7 +78,7 @@ class Spelled(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """That of the constructor, which `__call__` would hide."""
-        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        signature = inspect.signature(cast(Any, cls).__init__)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __call__(cls, *arguments: Any, **named: Any) -> Any:
