@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from glassbox.engine.blocks import Residual
-from glassbox.engine.initializers import check_initializer, draw_weights
+from glassbox.engine.initializers import check_initializer, first_parameters
 from glassbox.engine.layer import Activation, Array, BuildContext, Context, Gradients, Layer
 from glassbox.engine.more_layers import GlobalAvgPool2D
 from glassbox.engine.names import activation_named
@@ -111,16 +109,8 @@ class Conv2D(Sliding):
 
     def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
         self.window = self._resolve(input_shape)
-        self.activation.use(context.kernels)
         shape = (self.filters, input_shape[0], *self.kernel_size)
-        context.reserve(self.label, shape)
-        self.parameters = {
-            "weight": draw_weights(
-                self.initializer, shape, self.activation, context.rng, context.dtype
-            )
-        }
-        if self.bias:
-            self.parameters["bias"] = np.zeros(self.filters, context.dtype)
+        self.parameters = first_parameters(self, shape, context)
         return (self.filters, *self.window.output)
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:

@@ -19,26 +19,29 @@ from MLP import Dense
 DATA = np.random.default_rng(0).random((30, 1, 6, 6), np.float32), np.arange(30) % 3
 
 
-class tqdm_notebook(tqdm.tqdm):  # noqa: N801  (its name is how the real one is known)
+class Notebook(tqdm.tqdm):
     """Stands for the bar of notebooks, which needs one to be drawn."""
 
     made = ()
 
     def __init__(self, *given, **named):
-        tqdm_notebook.made += (named["disable"],)
+        Notebook.made += (named["disable"],)
         super().__init__(*given, **named | {"disable": True})
+
+
+Notebook.__name__ = "tqdm_notebook"  # by which the real one is known
 
 
 @pytest.mark.parametrize(("shown", "disable"), [(True, False), (False, True)])
 def test_the_bar_of_a_notebook_is_shown_there(monkeypatch, shown, disable):
     """Its output is no terminal, which would hide the usual bar."""
     auto = ModuleType("tqdm.auto")
-    auto.tqdm = tqdm_notebook
+    auto.tqdm = Notebook
     monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
-    monkeypatch.setattr(tqdm_notebook, "made", ())
+    monkeypatch.setattr(Notebook, "made", ())
     CNN(Dense(3)).fit(DATA, epochs=2, progress=shown)
-    assert tqdm_notebook.made == (disable, disable)
+    assert Notebook.made == (disable, disable)
 
 
 def test_a_notebook_without_a_bar_is_not_told_so_at_every_fit(monkeypatch):

@@ -125,7 +125,6 @@ def test_every_target_that_a_page_names_is_in_the_makefile(name):
 
 
 def test_trust_is_not_counted_in_several_processes():
-    pytest.importorskip("xdist")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--trust", "-n", "2", "tests/test_schedules.py"],
         cwd=ROOT,
@@ -158,8 +157,6 @@ def test_the_readmes_python_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.setattr(glassbox, "MNIST", SmallMNIST, raising=False)
     session = {}
     for block in blocks:
-        if "onnx" in block:
-            pytest.importorskip("onnx")
         exec(compile(block, "README.md", "exec"), session)
     assert len(session["network"].history.records) == 5 + 9
     assert (tmp_path / "digits.safetensors").exists()

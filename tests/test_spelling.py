@@ -58,7 +58,7 @@ def test_a_class_from_elsewhere_is_answered(name):
         with pytest.raises(AttributeError, match=f"no attribute '{name}'; write "):
             getattr(importlib.import_module(module), name)
     with pytest.raises(ImportError, match="cannot import name 'Conv2d'"):
-        from Filters import Conv2d  # noqa: F401
+        exec("from Filters import Conv2d")
 
 
 def test_every_answer_names_something_that_is_here():

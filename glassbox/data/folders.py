@@ -72,13 +72,9 @@ def read_folder(
             )
         images.append(picture)
         labels.append(label)
-    classes = UNLABELED if flat else tuple(map(_shown, folders))
-    return np.stack(images), np.array(labels), classes
-
-
-def _shown(folder: Path) -> str:
-    """A folder's name; bytes that are not UTF-8 as \\xe9, since no page can show them."""
-    return os.fsencode(folder.name).decode("utf-8", "backslashreplace")
+    # Bytes of a name that are not UTF-8 become \\xe9, since no page can show them.
+    names = (os.fsencode(each.name).decode("utf-8", "backslashreplace") for each in folders)
+    return np.stack(images), np.array(labels), UNLABELED if flat else tuple(names)
 
 
 def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:

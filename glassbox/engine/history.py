@@ -110,12 +110,9 @@ class History:
 
     def curves(self) -> tuple[list[float], list[float], list[float]]:
         """Images seen, running loss and running accuracy, as lists of the same length."""
-        points = self.running
-        return (
-            [point["images"] for point in points],
-            [point["loss"] for point in points],
-            [point["accuracy"] for point in points],
-        )
+        names = ("images", "loss", "accuracy")
+        images, losses, accuracies = ([point[name] for point in self.running] for name in names)
+        return images, losses, accuracies
 
     def note(self, images: int, running: MovingMetrics) -> None:
         """Add a point to the running curves: after so many images of the whole run."""

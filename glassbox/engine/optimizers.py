@@ -111,6 +111,13 @@ class SGD(Optimizer):
 
     Raises ValueError for a rate of 0 or less, a momentum outside 0..1, Nesterov without momentum.
 
+    Parameters
+    ----------
+    learning_rate : a number above 0, or a Schedule.
+    momentum : share of the velocity v that a step keeps, from 0 (none) to below 1.
+    nesterov : whether a step goes by g + momentum v instead of v; it needs momentum.
+    weight_decay : factor of the weights in every gradient, biases included.
+
     Examples
     --------
     >>> SGD(0.01, momentum=0.9).state_names
@@ -149,7 +156,14 @@ class Adam(Optimizer):
     """m, v: running means of g and g^2; w -= lr m' / (sqrt(v') + epsilon) (Kingma, Ba 2015).
 
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t): epsilon comes after this correction, as in
-    PyTorch.
+    PyTorch.  Raises ValueError for a rate of 0 or less and betas outside 0..1.
+
+    Parameters
+    ----------
+    learning_rate : a number above 0, or a Schedule.
+    betas : shares of the means m and v that a step keeps, each from 0 to below 1.
+    epsilon : added to the root, so that nothing is divided by 0; above 0.
+    weight_decay : factor of the weights in every gradient, biases included.
 
     Examples
     --------

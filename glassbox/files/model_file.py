@@ -128,17 +128,9 @@ def renamed(arrays: Mapping[str, Array], names: Mapping[str, str], where: str) -
 # --- the whole network ---------------------------------------------------------------------------
 
 SCHEMA: dict[str, Any] = {
-    "input_shape": [int],
-    "layers": [dict],
-    "loss": dict,
-    "optimizer": dict,
-    "l2": float,
-    "seed": int,
-    "dtype": str,
-    "classes": [str],
-    "scaling": {dict, None},
-    "steps_done": int,
-}
+    "input_shape": [int], "layers": [dict], "loss": dict, "optimizer": dict, "l2": float,
+    "seed": int, "dtype": str, "classes": [str], "scaling": {dict, None}, "steps_done": int,
+}  # fmt: skip
 SCALING = {"name": str, "low": float, "high": float, "mean": [float], "std": [float]}
 MOST_STEPS = 2**62  # steps are counted in 64 bits
 

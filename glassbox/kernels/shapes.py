@@ -6,6 +6,7 @@ A shape never counts the samples: a volume is (channels, height, width), a row i
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,14 +122,9 @@ def paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: P
 
 
 def resolve_window(
-    who: str,
-    input_shape: Shape,
-    kernel: Pair,
-    stride: Pair,
-    padding: Any,
-    dilation: Pair = (1, 1),
-    ceil: bool = False,
-) -> Window:
+    who: str, input_shape: Shape, kernel: Pair, stride: Pair, padding: Any,
+    dilation: Pair = (1, 1), ceil: bool = False,
+) -> Window:  # fmt: skip
     """The `Window` of a layer for one input size (channels, height, width).
 
     Raises ValueError, in the name of `who`, where the kernel is larger than its padded input.
@@ -168,6 +164,22 @@ def resolve_window(
             f"of {padded} pixels, more than can be computed; use smaller ones"
         )
     return Window(kernel, stride, dilation, padding_all, (counts[0], counts[1]))
+
+
+@lru_cache(maxsize=4096)
+def mirrored_window(window: Window, size: Pair) -> Window:
+    """The window of the convolution that takes dy, spread out to a step of one pixel, back to dx.
+
+    Its padding may be negative: rows or columns of dy that only ever met padding.
+    """
+    borders = []
+    for axis in (0, 1):
+        span = extent(window.kernel[axis], window.dilation[axis]) - 1
+        before = span - window.padding[2 * axis]
+        length = (window.output[axis] - 1) * window.stride[axis] + 1
+        borders += [before, size[axis] + span - length - before]
+    top, bottom, left, right = borders
+    return Window(window.kernel, (1, 1), window.dilation, (top, bottom, left, right), size)
 
 
 def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -> None:

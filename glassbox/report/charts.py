@@ -121,10 +121,8 @@ def confusion(
     write(axes, n - 0.35, -0.75, "found", **options)
     for row, (recall, total) in enumerate(zip(np.diag(shares), totals, strict=True)):
         write(axes, n - 0.35, row, f"{100 * recall:.1f} %" if total else "none", **options)
-    what, ticks = (
-        "errors, % of the row" if normalized else "wrong images",
-        MaxNLocator(5, integer=True),
-    )
+    what, ticks = "errors, % of the row", MaxNLocator(5, integer=True)
+    what = what if normalized else "wrong images"
     style.color_bar(axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=ticks)
     return axes
 

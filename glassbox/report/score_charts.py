@@ -139,12 +139,8 @@ def embedding(
     mark: dict[str, Any] = {"marker": "o", "linestyle": "none"}
     named = len(classes) <= NAMED
     lines = [Line2D([], [], color=color, **mark) for color in colors[: NAMED * named]]
-    ringed: dict[str, Any] = {
-        "color": COLOR["paper"],
-        "markeredgecolor": COLOR["ink"],
-        "markersize": 7,
-    }
-    lines.append(Line2D([], [], **mark, **ringed))
+    ringed: dict[str, Any] = {"markeredgecolor": COLOR["ink"], "markersize": 7}
+    lines.append(Line2D([], [], color=COLOR["paper"], **mark, **ringed))
     names = [*(style.class_labels(classes) if named else ()), f"mistaken ({len(wrong):,})"]
     room = 0.7 + 0.085 * max(map(len, names))  # inches for a name and its mark
     columns = max(1, min(len(names), 6, int(figure.get_figwidth() / room)))

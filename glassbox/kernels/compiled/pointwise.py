@@ -23,7 +23,7 @@ def bent(z, slope):
     """z where z > 0, else slope z; 0 where that is infinity times 0."""
     if z > 0:
         return z
-    return slope if slope == 0 and z == -np.inf else slope * z
+    return slope if slope == 0 and z == -math.inf else slope * z
 
 
 @compiled
