@@ -1,4 +1,4 @@
-"""Make tests/keras: weights that Keras 3 saved, with images and the outputs that Keras gives.
+"""Make tests/keras_weights: weights that Keras 3 saved, images, and the outputs that Keras gives.
 
     python tests/make_keras_weights.py     # needs keras, a backend of it, and h5py; run once
 
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers as kl
 
-FOLDER = Path(__file__).with_name("keras")
+FOLDER = Path(__file__).with_name("keras_weights")
 
 
 def residual() -> Any:

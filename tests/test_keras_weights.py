@@ -16,7 +16,7 @@ from MLP import BatchNorm, Dense, Dropout, Flatten
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 
-FOLDER = Path(__file__).with_name("keras")  # made by make_keras_weights.py
+FOLDER = Path(__file__).with_name("keras_weights")  # made by make_keras_weights.py
 ORDER = {"residual1.conv1": "conv2d", "residual1.shortcut": "conv2d_2"}
 
 
