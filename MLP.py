@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np  # noqa: F401  (for the layers that you write here)
+
 from glassbox.engine.initializers import check_initializer, first_parameters
 from glassbox.engine.layer import (
     Activation,

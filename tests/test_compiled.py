@@ -640,7 +640,7 @@ def test_a_capture_holds_float32_and_whole_numbers_only(net):
     assert captures
     for capture in captures:
         (segment,), loss = capture._parts, capture._loss
-        for call in [*segment._all_forward, *segment._all_backward, *loss.calls]:
+        for call in [*segment.all_forward, *segment.all_backward, *loss.calls]:
             for number in numbers(call.args):
                 kind = np.asarray(number).dtype
                 assert kind == np.float32 or kind.kind in "iub", (call.func, number)
