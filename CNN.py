@@ -227,12 +227,11 @@ class CNN(metaclass=Spelled):
 
         `training` turns dropout and batch statistics on.
         """
-        x = np.asarray(images, self.dtype)
-        x = x[:, None] if x.ndim == 3 else x
+        x = given.scaled_images(images, self)
         self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
         with self.workers.serial_blas():
-            y, caches = forward(self.layers, to_batch_last(given.at_least_one(x)), context)
+            y, caches = forward(self.layers, to_batch_last(x), context)
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:

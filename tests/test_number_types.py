@@ -249,6 +249,7 @@ def test_channels_last_are_named_everywhere(shape, kind):
         lambda: network().predict(x),
         lambda: network().evaluate((x, labels)),
         lambda: network().activations(x),
+        lambda: network().forward(x),
         lambda: network().train_step((x, labels)),
         lambda: network().sanity_check((x, labels)),
         lambda: network().gradient_check(x),

@@ -16,6 +16,7 @@ from glassbox.data.readers import (
     is_one_hot,
     names_as_text,
     numbers_of,
+    refuse_channels_last,
     reshaped,
     with_channels,
 )
@@ -221,6 +222,19 @@ def at_least_one(images: NDArray[Any]) -> NDArray[Any]:
     if not len(images):
         raise ValueError("images: expected at least one image, got none")
     return images
+
+
+def scaled_images(images: Any, network: Any) -> NDArray[Any]:
+    """Give images that are scaled already in the number type of a network, with a channel axis.
+
+    Raises ValueError where there are none, and where channels are last and the network is not
+    built for such a shape.
+    """
+    x = np.asarray(images, network.dtype)
+    x = x[:, None] if x.ndim == 3 else x
+    if x.ndim == 4 and network.assembly is None:
+        refuse_channels_last(x.shape, "forward: images")
+    return at_least_one(x)
 
 
 def check_finite(images: NDArray[Any]) -> None:
