@@ -18,9 +18,11 @@ from PIL import Image
 from CNN import CNN
 from Datasets import from_folder
 from glassbox.atomic import write_atomically
+from glassbox.cli import start
 from glassbox.cli.arguments import options_of, parse
 from glassbox.cli.run import find_data
 from glassbox.files import arrays_file
+from glassbox.only_one import only_one
 from glassbox.regular_file import read_file
 from glassbox.report.results import Results
 from MLP import SGD, Dense, WarmUp
@@ -133,6 +135,70 @@ def test_a_resumed_run_makes_no_folder_that_only_its_settings_name(strange_run, 
     with pytest.raises(OSError, match="not found"):
         find_data(options)
     assert not named.exists()
+
+
+# --- two processes in one folder -------------------------------------------------------------
+
+
+def contents(folder):
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def test_a_second_resume_says_that_another_process_is_at_work_and_touches_nothing(
+    strange_run, capsys
+):
+    folder = strange_run(dataset="digits")
+    before = contents(folder)
+    with only_one(folder), pytest.raises(SystemExit) as ended:
+        start(lambda options: pytest.fail("a network was made"), ["--resume", str(folder)])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert said.err == (
+        f"error: another process is working in {str(folder)!r}; wait for its end, or stop it\n"
+    )
+    assert contents(folder) == before
+
+
+def test_a_run_keeps_its_folder_to_itself_while_it_trains(tmp_path):
+    """A second process would write the same checkpoint."""
+    seen = []
+
+    class Nosy(Dense):
+        def forward(self, x, context):
+            (folder,) = (tmp_path / "results").iterdir()
+            with pytest.raises(ValueError, match="another process is working in"), only_one(folder):
+                pass
+            seen.append(folder)
+            return super().forward(x, context)
+
+    words = ["--dataset", "digits", "--epochs", "1", "--output", str(tmp_path / "results")]
+    start(lambda options: CNN(Nosy(10), kernels="numpy", threads=1), words)
+    with only_one(seen[0]):
+        pass  # it has let go
+
+
+HOLDS = """
+import sys
+from glassbox.only_one import only_one
+with only_one(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_process_lets_go_of_its_folder(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process"), only_one(tmp_path):
+            pass
+        holder.kill()
+    with only_one(tmp_path):
+        assert not list(tmp_path.iterdir()) or os.name == "nt"
 
 
 # --- names that are not UTF-8, and streams that are closed -----------------------------------
