@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -241,6 +242,39 @@ def test_a_run_of_them_leaves_its_report_even_with_closed_streams(latin_folder, 
     (run,) = (tmp_path / "results").iterdir()
     assert "caf\\xe9" in (run / "report.html").read_text("utf-8")
     assert options_of(str(run)).dataset == str(latin_folder)
+
+
+# --- Ctrl-C while libraries are loaded -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("library", "words", "told"),
+    [
+        ("numpy", [ROOT / "main.py"], ""),
+        ("numpy", ["-m", "glassbox"], ""),
+        ("matplotlib", [ROOT / "main.py"], ""),
+        ("matplotlib", ["-m", "glassbox"], ""),
+        ("sklearn", [ROOT / "main.py", "--dataset", "digits"], "Stopped immediately.\n"),
+    ],
+)
+def test_ctrl_c_during_imports_ends_without_a_traceback(library, words, told, tmp_path):
+    """A stand-in for the library presses it."""
+    (tmp_path / f"{library}.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, timeout=60, cwd=tmp_path,
+        capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", told)
+
+
+def test_loading_the_command_line_leaves_ctrl_c_as_it_was():
+    done = run_limited(
+        "import signal, main; print(signal.getsignal(signal.SIGINT).__name__)",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.stdout == "default_int_handler\n"
 
 
 # --- what a killed process leaves ------------------------------------------------------------

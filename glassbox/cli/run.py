@@ -29,6 +29,7 @@ from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
 from glassbox.engine.machine import machine
 from glassbox.engine.summary import summary_table
+from glassbox.interrupt import CODE
 from glassbox.only_one import LOCK, only_one
 from glassbox.report.evaluation import Run, Scores, write_evaluation
 from glassbox.report.figures import feature_maps, filters
@@ -55,7 +56,8 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
         with sigterm_as_ctrl_c():
             run(network, options)
     except KeyboardInterrupt:
-        sys.exit("Stopped immediately.")
+        print("Stopped immediately.", file=sys.stderr)
+        sys.exit(CODE)
     except Exception as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
