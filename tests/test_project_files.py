@@ -90,7 +90,11 @@ def test_the_workflow_runs_what_make_test_runs():
     runs = re.findall(r"^ +(?:- )?run: (.+)$", text_of(WORKFLOW), re.M)
     prepare = [run for run in runs if run.startswith("python -m pip ")]
     assert runs == prepare + commands("test")
-    assert prepare[0] == "python -m pip install -e .[dev]"
+    assert prepare[:3] == [
+        "python -m pip install --require-hashes -r requirements-ci.txt",
+        "python -m pip install --no-deps --no-build-isolation -e .",
+        "python -m pip install -e .[dev]",
+    ]
 
 
 def test_the_workflow_pins_versions_on_the_oldest_python_alone():
@@ -99,7 +103,13 @@ def test_the_workflow_pins_versions_on_the_oldest_python_alone():
     oldest = PROJECT["requires-python"].removeprefix(">=")
     assert pythons[0] == oldest
     assert len(pythons) == 2
-    assert f"matrix.python == '{oldest}' && 'constraints.txt' || ''" in text
+    for condition, command in (
+        ("==", "--require-hashes"),
+        ("==", "--no-deps"),
+        ("!=", "-e .[dev]"),
+    ):
+        step = f"- if: matrix.python {condition} '{oldest}'\n        run: python -m pip install {command}"
+        assert step in text
     assert "numba: [with, without]" in text
 
 

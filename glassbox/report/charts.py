@@ -17,11 +17,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report import style
+from glassbox.report.canvas import house_style
 from glassbox.report.style import COLOR, SIZE, class_labels, dress, font, new_figure, write
 
 NUMBERED = 30  # classes up to which a confusion matrix has numbers; beyond they would be dust
 
 
+@house_style
 def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw loss and accuracy against epochs, training beside validation, the best epoch ringed.
 
@@ -51,6 +53,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@house_style
 def running(steps: ArrayLike, losses: ArrayLike, accuracies: ArrayLike) -> Figure:
     """Draw the running loss and accuracy within training against the images seen so far.
 
@@ -81,6 +84,7 @@ def running_panels(
         _scale(axes, key)
 
 
+@house_style
 def confusion(
     matrix: ArrayLike, classes: Sequence[str], normalized: bool = False,
     totals: NDArray[Any] | None = None,
@@ -127,6 +131,7 @@ def confusion(
     return axes
 
 
+@house_style
 def class_scores(
     scores: ArrayLike, classes: Sequence[str], truth: int | None = None, axes: Axes | None = None,
     limit: int = 20,

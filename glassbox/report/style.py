@@ -1,7 +1,7 @@
 """One look for every picture, given to each object itself.
 
-Nothing here touches matplotlib's global settings: a user's own style is neither changed nor
-followed, and figures can be drawn in several threads at once, with or without a screen.
+A user's own style is neither changed nor followed (see canvas.py), and figures can be drawn in
+several threads, with or without a screen.
 """
 
 from collections.abc import Sequence
