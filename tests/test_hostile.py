@@ -161,6 +161,7 @@ def test_a_second_resume_says_that_another_process_is_at_work_and_touches_nothin
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_folder_to_itself_while_it_trains(tmp_path):
     """A second process would write the same checkpoint."""
     seen = []
@@ -247,6 +248,7 @@ def test_a_run_of_them_leaves_its_report_even_with_closed_streams(latin_folder, 
 # --- Ctrl-C while libraries are loaded -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "words", "told"),
     [

@@ -221,6 +221,7 @@ def test_the_classifier_of_scikit_learn(trained):
         model.predict(PIXELS / 255.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["uint8", "int64", "float64"])
 def test_the_command_line(trained, tmp_path, capsys):
     from glassbox.cli.run import start
