@@ -35,6 +35,23 @@ TRIED = {
         "{cases:,} whole model files that ask for too much: layers and sizes drawn at random",
         "{refused:,} refused, {accepted:,} loaded; none took more than {peak_megabytes:.0f} MB or "
         "{seconds_each} seconds"),
+    "hostile_onnx": (
+        "{cases:,} ONNX files of valid protobuf: long chains on large images, odd shapes, types and "
+        "names, weights in other files",
+        "{refused:,} refused, {accepted:,} opened; none took more than {peak_megabytes:.0f} MB or "
+        "{seconds_each} seconds"),
+    "kernel_folder": (
+        "the folder of compiled kernels damaged {damages} times in {kinds} ways, two runs after "
+        "each",
+        "every run had the right numbers; what was damaged was compiled again, with a sentence"),
+    "forks": (
+        "{ways} ways into a network, in a process forked after use ({after_use}) and during use "
+        "({during_use}), and in pools of processes ({in_pools})",
+        "all gave the same bits as their parent; none hung"),
+    "environments": (
+        "`python main.py` in {tried} odd environments: closed streams, full disks, limits, "
+        "variables",
+        "{same} gave the same numbers, {sentence} ended with one sentence that says why"),
 }  # fmt: skip
 
 

@@ -1,26 +1,16 @@
 """Model files that are whole, with a right hash, and ask for what no honest file asks.
 
-Run by test_hostile_models.py in a process of its own, whose memory is limited:
-
-    python tests/hostile_models.py FIRST COUNT
-
-prints a line of JSON for what was found in the cases FIRST to FIRST + COUNT - 1.
+Opened by hostile.py, which limits and measures memory.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
-import signal
-import sys
-import tracemalloc
-from collections import Counter
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from hostile import SIZES
 
 from CNN import CNN
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
@@ -29,10 +19,7 @@ from glassbox.files import arrays_file, model_file
 from glassbox.files.config import to_config
 from MLP import Adam, BatchNorm, Dense, Dropout, Flatten, OneCycle, Softmax
 
-LIMIT = 3 * 2**30  # bytes of address space of the whole process
-SECONDS = 20  # a case that takes longer counts as a hang; most take a hundredth of one
-SLACK = 16_000_000  # bytes: the layers themselves and the text of the file
-SIZES = (0, 1, 2, 3, 5, 8, 64, 1000, 4096, 2**16, 2**20, 2**31, 2**40, 2**62, 2**70)
+NAME = "m"  # what errors begin with
 ODD: tuple[Any, ...] = (-1, -(2**40), 0.5, 1e308, float("nan"), True, None, "", "same", [], [3, 3],
                         [2**20, 1], {}, {"kind": "Dense"}, [[1]], "x" * 5000)  # fmt: skip
 
@@ -61,10 +48,14 @@ def spoil(config: Any, random: np.random.Generator) -> None:
 
 
 def case(seed: int) -> tuple[bytes, int]:
-    """A file, and how many numbers are in it."""
+    """A file, and how many bytes of memory it may take."""
     random = np.random.default_rng([77, seed])
-    if seed % 3 == 0:
-        return nearly_honest(random)
+    data, numbers = nearly_honest(random) if seed % 3 == 0 else drawn(random, seed)
+    return data, AllocationBudget(numbers, 8).left + 20 * len(data)
+
+
+def drawn(random: np.random.Generator, seed: int) -> tuple[bytes, int]:
+    """Layers and sizes drawn at random; a file, and how many numbers are in it."""
     known = layers()
     count = int(random.choice([1, 2, 3, 5, 12, 60]))
     chosen = [known[k] for k in random.integers(len(known), size=count)]
@@ -103,45 +94,7 @@ def nearly_honest(random: np.random.Generator) -> tuple[bytes, int]:
     return arrays_file.encode(arrays_file.ModelState(state.arrays, {"network": record})), sizes
 
 
-def attempt(seed: int) -> tuple[str, int]:
-    """("accepted", "refused" or what is wrong, the most memory that was in use)."""
-    data, numbers = case(seed)
-    tracemalloc.start()
-    try:
-        model_file.network_of(arrays_file.decode(data, "m.safetensors"), "m", CNN.kinds, CNN)
-        verdict = "accepted"
-    except ValueError as error:
-        text = str(error)
-        verdict = "refused" if text.startswith("m") and len(text) < 600 else f"says {text[:300]}"
-    except Exception as error:
-        verdict = f"escaped: {error!r}"[:300]
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    bound = AllocationBudget(numbers, 8).left + SLACK + 20 * len(data)
-    if peak > bound:
-        verdict = f"{verdict}, but a file of {len(data):,} bytes took {peak:,}"
-    return verdict, peak
-
-
-def main(first: int, count: int) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
-    verdicts: Counter[str] = Counter()
-    failures, most = [], 0
-    for seed in range(first, first + count):
-        signal.alarm(SECONDS)  # ends the process: the test then names the case
-        print(seed, file=sys.stderr)
-        verdict, peak = attempt(seed)
-        most = max(most, peak)
-        verdicts[verdict if verdict in ("accepted", "refused") else "wrong"] += 1
-        if verdict not in ("accepted", "refused"):
-            failures.append(f"case({seed}): {verdict}")
-    signal.alarm(0)
-    print(json.dumps({**verdicts, "peak": most, "failures": failures[:20]}))
-
-
-if __name__ == "__main__":
-    np.seterr(all="ignore")
-    main(int(sys.argv[1]), int(sys.argv[2]))
+def open_file(data: bytes) -> None:
+    """Open it as `CNN.load` does."""
+    with np.errstate(all="ignore"):
+        model_file.network_of(arrays_file.decode(data, f"{NAME}.safetensors"), NAME, CNN.kinds, CNN)

@@ -2,17 +2,13 @@
 
 `test_kernels.py` asks whether every backend means the same; here is what only this one can get
 wrong: an algorithm for some shapes, the last vector of a run, memory that is not its own, another
-type, a copy in every step, and the compiler's own folder.
+type, a copy in every step.
 """
 
 import itertools
-import os
 import runpy
-import subprocess
-import sys
 import tracemalloc
 from functools import partial
-from pathlib import Path
 
 import naive
 import numpy as np
@@ -31,7 +27,6 @@ from glassbox.engine.losses import MSE, CrossEntropy
 from glassbox.engine.step import backward, forward, to_batch_last
 from glassbox.kernels import choose
 from glassbox.kernels.compiled import (
-    build,
     choice,
     convolution,
     ends,
@@ -43,7 +38,6 @@ from glassbox.kernels.compiled import (
 from glassbox.kernels.shapes import Window
 from MLP import SGD, Adadelta, Adam, Dense, LeakyReLU, RMSprop
 
-ROOT = Path(__file__).resolve().parent.parent
 KERNELS = choose("compiled")
 SAMPLES = (1, 2, 15, 16, 17, 33, 64, 70)  # beside a vector of 4, 8 or 16 numbers
 
@@ -707,125 +701,6 @@ def test_a_step_does_not_copy_images_that_lie_in_another_order():
     assert network.parameters.values.tobytes() == twin.parameters.values.tobytes()
 
 
-# --- the compiler's folder -------------------------------------------------------------------
-
-TINY = """
-import numpy as np
-from glassbox.kernels import choose
-kernels = choose("compiled")
-x = kernels.leaky_relu_(np.array([-1, 2], np.float32), 0.5)
-print(kernels.leaky_relu_gradient(x, x, 0.5).tolist())
-"""
-
-
-def run_tiny(folder, program=TINY, **environment):
-    """What a process that compiles two kernels says on stderr."""
-    around = {**os.environ, "GLASSBOX_KERNELS": str(folder), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=around | environment, cwd=ROOT / "tests",
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert done.stdout == "[-0.25, 2.0]\n"
-    return done.stderr
-
-
-@pytest.mark.slow
-def test_the_first_run_says_once_that_it_compiles(tmp_path):
-    """Two kernels are compiled under one notice, in a folder of its own; the next run is silent.
-
-    What is damaged afterwards is noticed, said in one sentence and compiled again.
-    """
-    folder = tmp_path / "kept here"
-    notice = run_tiny(folder)
-    assert notice.count("Compiling") == 1
-    assert notice.count("\n") == 1
-    assert str(folder) in notice
-    assert list(folder.rglob("*.nbi"))
-    assert run_tiny(folder) == ""
-    sound = {path: path.read_bytes() for path in folder.rglob("*.nb?")}
-    for number, (path, data) in enumerate(sorted(sound.items())):
-        middle = len(data) // 2
-        flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-        path.write_bytes((b"", data[:middle], flipped, flipped)[number % 4])
-    notice = run_tiny(folder)
-    assert notice.count("\n") == 1
-    assert "since what was kept is damaged" in notice
-    assert run_tiny(folder) == ""
-
-
-@pytest.mark.slow
-def test_without_a_place_to_keep_code_it_is_compiled_in_every_run(tmp_path):
-    """A file stands where the folder would be: not even root can write there."""
-    blocked = tmp_path / "a file"
-    blocked.write_text("")
-    notice = run_tiny(blocked / "kernels")
-    assert notice.count("\n") == 1
-    assert "in every run" in notice
-    assert str(blocked) in notice
-    assert "GLASSBOX_KERNELS" in notice
-
-
-def test_a_damaged_file_of_compiled_code_is_never_unpickled(tmp_path, monkeypatch):
-    """Each kind of damage: emptied, cut, flipped, a folder in its place."""
-    kept = build._CheckedFile(str(tmp_path), "function", "stamp")
-    kept.save("key", ["machine code"])
-    assert kept.load("key") == ["machine code"]
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 2
-    for path in files:
-        data = path.read_bytes()
-        damaged = [b"", data[:40], data[:-1], data + b".", data[:50] + b"!" + data[51:]]
-        for bad in damaged:
-            path.write_bytes(bad)
-            monkeypatch.setattr(build.NOTICE, "damaged", False)
-            assert kept.load("key") is None
-            assert build.NOTICE.damaged
-        path.unlink()
-        path.mkdir()
-        assert kept.load("key") is None
-        path.rmdir()
-        path.write_bytes(data)
-    kept.save("key", ["again"])
-    assert kept.load("key") == ["again"]
-    assert build._CheckedFile(str(tmp_path), "function", "later").load("key") is None
-
-
-def test_code_is_kept_beside_the_sources_of_a_user_without_a_home(tmp_path, monkeypatch):
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv(build.FOLDER_VARIABLE, raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
-    monkeypatch.setattr(build.Path, "home", no_home)
-    folder, problem = build._folder()
-    assert folder.parent == tmp_path / "__pycache__"
-    assert not problem
-    (tmp_path / "a file").write_text("")
-    monkeypatch.setattr(build, "__file__", str(tmp_path / "a file" / "build.py"))
-    folder, problem = build._folder()
-    assert problem
-
-
-def test_the_folder_is_called_after_the_sources(tmp_path, monkeypatch):
-    """Numba looks at one file at a time: what is compiled from older ones must not be found."""
-    monkeypatch.delenv(build.FOLDER_VARIABLE, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
-    (tmp_path / "build.py").write_text("one = 1\n")
-    (tmp_path / "vectors.py").write_text("two = 2\n")
-    before = build._folder()
-    assert before[0].parent == tmp_path / "cache" / "glassbox"
-    assert build._folder() == before
-    (tmp_path / "vectors.py").write_text("two = 3\n")
-    assert build._folder() != before
-    monkeypatch.setenv(build.FOLDER_VARIABLE, str(tmp_path / "mine"))
-    named = build._folder()
-    assert named[0].parent == tmp_path / "mine"
-    (tmp_path / "vectors.py").write_text("two = 4\n")
-    assert build._folder() != named
-
-
 # --- without Numba ---------------------------------------------------------------------------
 
 
@@ -843,6 +718,22 @@ def no_numba(monkeypatch):
 
 def test_compiled_without_numba_says_how_to_install_it(no_numba):
     with pytest.raises(ModuleNotFoundError, match="pip install numba"):
+        choose.__wrapped__("compiled")
+
+
+def test_a_numba_that_cannot_be_imported_or_compile_is_told_in_a_sentence(monkeypatch):
+    """What variables such as NUMBA_NUM_THREADS=0 and NUMBA_DISABLE_JIT=1 do to it."""
+
+    def broken(name):
+        raise ValueError("Number of threads specified must be > 0.")
+
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(
+        RuntimeError, match="NUMBA_DISABLE_JIT turns the compiler off; remove it, or"
+    ):
+        choose.__wrapped__("compiled")
+    monkeypatch.setattr(glassbox.kernels, "import_module", broken)
+    with pytest.raises(ImportError, match=r"imported \(ValueError: Number of threads .*; mend"):
         choose.__wrapped__("compiled")
 
 

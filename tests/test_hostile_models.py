@@ -1,14 +1,12 @@
 """Whole model files that ask for too much are refused early: bounds on memory and on time hold.
 
-The short form tries a hundred, `make trust` 2,400.  See hostile_models.py.
+The short form tries some, `make trust` 2,400 of each kind.  See hostile.py, hostile_models.py and
+hostile_onnx.py.
 """
 
-import json
-import subprocess
 import sys
-from pathlib import Path
 
-import hostile_models
+import hostile
 import numpy as np
 import pytest
 
@@ -19,32 +17,33 @@ from glassbox.files import arrays_file, model_file
 from glassbox.files.config import to_config
 from MLP import Dense
 
-SCRIPT = Path(__file__).with_name("hostile_models.py")
-PART = 600  # cases in a process
+FORKS = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
 
 
+@FORKS
 def test_hostile_models_are_refused_within_bounds(trust):
-    pytest.importorskip("resource")
     cases = trust.cases(99, 2400)
-    found = {"accepted": 0, "refused": 0, "peak": 0}
-    for first in range(0, cases, PART):
-        words = [sys.executable, str(SCRIPT), str(first), str(min(PART, cases - first))]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=540)
-        last = done.stderr.strip().splitlines()[-1:]
-        assert done.returncode == 0, f"ended by {done.returncode} in case {last}"
-        part = json.loads(done.stdout)
-        assert not part["failures"], "\n".join(part["failures"])
-        for verdict in ("accepted", "refused"):
-            found[verdict] += part.get(verdict, 0)
-        found["peak"] = max(found["peak"], part["peak"])
-    assert found["accepted"] + found["refused"] == cases
+    found = hostile.found("hostile_models", cases)
     assert min(found["accepted"], found["refused"]) > cases / 20
     near = AllocationBudget.ALLOWANCE / trust.cases(4, 2)
     assert found["peak"] > near, "nothing came near the bound"
-    trust.record(
-        "hostile_models", cases=cases, accepted=found["accepted"], refused=found["refused"],
-        seconds_each=hostile_models.SECONDS, peak_megabytes=round(found["peak"] / 1e6, 1),
-    )  # fmt: skip
+    trust.record("hostile_models", **told(found))
+
+
+@FORKS
+def test_hostile_onnx_files_are_refused_within_bounds(trust):
+    pytest.importorskip("onnx")
+    cases = trust.cases(60, 2400)
+    found = hostile.found("hostile_onnx", cases)
+    assert min(found["accepted"], found["refused"]) > cases / 20
+    trust.record("hostile_onnx", **told(found))
+
+
+def told(found):
+    """Figures for results/trust.json."""
+    megabytes = {"peak_megabytes": round(found.pop("peak") / 1e6, 1)}
+    return {"cases": found["accepted"] + found["refused"], **found, **megabytes,
+            "seconds_each": hostile.SECONDS}  # fmt: skip
 
 
 def file_of(layers, shape, dtype="float32", l2=0.0):

@@ -1,5 +1,6 @@
 """The three passes that read an ONNX file: what each refuses, and how much memory they take."""
 
+import json
 import tracemalloc
 
 import numpy as np
@@ -104,6 +105,46 @@ def test_long_attributes_are_charged():
         [helper.make_node("Constant", [], ["c"], value_ints=values), *chain(("Relu", [], {}))]
     )
     refused(model, "would take memory to")
+
+
+@pytest.mark.parametrize(
+    ("operators", "shape", "what"),
+    [
+        (("Relu", "Mul"), (2**24, 1, 1), "Mul 'v1': a factor for each channel"),
+        (("Mul",), (2**24,), "a factor for each channel"),
+        (("Sub",), (2**24, 1, 1), "a scaling for each channel"),
+    ],
+)
+def test_one_number_for_all_channels_is_charged_for_each(operators, shape, what):
+    """A few nodes of 70 bytes that took half a gigabyte each."""
+    nodes = chain(*[(name, ["one"] * (name != "Relu"), {}) for name in operators])
+    model = model_of(nodes, ("n", *shape), one=np.float32([2]))
+    _, taken = peak(lambda: refused(model, f"{what} would take memory to"))
+    assert taken < 10 * MEGABYTE
+
+
+def test_two_scalings_are_compared_without_a_number_for_each_channel():
+    model = model_of(chain(("Div", ["high"], {})), ("n", 2**24, 1, 1), high=np.float32([255]))
+    helper.set_model_props(model, {"glassbox.scaling": json.dumps(Scaling("unit").to_json())})
+    network, taken = peak(lambda: import_model(model))
+    assert network.scaling == Scaling("unit")
+    assert taken < 10 * MEGABYTE
+
+
+def test_weights_are_charged_again_for_each_factor():
+    """A node of 50 bytes that multiplies all of them: the time of a file grew with its square."""
+    nodes = chain(("MatMul", ["w"], {}), *[("Mul", ["two"], {})] * 2000)
+    model = model_of(nodes, ("n", 200), w=random(200, 200), two=np.float32([2]))
+    refused(model, "the weights times a factor would take memory to")
+
+
+def test_what_the_checker_quotes_is_cut():
+    """It names a node in full."""
+    model = model_of(chain(("Relu", [], {})), ("n", 4))
+    model.graph.node[0].op_type = "a" * 10_000
+    with pytest.raises(ValueError, match="No Op registered for aaa") as caught:
+        import_model(model)
+    assert len(str(caught.value)) < 400
 
 
 def test_constants_are_charged_as_they_are_decoded():

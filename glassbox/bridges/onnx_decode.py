@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ OWN_DOMAINS = ("", "ai.onnx")  # of the operators that ONNX itself defines
 KNOWN_DOMAINS = (*OWN_DOMAINS, "ai.onnx.ml")
 MOST_AXES = 8  # of an array
 NODE_BYTES = 8192  # of a node with its layer, and so that no file has tens of thousands
+MOST_WORDS = 300  # characters of what ONNX's checker says
 ITEM_BYTES = 100  # of a name or a number in a node
 KINDS = {number: name for name, number in TensorProto.DataType.items()}  # of tensors
 # The types of tensors that are read, and where a "Constant" keeps a value that is not a tensor.
@@ -127,7 +127,10 @@ def decode(model: ModelProto, budget: Budget) -> Graph:
     """Check a model and return it as plain values; raises ValueError where it is inconsistent."""
     graph = model.graph
     _check_complete(graph)
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:  # which quotes names of any length
+        raise ValueError(" ".join(str(error).split())[:MOST_WORDS]) from error
     nodes = [_node(node, budget) for node in graph.node]
     tensors = dict(_tensors(graph))
     readable = {name: t for name, t in tensors.items() if KINDS.get(t.data_type) in TYPES}
@@ -169,9 +172,10 @@ def read_beside(model: ModelProto, folder: Path, budget: Budget) -> None:
         name = facts.get("location", "")
         whose = f"the numbers of {short(tensor.name)} in {short(name)}"
         plain = Path(name).name == name not in ("", "..") and not set(name) & set("/\\:\0")
-        if not plain or not stat.S_ISREG((folder / name).lstat().st_mode):
-            raise ValueError(f"{whose}: not a plain file in the folder of the model")
-        with (folder / name).open("rb") as file:
+        path = folder / name
+        if not plain or os.path.islink(path) or not os.path.isfile(path):
+            raise ValueError(f"{whose}: no plain file of that name in the folder of the model")
+        with path.open("rb") as file:
             if name not in sizes:
                 sizes[name] = os.fstat(file.fileno()).st_size
                 budget.limit += (Budget.FACTOR + 1) * sizes[name]

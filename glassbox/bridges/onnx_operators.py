@@ -16,7 +16,7 @@ import onnx
 
 import MLP
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox.bridges.onnx_decode import KINDS, Graph, Node
+from glassbox.bridges.onnx_decode import KINDS, Budget, Graph, Node
 from glassbox.bridges.onnx_normalize import MOST_ARITHMETIC, SAMPLES, Context
 from glassbox.engine.layer import Activation, Array
 from glassbox.engine.more_layers import LogSoftmax, ReLU6
@@ -243,9 +243,8 @@ def gemm(op: Op) -> Made:
     turned = op.node.get("transB", 0)
     weights = op.weights(1, "units", "features") if turned else op.weights(1, "features", "units").T
     bias = along(op.weights(2), weights.shape[:1]) if op.has(2) else None
-    with np.errstate(all="ignore"):  # what overflows is refused when the network is filled
-        alpha, beta = op.node.get("alpha", 1.0), op.node.get("beta", 1.0)
-        return dense(op, weights * alpha, None if bias is None else bias * beta)
+    alpha, beta = op.node.get("alpha", 1.0), op.node.get("beta", 1.0)
+    return dense(op, weights * alpha, None if bias is None else bias * beta)
 
 
 def dense(op: Op, weights: Array, bias: Array | None = None) -> Made:
@@ -277,8 +276,7 @@ def multiply(op: Op) -> Made:
 
 def divide(op: Op) -> Made:
     """Divide by a constant, such as 255 or the standard deviation of the images."""
-    with np.errstate(all="ignore"):
-        return affine(op, 1 / op.weights(1).astype(np.float64), np.zeros(1))
+    return affine(op, 1 / op.weights(1).astype(np.float64), np.zeros(1))
 
 
 def scaler(op: Op) -> Made:
@@ -306,11 +304,16 @@ def affine(op: Op, factor: Array, shift: Array) -> Made:
             raise ValueError("the images are scaled by more than one number for each channel")
         return Made()
     a, b = (along(array, shape, -1 if last else 1) for array in (factor, shift))
-    arrays = changed(op.before, a, b)
-    if arrays is not None:
-        return Made(arrays=arrays)
-    layer = MLP.BatchNorm()
-    return Made(layer, dict(zip(STATISTICS, (a, b, 0 * a, 0 * a + 1 - layer.epsilon), strict=True)))
+    arrays = changed(op.before, a, b, op.context.budget)
+    return normalization(a, b, op.context.budget) if arrays is None else Made(arrays=arrays)
+
+
+def normalization(factor: Array, shift: Array, budget: Budget, name: str = "") -> Made:
+    """Make a `BatchNorm` that multiplies each channel by a number and adds one."""
+    budget.charge(COPIES * len(STATISTICS) * factor.nbytes, "a factor for each channel")
+    layer = MLP.BatchNorm(name=name)
+    arrays = (factor, shift, 0 * factor, 0 * factor + 1 - layer.epsilon)
+    return Made(layer, dict(zip(STATISTICS, arrays, strict=True)))
 
 
 def in_front(array: Array, view: View) -> Array:
@@ -328,7 +331,9 @@ def fits_in(length: int, wanted: int) -> bool:
     return length in (1, wanted)
 
 
-def changed(part: Made, factor: Array, shift: Array) -> dict[str, Array | None] | None:
+def changed(
+    part: Made, factor: Array, shift: Array, budget: Budget
+) -> dict[str, Array | None] | None:
     """Return the arrays of a layer whose output is multiplied and shifted; None if it has none."""
     layer, arrays = part.layer, {key: part.arrays.get(key) for key in STATISTICS[:2]}
     if isinstance(layer, Conv2D | MLP.Dense) and type(layer.activation) is MLP.Identity:
@@ -337,6 +342,7 @@ def changed(part: Made, factor: Array, shift: Array) -> dict[str, Array | None] 
         return None
     weights, bias = arrays["weight"], arrays["bias"]
     if weights is not None and (factor != 1).any():
+        budget.charge(weights.nbytes, "the weights times a factor")
         arrays["weight"] = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
         bias = None if bias is None else bias * factor
     if layer.bias if not isinstance(layer, MLP.BatchNorm) else True:

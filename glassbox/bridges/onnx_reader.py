@@ -22,7 +22,16 @@ import onnx
 
 from CNN import CNN
 from Filters import Residual
-from glassbox.bridges.onnx_decode import Budget, Graph, Node, blame, decode, parse, read_beside
+from glassbox.bridges.onnx_decode import (
+    ITEM_BYTES,
+    Budget,
+    Graph,
+    Node,
+    blame,
+    decode,
+    parse,
+    read_beside,
+)
 from glassbox.bridges.onnx_normalize import Block, Context, Step, arrange, fold
 from glassbox.bridges.onnx_operators import (
     OPERATORS,
@@ -34,6 +43,7 @@ from glassbox.bridges.onnx_operators import (
     changed,
     check_size,
     check_supported,
+    normalization,
 )
 from glassbox.data.dataset import Scaling
 from glassbox.engine.budget import AllocationBudget
@@ -42,7 +52,7 @@ from glassbox.engine.names import loss_named
 from glassbox.files import model_file
 from glassbox.kernels.shapes import Shape
 from glassbox.regular_file import read_file
-from MLP import BatchNorm, Flatten
+from MLP import Flatten
 
 # The nodes that scale each image by itself, as `export` writes them.
 EACH = {
@@ -167,14 +177,13 @@ def _scaling(context: Context, shape: Shape) -> Scaling | Made | None:
     a, b = np.broadcast_arrays(*context.in_front)
     if len(shape) == 1:
         a, b = (np.broadcast_to(part.reshape(-1), shape) for part in (a, b))
-        layer = BatchNorm(name="scaling")
-        arrays = (a, b, 0 * a, 0 * a + 1 - layer.epsilon)
-        return Made(layer, dict(zip(STATISTICS, arrays, strict=True)))
+        return normalization(a, b, context.budget, "scaling")
     if a.min() <= 0 or (a.size != 1 and a.shape != (shape[0], 1, 1)):
         raise ValueError("its images are not scaled by a positive number for each channel")
     high = 255.0 if a.max() < BYTES else 1.0
     if np.unique(a).size == 1 and not b.any():
         return Scaling("unit", 0.0, _short(1 / a.flat[0]))
+    context.budget.charge(4 * ITEM_BYTES * shape[0], "a scaling for each channel")
     a, b = (np.broadcast_to(part.reshape(-1), shape[0]) for part in (a, b))
     mean, std = -b / (a * high), 1 / (a * high)
     return Scaling("standard", 0.0, high, tuple(map(_short, mean)), tuple(map(_short, std)))
@@ -188,9 +197,10 @@ def _short(number: float) -> float:
 
 def _same(scaling: Scaling, other: Scaling | None, channels: int) -> bool:
     """Return whether two scalings make nearly the same of every image."""
-    ends = np.array([0.0, 255.0]).reshape(2, 1, 1, 1).repeat(channels, 1)
-    if other is None or other.constants(channels) is None or len(other.mean) not in (0, channels):
+    if other is None or other.constants(1) is None or len(other.mean) not in (0, channels):
         return False
+    apart = max(len(scaling.mean), len(other.mean), 1)  # channels
+    ends = np.array([0.0, 255.0]).reshape(2, 1, 1, 1).repeat(apart, 1)
     ours, theirs = (one.apply(ends, np.float64) for one in (scaling, other))
     return bool(np.allclose(ours, theirs, rtol=1e-5, atol=1e-6))
 
@@ -216,7 +226,8 @@ def translate(
     context.shapes.setdefault(context.graph.input, view.file)
     for step in steps:
         node = step.add if isinstance(step, Block) else step
-        with blame(node.label):
+        # what overflows is refused when the network is filled
+        with blame(node.label), np.errstate(all="ignore"):
             if view.border and node.operator not in SLIDING:
                 raise ValueError("it gets a border; pad straight before a convolution or a pool")
             if isinstance(step, Block):
@@ -245,42 +256,40 @@ def _residual(block: Block, view: View, context: Context) -> Made:
     strides = tuple(-(-n // m) for n, m in zip(start[1:], end[1:], strict=False))
     usual = [(strides, end[0], (0, 0))] if start != end else []  # as Residual makes it
     if shortcut:
-        shortcut = [_with_scales(shortcut)]
+        shortcut = [_with_scales(shortcut, context.budget)]
     found = [(part.layer.stride, part.layer.filters, part.layer.padding) for part in shortcut]
     if found != usual:
         kind = f"a convolution with stride {strides}" if usual else "the value itself"
         raise ValueError(f"its shortcut does not lead from {start} to {end}; expected {kind}")
     for part in shortcut:
         part.layer.name = "shortcut"
-        _move_shift(part, inside)
+        _move_shift(part, inside, context.budget)
     _give_unique_names(inside)
     layer = Residual(*(part.layer for part in inside), activation=None)
     return Made(layer, _arrays([*inside, *shortcut]), out)
 
 
-def _with_scales(parts: Sequence[Made]) -> Made:
+def _with_scales(parts: Sequence[Made], budget: Budget) -> Made:
     """Return the convolution of a shortcut, with the normalization behind it in its weights."""
     conv, *norms = parts
     for norm in norms:
         weight, bias, mean, variance = (np.float64(norm.arrays[key]) for key in STATISTICS)
         factor = weight / np.sqrt(variance + norm.layer.epsilon)
-        conv.arrays.update(changed(conv, factor, bias - mean * factor) or {})
+        conv.arrays.update(changed(conv, factor, bias - mean * factor, budget) or {})
     return conv
 
 
-def _move_shift(shortcut: Made, inside: list[Made]) -> None:
+def _move_shift(shortcut: Made, inside: list[Made], budget: Budget) -> None:
     """Add the bias of a shortcut, for which `Residual` has none, to the last layer inside."""
     shift, shortcut.layer.bias = shortcut.arrays.pop("bias", None), False
     if shift is None or not shift.any():
         return
     one = np.ones_like(shift)
-    arrays = changed(inside[-1], one, shift)
+    arrays = changed(inside[-1], one, shift, budget)
     if arrays is not None:
         inside[-1].arrays.update(arrays)
     else:
-        layer = BatchNorm()
-        statistics = (one, shift, 0 * one, one - layer.epsilon)
-        inside.append(Made(layer, dict(zip(STATISTICS, statistics, strict=True))))
+        inside.append(normalization(one, shift, budget))
 
 
 def _arrays(parts: Sequence[Made]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def backend_name(kernels: ModuleType) -> str:
 def choose(name: str | None = None) -> ModuleType:
     """The kernel module called `name`; None means the default: compiled where Numba is installed.
 
-    Raises ValueError for another name, and ModuleNotFoundError for "compiled" without Numba.
+    Raises ValueError for another name, ImportError for "compiled" where Numba cannot be imported,
+    and RuntimeError where its compiler is turned off.
 
     Examples
     --------
@@ -42,9 +43,29 @@ def choose(name: str | None = None) -> ModuleType:
     name = DEFAULT if name is None else name
     if name not in BACKENDS:
         raise unknown_name("kernels", name, BACKENDS)
-    if name == "compiled" and not find_spec("numba"):
-        raise ModuleNotFoundError(
-            'kernels "compiled" needs Numba, which is not installed; pip install numba, or use '
-            'kernels="numpy"'
-        )
+    if name == "compiled":
+        _require_numba()
     return import_module(BACKENDS[name])
+
+
+def _require_numba() -> None:
+    """Raise ImportError without Numba, RuntimeError where it is told not to compile."""
+    instead = 'or use kernels="numpy" (--kernels numpy)'
+    if not find_spec("numba"):
+        raise ModuleNotFoundError(
+            f'kernels "compiled" needs Numba, which is not installed; pip install numba, {instead}'
+        )
+    try:
+        numba = import_module("numba")
+    except (
+        Exception
+    ) as error:  # another NumPy than it can take, a variable such as NUMBA_NUM_THREADS
+        raise ImportError(
+            f'kernels "compiled": Numba cannot be imported ({type(error).__name__}: {error}); mend '
+            f"that, {instead}"
+        ) from error
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError(
+            'kernels "compiled": the variable NUMBA_DISABLE_JIT turns the compiler off; remove it, '
+            f"{instead}"
+        )

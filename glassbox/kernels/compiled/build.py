@@ -12,6 +12,10 @@ from typing import Any
 
 import numba
 from numba.core import caching, event
+from numba.core.compiler_lock import global_compiler_lock
+
+from glassbox.atomic import write_atomically
+from glassbox.regular_file import read_file
 
 FOLDER_VARIABLE = "GLASSBOX_KERNELS"
 
@@ -56,7 +60,7 @@ class _Notice(event.Listener):
     """Says, once, that time is spent on compiling, and where the result is kept."""
 
     def __init__(self) -> None:
-        self.said, self.damaged = False, False
+        self.said, self.damaged, self.lost = False, False, False
 
     def on_start(self, event: Any) -> None:
         """The first function that is not on disk yet."""
@@ -74,6 +78,14 @@ class _Notice(event.Listener):
     def on_end(self, event: Any) -> None:
         """Nothing to say."""
 
+    def on_loss(self, error: OSError) -> None:
+        """The first function that cannot be written to the disk."""
+        if not self.lost:
+            self.lost = True
+            _say(
+                f"Compiled code cannot be kept: {error.filename}: {os.strerror(error.errno or 0)}."
+            )
+
 
 def _say(sentence: str) -> None:
     if sys.stderr is not None:
@@ -85,43 +97,50 @@ NOTICE = _Notice()
 event.register("numba:compile", NOTICE)
 
 
-class _CheckedFile(caching.IndexDataCacheFile):
-    """Numba's index and machine code, each with a hash before it, and not read without.
+if hasattr(os, "register_at_fork"):
+    # A thread that compiles is not in the fork: it would hold the lock there for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
-    Damaged machine code would end the process, and a damaged pickle may do anything.
+
+class _CheckedFiles:
+    """Machine code, a file for each function and types of arguments, with a hash, not read without.
+
+    Damaged machine code would end the process, and a damaged pickle may do anything.  The hash is
+    of the name, too, which tells what the code is of: no file stands for another.
     """
 
-    def _load_index(self) -> Any:
-        version, stamp, overloads = self._load(self._index_path) or (None, None, {})
-        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def _save_index(self, overloads: Any) -> None:
-        self._save(self._index_path, (self._version, self._source_stamp, overloads))
-
-    def _load_data(self, name: str) -> Any:
-        return self._load(self._data_path(name))
-
-    def _save_data(self, name: str, data: Any) -> None:
-        self._save(self._data_path(name), data)
-
-    def _load(self, path: str) -> Any:
-        """The object in a file; None where there is none, or not what was written."""
+    def load(self, key: Any) -> Any:
+        """The object that was saved; None where there is none, or not what was written."""
+        path = self._path(key)
         try:
-            with open(path, "rb") as file:
-                digest, data = file.read(32), file.read()
+            content = read_file(path)
         except FileNotFoundError:
             return None
-        except OSError:
-            digest, data = b"", b""
-        if hashlib.sha256(data).digest() != digest:
+        except (OSError, ValueError):
+            content = b""
+        if content[:32] != _digest(path, content[32:]):
             NOTICE.damaged = True
             return None
-        return caching.pickle.loads(data)
+        return caching.pickle.loads(content[32:])
 
-    def _save(self, path: str, thing: Any) -> None:
-        data = self._dump(thing)
-        with self._open_for_write(path) as file:
-            file.write(hashlib.sha256(data).digest() + data)
+    def save(self, key: Any, thing: Any) -> None:
+        """Keep an object."""
+        path, data = self._path(key), caching.dumps(thing)
+        write_atomically(path, _digest(path, data) + data)
+
+    def _path(self, key: Any) -> Path:
+        return FOLDER / f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+
+def _digest(path: Path, data: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + data).digest()
 
 
 class _Locator(caching.UserProvidedCacheLocator):
@@ -151,17 +170,14 @@ class _Cache(caching.FunctionCache):
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
-        files = self._impl
-        self._cache_file = _CheckedFile(
-            str(FOLDER), files.filename_base, files.locator.get_source_stamp()
-        )
+        self._cache_file = _CheckedFiles(self._impl.filename_base)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled."""
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            _say(f"Compiled code cannot be kept in {FOLDER} ({error.strerror}).")
+            NOTICE.on_loss(error)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
