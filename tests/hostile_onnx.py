@@ -27,6 +27,7 @@ from MLP import BatchNorm, Dense, Dropout
 NAME = "hostile.onnx"
 FOLDER = Path(tempfile.mkdtemp(prefix="hostile"))
 BESIDE = 40_000  # bytes of a file beside the model
+MOST = 1_000_000  # bytes that a part grows to when some of it is repeated
 SMALL = 100_000  # numbers in all layers: such a network is also used
 COUNTS = (1, 3, 20, 300, 2000, 5000)  # of nodes
 SHAPES = ((1, 8, 8), (1, 4096, 4096), (2**24, 1, 1), (1, 1, 2**24), (2**10, 2**7, 2**7), (2**24,),
@@ -230,7 +231,8 @@ def spoil(message: Message, random: np.random.Generator) -> None:
         elif deeper:
             value[place] = odd(field, random)
         elif random.random() < 0.3:
-            value.extend([value[place]] * int(random.choice(COUNTS[:3])))
+            most = MOST // max(1, message.ByteSize())
+            value.extend([value[place]] * min(most, int(random.choice(COUNTS))))
         elif random.random() < 0.3:
             del value[place]
         elif field.cpp_type == field.CPPTYPE_MESSAGE:

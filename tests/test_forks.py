@@ -190,7 +190,7 @@ def test_every_way_in_works_in_a_pool_of_processes(
     expected = {name: of_a_copy(name, made) for name in names}
     pool = multiprocessing.get_context(method).Pool(2, small_shards)
     try:
-        found = pool.starmap_async(taken, [(name, made) for name in names]).get(SECONDS)
+        found = pool.starmap_async(of_a_copy, [(name, made) for name in names]).get(SECONDS)
     finally:
         pool.terminate()
         pool.join()
