@@ -7,6 +7,9 @@ several threads, with or without a screen.
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import glassbox.report.canvas  # noqa: F401  (before any other import of matplotlib)
+
+# isort: split
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
