@@ -6,7 +6,6 @@ data set is anything from `Datasets`, or a pair (images, labels).
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -37,10 +36,10 @@ from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
 from glassbox.engine.summary import Printed, in_words, summary_table
 from glassbox.engine.trainer import Trainer
-from glassbox.errors import require_count
+from glassbox.errors import require_count, require_positive
 from glassbox.files import checkpoints, model_file, saving
 from glassbox.kernels import choose
-from glassbox.kernels.shapes import Shape
+from glassbox.kernels.shapes import MOST_PIXELS, Shape
 from glassbox.previews import Previews, write_preview
 from glassbox.spelling import Spelled, layers_of, missing_method, spelled_fit
 
@@ -96,8 +95,7 @@ class CNN(metaclass=Spelled):
         self.layers: list[Layer] = []
         self.loss = loss_named(loss, label_smoothing)
         self.optimizer = optimizer_named(optimizer)
-        if not 0 <= l2 < math.inf:
-            raise ValueError(f"l2: expected a number of 0 or more, got {l2!r}")
+        require_positive("l2", l2, zero=True)
         require_count("seed", seed, least=0)
         self.l2, self.seed = float(l2), int(seed)
         self.workers = Workers(threads)
@@ -158,7 +156,9 @@ class CNN(metaclass=Spelled):
             return self
         if not self.layers:
             raise ValueError("the network has no layers; add some, the last being Dense(classes)")
-        if not shape or min(shape) < 1:
+        for number in shape:
+            require_count("input_shape", number, most=MOST_PIXELS)
+        if not shape:
             raise ValueError(f"expected a shape (channels, height, width), got {input_shape}")
         self.input_shape = tuple(int(n) for n in shape)
         self.assembly = Assembly(
@@ -227,18 +227,17 @@ class CNN(metaclass=Spelled):
 
         `training` turns dropout and batch statistics on.
         """
-        x = np.asarray(images, self.dtype)
-        x = x[:, None] if x.ndim == 3 else x
+        x = given.scaled_images(images, self)
         self.build(x.shape[1:])
         context = Context(training, self.seed, self.steps_done, 0, len(x))
-        with self.workers.ready():
-            y, caches = forward(self.layers, to_batch_last(given.at_least_one(x)), context)
+        with self.workers.serial_blas():
+            y, caches = forward(self.layers, to_batch_last(x), context)
         return to_batch_first(y), caches
 
     def backward(self, dy: Array, caches: Any) -> dict[str, dict[str, Array]]:
         """The gradients {layer: {parameter: gradient}} from that of the outputs."""
         dy = to_batch_last(np.asarray(dy, self.dtype))
-        with self.workers.ready():
+        with self.workers.serial_blas():
             _, gradients = backward(self.layers, dy, caches)
         return {layer.name: own for layer, own in zip(self.layers, gradients, strict=True) if own}
 
@@ -389,7 +388,7 @@ class CNN(metaclass=Spelled):
         self.build(source.shape)
         y = to_batch_last(given.at_least_one(source.batch(np.arange(len(source)), self.dtype)[0]))
         found = []
-        with self.workers.ready():
+        with self.workers.serial_blas():
             for layer in self.layers:
                 y, _ = layer.forward(y, Context(False))
                 found.append((layer.name, to_batch_first(y)))

@@ -88,7 +88,7 @@ def with_split_options(function: Function) -> Function:
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     kind = inspect.Parameter.KEYWORD_ONLY
     shared = [inspect.Parameter(name, kind, default=value) for name, value in DEFAULTS.items()]
-    function.__signature__ = signature.replace(parameters=own + shared)  # type: ignore[attr-defined]
+    vars(function)["__signature__"] = signature.replace(parameters=own + shared)
     answered: Function = spelled(function)
     return answered
 

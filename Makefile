@@ -6,6 +6,7 @@
 # make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
 # make table  write the generated tables of README.md and docs/performance.md from results/
 # make docs   write the API reference, made from the docstrings, to build/docs/index.html
+# make lock   write requirements-ci.txt, the hashes of what constraints.txt names, on Python 3.11
 # make clean  remove the environment and the caches; results stay
 
 # The first of these that is Python 3.11 or newer; name another with make PYTHON=...
@@ -13,6 +14,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 BIN := .venv/bin
+# make test LOCKED=requirements-ci.txt: these files and no others; else what pyproject.toml allows
+LOCKED ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # the tests that have a long form
 TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
@@ -23,7 +27,7 @@ MEASURED := accuracy against_pytorch memory roofline scaling startup capture
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.PHONY: run check test trust results measure table docs format clean
+.PHONY: run check test trust results measure table docs format lock clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -44,7 +48,7 @@ results: .venv/run.stamp
 	$(BIN)/python -m benchmarks.report
 
 measure: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(PIP) -r benchmarks/requirements.txt
 	for name in $(MEASURED); do \
 		$(BIN)/python -m benchmarks.$$name --json results/benchmarks/$$name.json || exit 1; done
 	$(BIN)/python -m benchmarks.report
@@ -59,6 +63,9 @@ format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock: $(BIN)/python
+	$(BIN)/python .ci/lock.py
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found." \
 		"Install one, or name it: make run PYTHON=/path/to/python3"; exit 1; }
@@ -66,11 +73,12 @@ $(BIN)/python:
 		"On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 .venv/run.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(if $(LOCKED),$(PIP) --require-hashes -r $(LOCKED) && \
+		$(PIP) --no-deps --no-build-isolation -e .,$(PIP) -e .)
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[dev]
+	$(if $(LOCKED),,$(PIP) -e .[dev])
 	@touch $@
 
 clean:

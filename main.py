@@ -4,6 +4,7 @@ This file is yours to edit.  The network stands below in plain sight: change a l
 `python main.py --help` lists what can be set without editing.
 """
 
+import glassbox.interrupt  # noqa: F401  (Ctrl-C while the next lines load)
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox.cli import Options, start

@@ -169,7 +169,7 @@ def train_ours(name: str, backend: str, data: Dataset, batch: int) -> Contestant
     """`train_step` as `fit` calls it."""
     ours = network(name, kernels=backend)
     batches = cycle(np.arange(len(data)).reshape(-1, batch))
-    return lambda: ours.train_step(data, next(batches)), ours.workers.ready
+    return lambda: ours.train_step(data, next(batches)), ours.workers.training
 
 
 def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestant:
@@ -186,7 +186,7 @@ def train_theirs(name: str, layout: Any, data: Dataset, batch: int) -> Contestan
 def use_ours(name: str, backend: str, images: np.ndarray) -> Contestant:
     """`network.scores` of float images."""
     ours = network(name, kernels=backend)
-    return lambda: ours.scores(images), ours.workers.ready
+    return lambda: ours.scores(images), ours.workers.serial_blas
 
 
 def use_theirs(name: str, layout: Any, images: np.ndarray) -> Contestant:

@@ -23,7 +23,7 @@ def steps_per_second(name: str, eager: bool, seconds: float) -> Callable[[], flo
     """How to time a step of that network."""
     ours, data = network(name, threads=1, eager=eager), random_images(1024)
     images = cycle(np.arange(len(data)).reshape(-1, 1))
-    return timed(lambda: ours.train_step(data, next(images)), 1, seconds, ours.workers.ready)
+    return timed(lambda: ours.train_step(data, next(images)), 1, seconds, ours.workers.training)
 
 
 def main() -> None:

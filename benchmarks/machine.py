@@ -26,7 +26,7 @@ CHOICES: dict[str, Sequence[str]] = {"networks": list(NETWORKS), "kernels": list
 HELP = {
     "seconds": "for each timing", "seeds": "of system D's network", "rounds": "of every timing",
     "first_runs": "with an empty folder", "picture": "draw the sweeps there (PNG)",
-    "json": "write everything there",
+    "json": "write everything there", "commit": "to compare with",
 }  # fmt: skip
 
 
@@ -120,10 +120,12 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(fmean(math.log(value) for value in values))
 
 
-def run_python(*words: str, given: str | None = None, **variables: str) -> str:
-    """Run Python with these words in a process of its own; give what it prints."""
+def run_python(
+    *words: str, given: str | None = None, folder: str | Path = ROOT, **variables: str
+) -> str:
+    """Run Python with these words in a process of its own, in `folder`; give what it prints."""
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env={**os.environ, **variables}, input=given,
+        [sys.executable, *words], cwd=folder, env={**os.environ, **variables}, input=given,
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return done.stdout

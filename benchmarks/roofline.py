@@ -122,7 +122,9 @@ def product_rate(blas_threads: int, seconds: float) -> float:
 
 def kernel_rate(ours: CNN, *told: Any) -> float:
     """The same of a kernel, under training's conditions."""
-    with ours.workers.ready():  # BLAS on one thread in each, freed memory kept for the next call
+    with (
+        ours.workers.serial_blas()
+    ):  # BLAS on one thread in each, freed memory kept for the next call
         return rate_together(*told)
 
 
@@ -130,7 +132,7 @@ def step_rate(ours: CNN, threads: int, seconds: float) -> float:
     """GFLOP/s of whole training steps."""
     ours.workers.threads = threads
     data = random_images(BATCH)
-    with ours.workers.ready():
+    with ours.workers.serial_blas():
         ours.train_step(data)
         return rate(lambda: ours.train_step(data), parts(ours, BATCH)[STEP] / 1e9, seconds)
 

@@ -78,7 +78,7 @@ def images_per_second(setting: Setting, backend: str, seconds: float) -> Callabl
     """What measures a point for so many seconds."""
     ours = network_of(setting, backend)
     data = random_images(setting.batch, (1, setting.side, setting.side))
-    return timed(lambda: ours.train_step(data), setting.batch, seconds, ours.workers.ready)
+    return timed(lambda: ours.train_step(data), setting.batch, seconds, ours.workers.training)
 
 
 def key(setting: Setting, backend: str) -> str:

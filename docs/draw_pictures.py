@@ -221,7 +221,7 @@ def pooling() -> Figure:
     window = resolve_window("pool", (1, 4, 4), (2, 2), (2, 2), 0)
     y, winner = kernels.max_pool(batch_last(x), window)
     by_max = kernels.max_pool_gradient(batch_last(dy), winner, window, shape)
-    counts = np.full((2, 2), 4)
+    counts = np.full(2, 2), np.full(2, 2)
     mean = kernels.average_pool(batch_last(x), counts, window)
     by_mean = kernels.average_pool_gradient(batch_last(dy), counts, window, shape)
     quarters = {(i, j): FOURS[i // 2, j // 2] for i in range(4) for j in range(4)}

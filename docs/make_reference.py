@@ -18,9 +18,6 @@ for word in ("ArrayLike", "DTypeLike", "NDArray"):
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import glassbox  # noqa: E402
-from glassbox.spelling import Spelled  # noqa: E402
-
 # A package stands for its modules, too; !... leaves them out again.
 MODULES = (
     *("glassbox", "!glassbox[.].+", "CNN", "Filters", "MLP", "Datasets"),
@@ -33,6 +30,9 @@ MODULES = (
 
 def make(folder: Path) -> None:
     """Write all pages into a folder, the first of them index.html."""
+    import glassbox  # now that NDArray is a word
+    from glassbox.spelling import Spelled
+
     module: Any
     for name, public in glassbox.PUBLIC.items():
         module = import_module(name)

@@ -36,8 +36,8 @@ TRIED = {
         "{refused:,} refused, {accepted:,} loaded; none took more than {peak_megabytes:.0f} MB or "
         "{seconds_each} seconds"),
     "hostile_onnx": (
-        "{cases:,} ONNX files of valid protobuf: long chains on large images; odd shapes, types "
-        "and names; weights in other files",
+        "{cases:,} ONNX files of valid protobuf: long chains on large images, odd shapes, types "
+        "and names, weights in other files",
         "{refused:,} refused, {accepted:,} opened; none took more than {peak_megabytes:.0f} MB or "
         "{seconds_each} seconds"),
     "kernel_folder": (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
+
+MOST = 2**63 - 1  # of whole numbers: NumPy counts in 64 bits
 
 
 class Diverged(ArithmeticError):
@@ -55,30 +58,51 @@ def short(value: object) -> str:
     >>> len(short(list(range(1000))))
     60
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes whole numbers of 4,300 digits at most
+        return f"{type(value).__name__} of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def require_positive(what: str, value: Any) -> None:
-    """Raise unless `value` is a number above zero (True, None and text are no numbers here)."""
+def as_float(what: str, value: Any, expected: str = "a number") -> float:
+    """The number as a float, infinity where it is too large for one; TypeError for what is none.
+
+    True, None and text are no numbers here.
+
+    >>> as_float("slope", -(10**400))
+    -inf
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what}: expected a number above 0, got {short(value)}")
-    if not 0 < float(value) < float("inf"):
-        raise ValueError(f"{what}: expected a finite number above 0, got {short(value)}")
+        raise TypeError(f"{what}: expected {expected}, got {short(value)}")
+    number: Any = value
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def require_positive(what: str, value: Any, *, zero: bool = False) -> None:
+    """Raise unless `value` is a finite number above zero (or zero, where `zero`)."""
+    bound = "of 0 or more" if zero else "above 0"
+    number = as_float(what, value, f"a number {bound}")
+    if not (0 < number < math.inf or (zero and number == 0)):
+        raise ValueError(f"{what}: expected a finite number {bound}, got {short(value)}")
 
 
 def require_share(what: str, value: Any, *, closed: bool = False) -> None:
     """Raise unless 0 <= `value` < 1 (or <= 1 where `closed`)."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what}: expected a number from 0 to 1, got {short(value)}")
-    if not (0 <= float(value) < 1 or (closed and value == 1)):
+    number = as_float(what, value, "a number from 0 to 1")
+    if not (0 <= number < 1 or (closed and number == 1)):
         bound = "0 <= value <= 1" if closed else "0 <= value < 1"
         raise ValueError(f"{what}: expected {bound}, got {short(value)}")
 
 
-def require_count(what: str, value: Any, *, least: int = 1) -> None:
-    """Raise unless `value` is a whole number of at least `least`."""
+def require_count(what: str, value: Any, *, least: int = 1, most: int = MOST) -> None:
+    """Raise unless `value` is a whole number from `least` to `most`."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what}: expected a whole number of at least {least}, got {short(value)}")
     if value < least:
         raise ValueError(f"{what}: expected at least {least}, got {short(value)}")
+    if value > most:
+        raise ValueError(f"{what}: expected at most {most}, got {short(value)}")

@@ -5,38 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 # What an argument is called elsewhere -> what it may be called here.
 ARGUMENTS = {
-    "strides": ("stride",),
-    "kernel_initializer": ("initializer",),
-    "initialiser": ("initializer",),
-    "normalise": ("normalize",),
-    "kernel_regularizer": ("l2",),
-    "dilation_rate": ("dilation",),
-    "use_bias": ("bias",),
-    "pool_size": ("kernel_size",),
-    "size": ("kernel_size",),
-    "kernel": ("kernel_size",),
-    "out_channels": ("filters",),
-    "out_features": ("units",),
-    "p": ("rate",),
-    "eps": ("epsilon",),
-    "lr": ("learning_rate",),
-    "beta_1": ("betas",),
-    "beta_2": ("betas",),
-    "negative_slope": ("slope",),
-    "alpha": ("slope", "rho"),
-    "count_padding": ("count_include_pad",),
-    "criterion": ("loss",),
-    "optim": ("optimizer",),
-    "random_state": ("seed",),
-    "n_jobs": ("threads",),
-    "validation_data": ("validation",),
-    "verbose": ("progress",),
-    "x": ("train",),
-}
+    "strides": ("stride",), "kernel_initializer": ("initializer",),
+    "initialiser": ("initializer",), "normalise": ("normalize",), "kernel_regularizer": ("l2",),
+    "dilation_rate": ("dilation",), "use_bias": ("bias",), "pool_size": ("kernel_size",),
+    "size": ("kernel_size",), "kernel": ("kernel_size",), "out_channels": ("filters",),
+    "out_features": ("units",), "p": ("rate",), "eps": ("epsilon",), "lr": ("learning_rate",),
+    "beta_1": ("betas",), "beta_2": ("betas",), "negative_slope": ("slope",),
+    "alpha": ("slope", "rho"), "count_padding": ("count_include_pad",), "criterion": ("loss",),
+    "optim": ("optimizer",), "random_state": ("seed",), "n_jobs": ("threads",),
+    "validation_data": ("validation",), "verbose": ("progress",), "x": ("train",),
+}  # fmt: skip
 # What is told of an argument that has no counterpart.
 ADVICE = {
     "in_features": "leave it out: the size of the input follows by itself",
@@ -96,7 +78,7 @@ class Spelled(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """That of the constructor, which `__call__` would hide."""
-        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        signature = inspect.signature(cast(Any, cls).__init__)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __call__(cls, *arguments: Any, **named: Any) -> Any:

@@ -19,7 +19,8 @@ from glassbox.report.results import write_atomically
 # Programs, not tests: two need PyTorch, which the tests do without.
 collect_ignore = [
     "make_pytorch_numbers.py", "make_onnx_file.py", "make_state_dict.py", "make_golden_model.py",
-    "killed_run.py", "hostile.py", "hostile_models.py", "hostile_onnx.py",
+    "make_keras_weights.py", "killed_run.py", "hostile.py", "hostile_models.py",
+    "hostile_onnx.py",
 ]  # fmt: skip
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()

@@ -7,6 +7,7 @@ short decimals (exact multiples of 1/16 where images are), so both sides start f
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -44,68 +45,61 @@ def plain(value: Any) -> Any:
 
 def pooling() -> dict[str, Any]:
     """Ties of max-pooling, and everything that an average may be divided by."""
-    found: dict[str, Any] = {"max": [], "average": []}
-    for size, settings in [
+    largest = [
         ((4, 6), {"kernel_size": 2, "stride": 2}),
         ((5, 7), {"kernel_size": 3, "stride": 2, "padding": 1}),
         ((6, 5), {"kernel_size": (3, 2), "stride": (2, 2), "ceil_mode": True}),
         ((6, 6), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
         ((5, 5), {"kernel_size": 2, "stride": 1}),
         ((5, 5), {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
-    ]:
+    ]
+    mean = [
+        ((5, 7), {"kernel_size": 2, "stride": 2}),
+        ((5, 7), {"kernel_size": 2, "stride": 2, "ceil_mode": True}),
+        ((6, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
+        ((6, 6), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+        ((5, 5), {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
+        ((7, 5), {"kernel_size": (3, 2), "stride": (3, 1), "padding": (1, 0), "ceil_mode": True}),
+    ]
+    return pooled(largest, mean)
+
+
+def pooled(largest: list[Any], mean: list[Any]) -> dict[str, Any]:
+    """What both poolings make of windows: (size of the image, settings) of each."""
+    found: dict[str, Any] = {"max": [], "average": []}
+    for size, settings in largest:
         x = torch.tensor(RANDOM.integers(0, 3, (2, 2, *size)) * 1.0, requires_grad=True)
         y = functional.max_pool2d(x, **settings)
-        dy = draw(*y.shape)
-        y.backward(dy)
-        found["max"].append({"settings": settings, "x": x, "y": y, "dy": dy, "dx": x.grad})
-    for counted in (True, False):
-        for size, settings in [
-            ((5, 7), {"kernel_size": 2, "stride": 2}),
-            ((5, 7), {"kernel_size": 2, "stride": 2, "ceil_mode": True}),
-            ((6, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
-            ((6, 6), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
-            ((5, 5), {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
-            (
-                (7, 5),
-                {"kernel_size": (3, 2), "stride": (3, 1), "padding": (1, 0), "ceil_mode": True},
-            ),
-        ]:
-            x = draw(1, 2, *size).requires_grad_()
-            y = functional.avg_pool2d(x, **settings, count_include_pad=counted)
-            dy = draw(*y.shape)
-            y.backward(dy)
-            given = {**settings, "count_include_pad": counted}
-            found["average"].append({"settings": given, "x": x, "y": y, "dy": dy, "dx": x.grad})
+        found["max"].append({"settings": settings, **backward(x, y)})
+    for counted, (size, settings) in itertools.product((True, False), mean):
+        x = draw(1, 2, *size).requires_grad_()
+        given = {**settings, "count_include_pad": counted}
+        y = functional.avg_pool2d(x, **given)
+        found["average"].append({"settings": given, **backward(x, y)})
     return found
+
+
+def backward(x: torch.Tensor, y: torch.Tensor) -> dict[str, Any]:
+    """x, y, a gradient drawn for y, and that of x."""
+    dy = draw(*y.shape)
+    y.backward(dy)
+    return {"x": x, "y": y, "dy": dy, "dx": x.grad}
 
 
 def odd_pooling() -> dict[str, Any]:
     """Dilated windows, and windows larger than their padded image."""
-    found: dict[str, Any] = {"max": [], "average": []}
-    for size, settings in [
+    largest = [
         ((6, 7), {"kernel_size": 2, "stride": 2, "dilation": 2}),
         ((8, 9), {"kernel_size": (3, 2), "stride": (1, 2), "padding": 1, "dilation": (2, 3)}),
         ((7, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2, "ceil_mode": True}),
         ((2, 1), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
         ((3, 3), {"kernel_size": 2, "stride": 4, "dilation": 3, "ceil_mode": True}),
-    ]:
-        x = torch.tensor(RANDOM.integers(0, 3, (2, 2, *size)) * 1.0, requires_grad=True)
-        y = functional.max_pool2d(x, **settings)
-        dy = draw(*y.shape)
-        y.backward(dy)
-        found["max"].append({"settings": settings, "x": x, "y": y, "dy": dy, "dx": x.grad})
-    for counted in (True, False):
-        for size, settings in [
-            ((2, 1), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
-            ((1, 3), {"kernel_size": 6, "stride": 5, "padding": 1, "ceil_mode": True}),
-        ]:
-            x = draw(1, 2, *size).requires_grad_()
-            y = functional.avg_pool2d(x, **settings, count_include_pad=counted)
-            dy = draw(*y.shape)
-            y.backward(dy)
-            given = {**settings, "count_include_pad": counted}
-            found["average"].append({"settings": given, "x": x, "y": y, "dy": dy, "dx": x.grad})
-    return found
+    ]
+    mean = [
+        ((2, 1), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
+        ((1, 3), {"kernel_size": 6, "stride": 5, "padding": 1, "ceil_mode": True}),
+    ]
+    return pooled(largest, mean)
 
 
 def batch_norm() -> dict[str, Any]:

@@ -178,6 +178,14 @@ def average_pool(
     return y, dx
 
 
+def separate(counts: Array) -> tuple[Array, Array]:
+    """The two vectors, of integers, whose outer product they are."""
+    down = np.gcd.reduce(counts, axis=1)
+    across = counts[0] // down[0]
+    assert np.array_equal(np.outer(down, across), counts)
+    return down, across
+
+
 def average_counts(
     size: Pair, kernel: Pair, stride: Pair, padding: Borders, ceil: bool, count_include_pad: bool
 ) -> Array:

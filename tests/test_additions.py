@@ -210,6 +210,7 @@ def touched(project):
 def test_a_layer(project):
     """Its class, with ONNX export beside it."""
     insert(project / "Filters.py", '"AvgPool2D", "Conv2D"', '"ChannelScale", ')
+    insert(project / "Filters.py", "from glassbox.engine.blocks", "import numpy as np\n\n")
     append(project / "Filters.py", LAYER)
     run(project, "-m", "glassbox.engine.capture.shipped")
     assert touched(project) == {"Filters.py", HASHES}

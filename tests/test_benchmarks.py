@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import main
-from benchmarks import accuracy, machine, memory, report, roofline, scaling
+from benchmarks import accuracy, against_commit, machine, memory, report, roofline, scaling
 from benchmarks.networks import NETWORKS, network, random_images, recipe, weights
 from benchmarks.resident import STATUS, forget_peak, peak_megabytes, resident_megabytes
 from CNN import CNN
@@ -393,6 +394,14 @@ def test_the_examples_in_their_docstrings(module):
     """The folder as a whole is not searched for them: some of its files import PyTorch."""
     failed, tried = doctest.testmod(module)
     assert tried > 0 == failed
+
+
+def test_another_commit_is_measured_by_its_own_code():
+    """The steps of each network are timed by the code in the folder, which need not be this one."""
+    told = Namespace(networks=["C", "A"], kernels="numpy", seconds=0.01)
+    times = against_commit.step_times(str(ROOT), told)
+    assert list(times) == ["C, 1", "C, 128", "A, 1", "A, 128"]
+    assert min(times.values()) > 0
 
 
 PROGRAMS = sorted(

@@ -11,7 +11,6 @@ import sys
 import threading
 import warnings
 import weakref
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -690,7 +689,6 @@ def test_a_network_that_is_let_go_is_freed_at_once():
         gc.enable()
 
 
-@pytest.mark.skipif(find_spec("numba") is None, reason="needs Numba")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_loss_near_zero_is_no_fault(seed):
     """One image by heart: the loss is a small difference of large numbers, which were rounded."""

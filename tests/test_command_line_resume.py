@@ -95,7 +95,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypat
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     try:
-        with pytest.raises(SystemExit, match="Stopped immediately"):
+        with pytest.raises(SystemExit, match="130"):
             start(main.network, SHORT, batch_size=32, learning_rate=0.004)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -103,7 +103,9 @@ def test_ctrl_c_twice_stops_at_once_and_the_checkpoint_stays(tmp_path, monkeypat
     run = only_run(tmp_path)
     assert done[0] == 45
     assert set(os.listdir(run)) == {"settings.json", "checkpoint.safetensors"}
-    assert f"--resume results/{run.name}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"--resume results/{run.name}" in said.out
+    assert "Stopped immediately." in said.err
 
 
 @pytest.mark.slow

@@ -449,7 +449,7 @@ def test_pooling(fenced, kernel, stride, padding):
         y_true, dx_true = naive.max_pool(*first, kernel, stride, padding)
         assert np.array_equal(np.moveaxis(y, -1, 0), y_true)
         within(np.moveaxis(dx, -1, 0), dx_true, 1e-6)
-        counts = naive.average_counts((6, 7), kernel, stride, padding, False, True)
+        counts = naive.separate(naive.average_counts((6, 7), kernel, stride, padding, False, True))
         mean, back = naive.average_pool(*first, kernel, stride, padding)
         within(np.moveaxis(KERNELS.average_pool(x, counts, window), -1, 0), mean, 1e-6)
         dx = KERNELS.average_pool_gradient(dy, counts, window, x.shape)
@@ -634,7 +634,7 @@ def test_a_capture_holds_float32_and_whole_numbers_only(net):
     assert captures
     for capture in captures:
         (segment,), loss = capture._parts, capture._loss
-        for call in [*segment._all_forward, *segment._all_backward, *loss.calls]:
+        for call in [*segment.all_forward, *segment.all_backward, *loss.calls]:
             for number in numbers(call.args):
                 kind = np.asarray(number).dtype
                 assert kind == np.float32 or kind.kind in "iub", (call.func, number)

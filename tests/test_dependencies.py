@@ -40,6 +40,13 @@ def test_constraints_are_names_and_exact_versions_alone():
         assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.+]*", line), line
 
 
+def test_the_file_with_hashes_has_the_same_versions():
+    form = r"([a-z0-9-]+==[0-9][0-9a-z.+]*) --hash=sha256:[0-9a-f]{64}"
+    found = [re.fullmatch(form, line) for line in lines("requirements-ci.txt")]
+    assert all(found)
+    assert [line[1] for line in found] == sorted(lines("constraints.txt")), "run make lock"
+
+
 @pytest.mark.parametrize("requirement", REQUIRED, ids=str)
 def test_continuous_integration_installs_a_version_within_the_bounds(requirement):
     versions = dict(line.split("==") for line in lines("constraints.txt"))

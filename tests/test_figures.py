@@ -1,10 +1,12 @@
 """Pictures: what they say, what they mark, how large they are, and that they disturb nobody."""
 
+import os
 import subprocess
 import sys
 import threading
 import warnings
 from io import BytesIO
+from pathlib import Path
 
 import matplotlib
 import matplotlib.style
@@ -114,6 +116,54 @@ def test_a_users_own_style_is_neither_followed_nor_changed(name):
         dark = png(EVERY[name]())
         assert dict(matplotlib.rcParams) == before
     assert dark == usual
+
+
+HOSTILE_RC = """
+axes.facecolor: black
+axes.prop_cycle: cycler(color=["r"])
+backend: no such backend
+figure.autolayout: True
+figure.dpi: 17
+font.family: No Such Font
+font.size: 31
+image.interpolation: bicubic
+lines.linewidth: 9
+path.simplify_threshold: 1.0
+savefig.bbox: tight
+savefig.facecolor: red
+savefig.transparent: True
+text.color: green
+text.usetex: True
+xtick.minor.visible: True
+"""
+DRAWN = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import glassbox.report.figures  # before the tests import matplotlib
+from test_figures import EVERY
+from glassbox.report.results import encode
+for name in ("confusion", "preview", "roc"):
+    print(name, hashlib.sha256(encode(EVERY[name]())).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_files_are_the_same_bytes_whatever_a_matplotlibrc_and_mplbackend_say(tmp_path):
+    (tmp_path / "matplotlibrc").write_text(HOSTILE_RC)
+    usual = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "MATPLOTLIBRC")}
+    usual["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    hostile = usual | {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", DRAWN, str(Path(__file__).parent)],
+            env=env, cwd=tmp_path.parent, capture_output=True, text=True,
+        )
+        for env in (usual, hostile)
+    ]  # fmt: skip
+    assert [done.returncode for done in said] == [0, 0], said[1].stderr[-500:]
+    assert len(said[0].stdout.splitlines()) == 3
+    assert said[1].stdout == said[0].stdout
+    assert "No Such Font" not in said[1].stderr
 
 
 @pytest.mark.slow

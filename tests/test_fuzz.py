@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,22 @@ def open_onnx(folder: Path) -> CNN:
     return import_model(folder / "m.onnx", kernels="numpy", threads=1)
 
 
+def keras_file(rng: np.random.Generator, inner: Inner) -> Files:
+    import h5py
+
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file["layers/dense/vars/0"] = np.ones((4, 3), np.float32)
+        file["layers/dense/vars/1"] = np.ones(3, np.float32)
+    config = json.dumps({"config": {"layers": [{"class_name": "Dense", "config": {}}]}})
+    parts = {"model.weights.h5": inner(weights.getvalue()), "config.json": inner(config.encode())}
+    return {"m.keras": archive(parts)}
+
+
+def take_keras_weights(folder: Path) -> CNN:
+    return CNN(Dense(3), kernels="numpy").build((4,)).load_weights(folder / "m.keras")
+
+
 # --- opening, and what a sound result is -----------------------------------------------------
 
 
@@ -300,6 +317,8 @@ FORMATS: dict[str, Format] = {
     "settings": Format(settings_file, lambda folder: options_of(str(folder)), check_options),
     "onnx": Format(onnx_file, open_onnx, check_network),
 }
+if find_spec("h5py"):
+    FORMATS["keras"] = Format(keras_file, take_keras_weights, check_network)
 
 
 # --- one case --------------------------------------------------------------------------------

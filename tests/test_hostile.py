@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,11 @@ from PIL import Image
 from CNN import CNN
 from Datasets import from_folder
 from glassbox.atomic import write_atomically
+from glassbox.cli import start
 from glassbox.cli.arguments import options_of, parse
 from glassbox.cli.run import find_data
 from glassbox.files import arrays_file
+from glassbox.only_one import only_one
 from glassbox.regular_file import read_file
 from glassbox.report.results import Results
 from MLP import SGD, Dense, WarmUp
@@ -135,6 +138,71 @@ def test_a_resumed_run_makes_no_folder_that_only_its_settings_name(strange_run, 
     assert not named.exists()
 
 
+# --- two processes in one folder -------------------------------------------------------------
+
+
+def contents(folder):
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def test_a_second_resume_says_that_another_process_is_at_work_and_touches_nothing(
+    strange_run, capsys
+):
+    folder = strange_run(dataset="digits")
+    before = contents(folder)
+    with only_one(folder), pytest.raises(SystemExit) as ended:
+        start(lambda options: pytest.fail("a network was made"), ["--resume", str(folder)])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert said.err == (
+        f"error: another process is working in {str(folder)!r}; wait for its end, or stop it\n"
+    )
+    assert contents(folder) == before
+
+
+@pytest.mark.slow
+def test_a_run_keeps_its_folder_to_itself_while_it_trains(tmp_path):
+    """A second process would write the same checkpoint."""
+    seen = []
+
+    class Nosy(Dense):
+        def forward(self, x, context):
+            (folder,) = (tmp_path / "results").iterdir()
+            with pytest.raises(ValueError, match="another process is working in"), only_one(folder):
+                pass
+            seen.append(folder)
+            return super().forward(x, context)
+
+    words = ["--dataset", "digits", "--epochs", "1", "--output", str(tmp_path / "results")]
+    start(lambda options: CNN(Nosy(10), kernels="numpy", threads=1), words)
+    with only_one(seen[0]):
+        pass  # it has let go
+
+
+HOLDS = """
+import sys
+from glassbox.only_one import only_one
+with only_one(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_process_lets_go_of_its_folder(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process"), only_one(tmp_path):
+            pass
+        holder.kill()
+    with only_one(tmp_path):
+        assert not list(tmp_path.iterdir()) or os.name == "nt"
+
+
 # --- names that are not UTF-8, and streams that are closed -----------------------------------
 
 
@@ -175,6 +243,40 @@ def test_a_run_of_them_leaves_its_report_even_with_closed_streams(latin_folder, 
     (run,) = (tmp_path / "results").iterdir()
     assert "caf\\xe9" in (run / "report.html").read_text("utf-8")
     assert options_of(str(run)).dataset == str(latin_folder)
+
+
+# --- Ctrl-C while libraries are loaded -------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "words", "told"),
+    [
+        ("numpy", [ROOT / "main.py"], ""),
+        ("numpy", ["-m", "glassbox"], ""),
+        ("matplotlib", [ROOT / "main.py"], ""),
+        ("matplotlib", ["-m", "glassbox"], ""),
+        ("sklearn", [ROOT / "main.py", "--dataset", "digits"], "Stopped immediately.\n"),
+    ],
+)
+def test_ctrl_c_during_imports_ends_without_a_traceback(library, words, told, tmp_path):
+    """A stand-in for the library presses it."""
+    (tmp_path / f"{library}.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, timeout=60, cwd=tmp_path,
+        capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", told)
+
+
+def test_loading_the_command_line_leaves_ctrl_c_as_it_was():
+    done = run_limited(
+        "import signal, main; print(signal.getsignal(signal.SIGINT).__name__)",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.stdout == "default_int_handler\n"
 
 
 # --- what a killed process leaves ------------------------------------------------------------

@@ -62,7 +62,7 @@ def file_of(layers, shape, dtype="float32", l2=0.0):
         ("Dense 'd'", file_of([Dense(100_000, name="d")], [1, 1, 75], "float64", 0.1)),
         (
             "AvgPool2D 'p10'",
-            file_of([AvgPool2D(1, 1, name=f"p{k}") for k in range(20)], [1, 780, 1000]),
+            file_of([AvgPool2D(1, 1, name=f"p{k}") for k in range(20)], [1, 1, 780_000]),
         ),
     ],
 )

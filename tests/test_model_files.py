@@ -480,7 +480,7 @@ def deep(levels):
         (lambda r: r.update(input_shape=[2, 11, 0]), "expected \\(channels, height, width\\)"),
         (lambda r: r.update(input_shape=[2, 11, -9]), "input_shape.2 is -9, expected a whole"),
         (lambda r: r.update(input_shape=["2", 11, 9]), "input_shape.0 is '2', expected a whole"),
-        (lambda r: r.update(steps_done=2**70), "more than can be counted"),
+        (lambda r: r.update(steps_done=2**62 + 1), "more than can be counted"),
         (lambda r: r["classes"].pop(), "2 names of classes, but the last layer gives 3 outputs"),
         (set_layer("name", 7), "name: expected a word without a slash, got 7"),
         (set_layer("name", "a/b"), "name: expected a word without a slash, got 'a/b'"),
@@ -520,7 +520,7 @@ def test_a_small_file_gets_little_memory_whatever_its_settings_say(tmp_path, cha
     with_record(path, change)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=r"m\.safetensors: .*(far more than|kernel spans)"):
+        with pytest.raises(ValueError, match=r"m\.safetensors: .*(far more than|kernel[_ ]s)"):
             CNN.load(path)
         assert tracemalloc.get_traced_memory()[1] < 80e6
     finally:

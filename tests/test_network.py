@@ -378,7 +378,7 @@ class TestMistakesOfTheUser:
             ({"threads": 0}, ValueError, "threads: expected at least 1, got 0"),
             ({"threads": 1.5}, TypeError, "threads: expected a whole number"),
             ({"seed": -1}, ValueError, "seed: expected at least 0"),
-            ({"l2": -1.0}, ValueError, "l2: expected a number of 0 or more"),
+            ({"l2": -1.0}, ValueError, "l2: expected a finite number of 0 or more"),
             ({"dtype": np.int32}, ValueError, "dtype: expected float32 or float64"),
             (
                 {"label_smoothing": 0.1, "loss": CrossEntropy()},
@@ -398,12 +398,16 @@ class TestMistakesOfTheUser:
             ({"epochs": 0}, "epochs: expected at least 1"),
             ({"batch_size": 0}, "batch_size: expected at least 1"),
             ({"patience": 2}, "patience needs validation data"),
+            (
+                {"augment": 1},
+                r"augment: expected a function .*Augmentation\(shift=2\), got 1",
+            ),
             ({"preview": 0}, "preview: expected a finite number above 0"),
             ({"preview": 1.5}, "preview: expected 0 <= value <= 1"),
         ],
     )
     def test_arguments_of_fit(self, settings, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             CNN(Dense(3)).fit((images(6), np.arange(6) % 3), **settings)
 
     @pytest.mark.parametrize("rate", [0, -0.1, float("nan"), float("inf")])

@@ -1,6 +1,7 @@
 """In a notebook: a bar of its own, nothing shown twice, short words for objects."""
 
 import sys
+import warnings
 from types import ModuleType
 
 import numpy as np
@@ -10,6 +11,7 @@ import tqdm
 from CNN import CNN
 from Datasets import Digits
 from Filters import Conv2D
+from glassbox.engine import progress_bar
 from glassbox.engine.history import History
 from glassbox.engine.progress_bar import epoch_line
 from MLP import Dense
@@ -17,26 +19,41 @@ from MLP import Dense
 DATA = np.random.default_rng(0).random((30, 1, 6, 6), np.float32), np.arange(30) % 3
 
 
-class tqdm_notebook(tqdm.tqdm):  # noqa: N801  (its name is how the real one is known)
+class Notebook(tqdm.tqdm):
     """Stands for the bar of notebooks, which needs one to be drawn."""
 
     made = ()
 
     def __init__(self, *given, **named):
-        tqdm_notebook.made += (named["disable"],)
+        Notebook.made += (named["disable"],)
         super().__init__(*given, **named | {"disable": True})
+
+
+Notebook.__name__ = "tqdm_notebook"  # by which the real one is known
 
 
 @pytest.mark.parametrize(("shown", "disable"), [(True, False), (False, True)])
 def test_the_bar_of_a_notebook_is_shown_there(monkeypatch, shown, disable):
     """Its output is no terminal, which would hide the usual bar."""
     auto = ModuleType("tqdm.auto")
-    auto.tqdm = tqdm_notebook
+    auto.tqdm = Notebook
     monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
-    monkeypatch.setattr(tqdm_notebook, "made", ())
+    monkeypatch.setattr(Notebook, "made", ())
     CNN(Dense(3)).fit(DATA, epochs=2, progress=shown)
-    assert tqdm_notebook.made == (disable, disable)
+    assert Notebook.made == (disable, disable)
+
+
+def test_a_notebook_without_a_bar_is_not_told_so_at_every_fit(monkeypatch):
+    """tqdm warns where ipywidgets is not installed; the lines of the epochs are enough."""
+
+    def imported(name):
+        warnings.warn("IProgress not found", stacklevel=2)
+        return tqdm
+
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setattr(progress_bar, "import_module", imported)
+    CNN(Dense(3)).fit(DATA, epochs=1)  # a warning is an error in tests
 
 
 def test_no_notebook_is_looked_for_elsewhere(monkeypatch):
@@ -69,6 +86,12 @@ def test_words_for_objects_are_short():
     assert repr(History()) == "<History: no epochs>"
     alone = network.fit(DATA, epochs=1, progress=False)
     assert "1 epochs, last is 1 with accuracy" in repr(alone)
+    assert repr(network.evaluate(DATA)).startswith("<Evaluation: accuracy ")
+    assert repr(network.loss) == "MSE(label_smoothing=0.0)"
+    assert repr(Conv2D(2)) == "<Conv2D: not built yet>"
+    assert repr(network.layers[0].activation) == "<LeakyReLU: leaky_relu>"
+    history.ended = ""
+    assert repr(history).endswith("; ended early>")
     data = Digits()
     assert repr(data.train) == ("<Dataset: 1,258 images 1x8x8, 10 classes, normalized by 'center'>")
     assert len(repr(data)) < 120

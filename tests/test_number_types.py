@@ -4,6 +4,7 @@ import re
 import warnings
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from CNN import CNN
@@ -196,20 +197,17 @@ def test_without_a_scaling_floats_are_taken_as_they_are():
 
 @pytest.mark.parametrize("trained", TYPES)
 def test_onnx_takes_raw_images(trained):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
     from glassbox.bridges.onnx import export
 
     net = network()
     net.fit((TYPES[trained](PIXELS), LABELS), epochs=1, progress=False)
-    session = runtime.InferenceSession(export(net, raw=True).SerializeToString())
+    session = onnxruntime.InferenceSession(export(net, raw=True).SerializeToString())
     (found,) = session.run(None, {"images": PIXELS.astype(np.float32)})
     np.testing.assert_allclose(found, net.scores(PIXELS), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("trained", TYPES)
 def test_the_classifier_of_scikit_learn(trained):
-    pytest.importorskip("sklearn")
     from glassbox.bridges.sklearn import CNNClassifier
 
     options = {"epochs": 2, "random_state": 0, "kernels": "numpy"}
@@ -223,6 +221,7 @@ def test_the_classifier_of_scikit_learn(trained):
         model.predict(PIXELS / 255.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["uint8", "int64", "float64"])
 def test_the_command_line(trained, tmp_path, capsys):
     from glassbox.cli.run import start
@@ -251,6 +250,7 @@ def test_channels_last_are_named_everywhere(shape, kind):
         lambda: network().predict(x),
         lambda: network().evaluate((x, labels)),
         lambda: network().activations(x),
+        lambda: network().forward(x),
         lambda: network().train_step((x, labels)),
         lambda: network().sanity_check((x, labels)),
         lambda: network().gradient_check(x),

@@ -17,7 +17,7 @@ resource = pytest.importorskip("resource")
 WORDS = ["--dataset", "digits", "--epochs", "1", "--batch-size", "16", "--seed", "3"]
 SECONDS = 120
 LONGEST = 400  # characters of the sentence
-SHORT = ("all streams closed", "NUMBA_NUM_THREADS=0", "a folder that is gone")
+SHORT = ("all streams closed", "NUMBA_NUM_THREADS=0", "MPLBACKEND=nonsense")
 
 
 def closed(*numbers):

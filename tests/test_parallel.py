@@ -229,7 +229,7 @@ def test_overlapping_uses_leave_blas_as_it_was():
     with BLAS.limit(limits=3):
         before = blas_threads()
         assert max(before) > 1
-        one, two = Workers().ready(), Workers().ready()
+        one, two = Workers().serial_blas(), Workers().serial_blas()
         one.__enter__()
         two.__enter__()
         one.__exit__(None, None, None)
@@ -244,14 +244,14 @@ def test_two_threads_in_one_network_are_both_limited():
     workers, entered, left, seen = Workers(), threading.Event(), threading.Event(), []
 
     def second():
-        with workers.ready():
+        with workers.serial_blas():
             entered.set()
             left.wait(60)
             seen.extend(blas_threads())
 
     with BLAS.limit(limits=3):
         thread = threading.Thread(target=second)
-        with workers.ready():
+        with workers.serial_blas():
             thread.start()
             assert entered.wait(60)
         left.set()
@@ -298,12 +298,12 @@ def test_a_fork_does_not_wait_for_the_other_threads_of_its_parent():
     entered, done = threading.Event(), threading.Event()
 
     def other():
-        with Workers().ready():
+        with Workers().serial_blas():
             entered.set()
             done.wait(60)
 
     def limited():
-        with Workers().ready():
+        with Workers().serial_blas():
             during = blas_threads()
         return max(during), max(blas_threads())
 
@@ -380,7 +380,7 @@ def test_two_threads_may_not_train_one_network_at_once():
 @pytest.mark.parametrize("threads", [1025, 10**9, 10**400])
 def test_threads_have_a_largest_number(threads):
     """A list as long as a billion, or a thousand million threads, would end the machine first."""
-    with pytest.raises(ValueError, match=r"threads: got 10.*, expected at most 1024") as caught:
+    with pytest.raises(ValueError, match="threads: expected at most 1024, got 10") as caught:
         Workers(threads)
     assert len(str(caught.value)) < 200
 

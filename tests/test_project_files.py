@@ -90,7 +90,11 @@ def test_the_workflow_runs_what_make_test_runs():
     runs = re.findall(r"^ +(?:- )?run: (.+)$", text_of(WORKFLOW), re.M)
     prepare = [run for run in runs if run.startswith("python -m pip ")]
     assert runs == prepare + commands("test")
-    assert prepare[0] == "python -m pip install -e .[dev]"
+    assert prepare[:3] == [
+        "python -m pip install --require-hashes -r requirements-ci.txt",
+        "python -m pip install --no-deps --no-build-isolation -e .",
+        "python -m pip install -e .[dev]",
+    ]
 
 
 def test_the_workflow_pins_versions_on_the_oldest_python_alone():
@@ -99,7 +103,13 @@ def test_the_workflow_pins_versions_on_the_oldest_python_alone():
     oldest = PROJECT["requires-python"].removeprefix(">=")
     assert pythons[0] == oldest
     assert len(pythons) == 2
-    assert f"matrix.python == '{oldest}' && 'constraints.txt' || ''" in text
+    for condition, command in (
+        ("==", "--require-hashes"),
+        ("==", "--no-deps"),
+        ("!=", "-e .[dev]"),
+    ):
+        asked = f"- if: matrix.python {condition} '{oldest}'\n"
+        assert f"{asked}        run: python -m pip install {command}" in text
     assert "numba: [with, without]" in text
 
 
@@ -125,7 +135,6 @@ def test_every_target_that_a_page_names_is_in_the_makefile(name):
 
 
 def test_trust_is_not_counted_in_several_processes():
-    pytest.importorskip("xdist")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--trust", "-n", "2", "tests/test_schedules.py"],
         cwd=ROOT,
@@ -158,8 +167,6 @@ def test_the_readmes_python_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.setattr(glassbox, "MNIST", SmallMNIST, raising=False)
     session = {}
     for block in blocks:
-        if "onnx" in block:
-            pytest.importorskip("onnx")
         exec(compile(block, "README.md", "exec"), session)
     assert len(session["network"].history.records) == 5 + 9
     assert (tmp_path / "digits.safetensors").exists()

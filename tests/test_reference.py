@@ -1,5 +1,6 @@
 """The API reference that `make docs` writes, and the docstrings that it is made from."""
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -63,8 +64,6 @@ class Html(HTMLParser):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    pytest.importorskip("pdoc")
-    pytest.importorskip("onnx")
     folder = tmp_path_factory.mktemp("reference")
     command = [sys.executable, "-W", "error", "docs/make_reference.py", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -166,7 +165,7 @@ def test_docstrings_are_numpydoc(thing):
 @pytest.mark.parametrize("name", BRIDGES)
 def test_docstrings_of_bridges_are_numpydoc(name):
     module, *path = name.split(".")
-    thing = pytest.importorskip(f"glassbox.bridges.{module}", exc_type=ImportError)
+    thing = importlib.import_module(f"glassbox.bridges.{module}")
     for step in path:
         thing = getattr(thing, step)
     assert list(faults(inspect.getdoc(thing), arguments_of(thing))) == []

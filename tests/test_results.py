@@ -95,8 +95,10 @@ def test_an_unwritable_folder_is_explained_and_nothing_is_left(
     # Simulated: tests may run as root, whom no permission stops.
     if step == "mkdir":
         real = Path.mkdir
-        fail = refuse(code)
-        mkdir = lambda p, *a, **k: fail() if p.name == "run" else real(p, *a, **k)  # noqa: E731
+
+        def mkdir(path, *given, **named):
+            return refuse(code)() if path.name == "run" else real(path, *given, **named)
+
         monkeypatch.setattr(Path, "mkdir", mkdir)
     else:
         monkeypatch.setattr(os, "fsync", refuse(code))

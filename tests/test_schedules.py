@@ -111,7 +111,7 @@ def test_number_is_a_constant():
         (lambda: Exponential(0.1, 0), ValueError, "gamma: expected a finite number above 0"),
         (lambda: InverseTime(0.1, 0), ValueError, "decay: expected a finite number above 0"),
         (lambda: Cosine(0.1, 0.2), ValueError, r"Cosine: expected 0 <= final <= rate.*got 0\.2"),
-        (lambda: Cosine(0.1, -1), ValueError, "Cosine: expected 0 <= final <= rate"),
+        (lambda: Cosine(0.1, -1), ValueError, "Cosine: final: expected a finite number of 0"),
         (lambda: OneCycle(0.1, pct_start=1.0), ValueError, "pct_start: expected 0 <= value < 1"),
         (lambda: OneCycle(0.1, div_factor=0), ValueError, "div_factor: expected a finite"),
         (lambda: OneCycle(0.1, 0.3, 25, -1), ValueError, "final_div_factor: expected a finite"),

@@ -58,7 +58,7 @@ def test_a_class_from_elsewhere_is_answered(name):
         with pytest.raises(AttributeError, match=f"no attribute '{name}'; write "):
             getattr(importlib.import_module(module), name)
     with pytest.raises(ImportError, match="cannot import name 'Conv2d'"):
-        from Filters import Conv2d  # noqa: F401
+        exec("from Filters import Conv2d")
 
 
 def test_every_answer_names_something_that_is_here():
@@ -212,7 +212,7 @@ def test_flat_rows_take_the_shape_of_a_built_network():
 
 @pytest.mark.parametrize("layer", [Conv2D(2), MaxPool2D(2)])
 def test_flat_rows_before_a_layer_that_slides_are_answered(layer):
-    with pytest.raises(ValueError, match=r"images\.reshape\(-1, 1, 6, 6\)"):
+    with pytest.raises(ValueError, match=r"asarray\(images\)\.reshape\(-1, 1, 6, 6\)"):
         trained((X.reshape(24, 36), Y), layers=(layer, Dense(3)))
 
 

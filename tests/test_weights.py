@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_sample_weight
 
 from CNN import CNN
 from Datasets import Dataset, Scaling
@@ -123,10 +124,9 @@ def test_ignored_labels_count_nothing(backend):
 
 
 def test_balanced_is_scikit_learns():
-    weights = pytest.importorskip("sklearn.utils.class_weight")
     data = Dataset(X, Y, ("a", "b", "c"), Scaling("none"))
     found = data.weighted(class_weight="balanced").weights
-    np.testing.assert_allclose(found, weights.compute_sample_weight("balanced", Y))
+    np.testing.assert_allclose(found, compute_sample_weight("balanced", Y))
     again = data.weighted(W, {"b": 3, 2: 0.5}).subset([3, 1, 2]).weights
     each = np.array([1, 3, 0.5])
     np.testing.assert_allclose(again, (W * each[Y])[[3, 1, 2]])

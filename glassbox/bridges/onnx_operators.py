@@ -146,7 +146,7 @@ def conv(op: Op) -> Made:
 
 
 def pool(op: Op) -> Made:
-    """Make a `MaxPool2D`, or an `AvgPool2D`, which keeps the pixel count of each window."""
+    """Make a `MaxPool2D`, or an `AvgPool2D`, which keeps how many pixels its windows have."""
     window, border = slide(op, op.node.get("kernel_shape", ()))
     ceil, counts = bool(op.node.get("ceil_mode", 0)), bool(op.node.get("count_include_pad", 0))
     counts = counts or (any(slid(op)[1]) and not any(op.node.get("pads", ())))
@@ -156,7 +156,7 @@ def pool(op: Op) -> Made:
             MaxPool2D(window.kernel, window.stride, border, ceil, dilation=window.dilation),
             view=view,
         )
-    op.context.budget.charge(8 * math.prod(window.output), "the pixel counts of this pool")
+    op.context.budget.charge(8 * sum(window.output), "the pixel counts of this pool")
     return Made(AvgPool2D(window.kernel, window.stride, border, ceil, counts), view=view)
 
 
@@ -168,7 +168,9 @@ def slide(op: Op, size: Shape) -> tuple[Window, Any]:
     stride = pair("strides", op.node.get("strides", (1, 1)))
     dilation = pair("dilations", op.node.get("dilations", (1, 1)))
     pads, word = op.node.get("pads", (0, 0, 0, 0)), op.node.get("auto_pad", b"NOTSET")
-    top, bottom, left, right = resolve_window("", shape, kernel, stride, "same", dilation).padding
+    top, bottom, left, right = resolve_window(
+        op.node.operator, shape, kernel, stride, "same", dilation
+    ).padding
     borders = {  # in ONNX's order; "same" puts an odd pixel behind
         b"NOTSET": pads,
         b"VALID": (0, 0, 0, 0),

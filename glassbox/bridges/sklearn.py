@@ -145,16 +145,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.image_shape_ = self._shape_of(shape, rows.shape[1])
         self.classes_ = np.unique(y)
         seed = self._start(rows, OneCycle(self.learning_rate))
-        train, validation = self._parts(self._data(rows, y, sample_weight), seed)
-        self.history_ = self.network_.fit(
-            train,
-            validation,
-            self.epochs,
-            self.batch_size,
-            augment=self.augment,
-            progress=self.verbose,
-        )
-        return self
+        return self._train(*self._parts(self._data(rows, y, sample_weight), seed), self.epochs)
 
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None,
@@ -190,11 +181,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"y: expected labels of {self.classes_}, got {np.unique(y)}")
         if first:
             self._start(rows, self.learning_rate)
-        self.history_ = self.network_.fit(
-            self._data(rows, y, sample_weight), None, 1, self.batch_size, augment=self.augment,
-            progress=self.verbose,
-        )  # fmt: skip
-        return self
+        return self._train(self._data(rows, y, sample_weight), None, 1)
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the most likely label of each image: (samples,)."""
@@ -227,6 +214,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             threads=self.threads, kernels=self.kernels,
         )  # fmt: skip
         return seed
+
+    def _train(self, train: Dataset, checks: Dataset | None, epochs: int) -> CNNClassifier:
+        how: Any = {"augment": self.augment, "progress": self.verbose}
+        self.history_ = self.network_.fit(train, checks, epochs, self.batch_size, **how)
+        return self
 
     def _parts(self, data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the images to learn from, and those that choose the epoch."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from glassbox.errors import MOST
 from glassbox.kernels import BACKENDS, DEFAULT
 from glassbox.regular_file import read_file, refuse_links_out
 
@@ -24,9 +25,10 @@ def _number_of(kind: type, least: float, expected: str) -> Any:
 
     def convert(text: str) -> Any:
         number = kind(text)
-        fits = number >= least if kind is int else 0 < number < float("inf")
+        fits = least <= number <= MOST if kind is int else 0 < number < float("inf")
         if not fits:
-            raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+            more = f" and at most {MOST}" if number > MOST else ""
+            raise argparse.ArgumentTypeError(f"expected {expected}{more}, got {text}")
         return number
 
     # argparse names the type in its own message ("invalid whole number value: 'many'")

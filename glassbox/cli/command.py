@@ -17,19 +17,11 @@ from MLP import Adam, Dense, OneCycle
 def network(options: Options) -> CNN:
     """The network of main.py; a test keeps the two the same."""
     return CNN(
-        Conv2D(8, kernel_size=3, padding="same"),
-        MaxPool2D(2),
-        Conv2D(16, kernel_size=3, padding="same"),
-        MaxPool2D(2),
-        Dense(72),
-        Dense(options.classes),
-        loss="mse",
-        optimizer=Adam(OneCycle(options.learning_rate)),
-        seed=options.seed,
-        threads=options.threads,
-        kernels=options.kernels,
-        eager=options.eager,
-    )
+        Conv2D(8, kernel_size=3, padding="same"), MaxPool2D(2),
+        Conv2D(16, kernel_size=3, padding="same"), MaxPool2D(2), Dense(72), Dense(options.classes),
+        loss="mse", optimizer=Adam(OneCycle(options.learning_rate)), seed=options.seed,
+        threads=options.threads, kernels=options.kernels, eager=options.eager,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
 from glassbox.engine.machine import machine
 from glassbox.engine.summary import summary_table
+from glassbox.interrupt import CODE
+from glassbox.only_one import LOCK, only_one
 from glassbox.report.evaluation import Run, Scores, write_evaluation
 from glassbox.report.figures import feature_maps, filters
 from glassbox.report.results import Results
@@ -54,7 +56,8 @@ def start(network: Builder, arguments: Sequence[str] | None = None, **defaults: 
         with sigterm_as_ctrl_c():
             run(network, options)
     except KeyboardInterrupt:
-        sys.exit("Stopped immediately.")
+        print("Stopped immediately.", file=sys.stderr)
+        sys.exit(CODE)
     except Exception as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
@@ -85,7 +88,17 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def run(network: Builder, options: Options) -> Results | None:
-    """Train, test and write; return the folder (None for a sanity check, which writes nothing)."""
+    """Train, test and write; return the folder (None for a sanity check, which writes nothing).
+
+    Raises ValueError where another process is at work in the folder of the run.
+    """
+    with ExitStack() as held:
+        return _run(network, options, held)
+
+
+def _run(network: Builder, options: Options, held: ExitStack) -> Results | None:
+    if options.resume is not None:
+        held.enter_context(only_one(options.resume))
     begun = time.perf_counter()
     data = find_data(options)
     options = dataclasses.replace(options, classes=len(data.classes))
@@ -100,13 +113,16 @@ def run(network: Builder, options: Options) -> Results | None:
     stem = re.sub(r"[^a-z0-9]+", "-", Path(data.name).stem.lower()).strip("-") or "run"
     new = options.resume is None
     results = Results.create(options.output, stem=stem) if new else Results(str(options.resume))
+    if new:
+        held.enter_context(only_one(results.path))
     results.write_json("settings", settings(model, data, dataclasses.asdict(options)))
     try:
         _train(model, data, options, results)
     except BaseException as error:
         # A run that failed before it had anything to show but its settings leaves no folder.
-        if {path.name for path in results.path.iterdir()} <= {"settings.json"}:
+        if {path.name for path in results.path.iterdir()} <= {"settings.json", LOCK}:
             (results.path / "settings.json").unlink(missing_ok=True)
+            held.close()
             results.path.rmdir()
         if isinstance(error, KeyboardInterrupt):
             _print_how_to_resume(results)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glassbox.errors import short
+
 ASPECT = (0.3, 3.3)  # height over width of an erased rectangle, as in the published method
 
 
@@ -60,18 +62,22 @@ class Augmentation:
         for name, value in vars(self).items():
             for number in value if isinstance(value, tuple | list) else (value,):
                 if not isinstance(number, int | float | np.integer | np.floating):
-                    raise TypeError(f"Augmentation: {name} must be a number, got {value!r}")
+                    raise TypeError(f"Augmentation: {name} must be a number, got {short(value)}")
+        for name, high in (("shift", 2**31), ("rotation", 180), ("zoom", 0.99), ("erase", 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= high:
+                raise ValueError(f"Augmentation: {name} must lie in 0..{high}, got {short(value)}")
         if self.shift != int(self.shift):
             raise ValueError(f"Augmentation: shift must be whole pixels, got {self.shift!r}")
         object.__setattr__(self, "shift", int(self.shift))
-        for name, high in (("shift", np.inf), ("rotation", 180), ("zoom", 0.99), ("erase", 1)):
-            value = getattr(self, name)
-            if not 0 <= value <= high:
-                raise ValueError(f"Augmentation: {name} must lie in 0..{high}, got {value!r}")
         shares = self.erase_share
-        if len(shares) != 2 or not 0 < shares[0] <= shares[1] <= 1:
+        if (
+            not isinstance(shares, tuple | list)
+            or len(shares) != 2
+            or not 0 < shares[0] <= shares[1] <= 1
+        ):
             raise ValueError(
-                f"Augmentation: erase_share must be (least, greatest) in 0..1, got {shares!r}"
+                f"Augmentation: erase_share must be (least, greatest) in 0..1, got {short(shares)}"
             )
 
     def __call__(self, x: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:

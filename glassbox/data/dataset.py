@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from glassbox.data.readers import refuse_channels_last
 from glassbox.data.splitting import split
-from glassbox.errors import unknown_name
+from glassbox.errors import as_float, require_count, short, unknown_name
 from glassbox.spelling import Spelled
 
 NORMALIZATIONS = {
@@ -70,10 +70,22 @@ class Scaling:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", check_name(self.name))
-        if not self.high > self.low:
-            raise ValueError(f"Scaling: high must be above low={self.low!r}, got {self.high!r}")
+        low, high = (as_float(f"Scaling: {key}", getattr(self, key)) for key in ("low", "high"))
+        if not 0 < high - low < math.inf:
+            given = f"low={short(self.low)}, got {short(self.high)}"
+            raise ValueError(f"Scaling: high must be above {given}, by a finite number")
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        for key in ("mean", "std"):
+            numbers = getattr(self, key)
+            if not isinstance(numbers, tuple | list):
+                raise TypeError(f"Scaling: {key} must be a tuple of numbers, got {short(numbers)}")
+            floats = tuple(as_float(f"Scaling: {key}", number) for number in numbers)
+            if not all(map(math.isfinite, floats)):
+                raise ValueError(f"Scaling: every {key} must be finite, got {short(numbers)}")
+            object.__setattr__(self, key, floats)
         if any(not value > 0 for value in self.std):
-            raise ValueError(f"Scaling: every std must be positive, got {self.std}")
+            raise ValueError(f"Scaling: every std must be positive, got {short(self.std)}")
 
     @classmethod
     def fit(
@@ -97,6 +109,12 @@ class Scaling:
             The normalization with its numbers.
         """
         check_name(name)
+        if pixel_range is not None and not (
+            isinstance(pixel_range, tuple | list)
+            and len(pixel_range) == 2
+            and 0 < _span(pixel_range) < math.inf
+        ):
+            raise ValueError(f"pixel_range must be (black, white), got {short(pixel_range)}")
         if name in ("none", "per-image", "min-max"):
             return cls(name, 0.0, 1.0)  # these look at no other image, or at nothing at all
         low, high = pixel_range or _pixel_range(images)
@@ -142,7 +160,7 @@ class Scaling:
             expected = "expected images (samples, channels, height, width)"
             raise ValueError(f"Scaling: {expected}, got shape {images.shape}")
         n, *picture = images.shape
-        fitted = len(self.mean)
+        fitted = len(self.mean or self.std)
         if fitted not in (0, picture[0]):
             raise ValueError(f"Scaling: fitted to {fitted} channels, got images of {picture[0]}")
         out = np.empty((*picture, n), dtype)
@@ -216,6 +234,11 @@ def check_name(name: str) -> str:
     if name not in NORMALIZATIONS:
         raise unknown_name("normalize", name, NORMALIZATIONS)
     return name
+
+
+def _span(ends: Sequence[float]) -> float:
+    low, high = (as_float("pixel_range", end) for end in ends)
+    return high - low
 
 
 def _pixel_range(images: NDArray[Any]) -> tuple[float, float]:
@@ -374,7 +397,8 @@ class Dataset:
 
     def take(self, n: int) -> Dataset:
         """Return the first `n` samples, without copying; ValueError if there are fewer."""
-        if not 0 <= n <= len(self):
+        require_count("take", n, least=0)
+        if n > len(self):
             raise ValueError(f"take({n}): this part has {len(self):,} samples")
         return self.subset(slice(0, n))
 
@@ -434,7 +458,7 @@ class Dataset:
             return len(self) / (max(np.count_nonzero(found), 1) * np.maximum(found, 1))
         if not isinstance(given, dict):
             return _shares("class_weight", given, (count,))
-        weights = np.ones(count)
+        weights: list[Any] = [1.0] * count
         for key, weight in given.items():
             place = self.classes.index(key) if key in self.classes else key
             if isinstance(place, str) or not 0 <= place < count:
@@ -527,7 +551,10 @@ def check_labels(labels: NDArray[Any], classes: int, source: str) -> None:
 
 def _shares(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Numbers of 0 or more in this shape, and in rows that sum to 1 if it has two axes."""
-    numbers = np.array(given, np.float64)
+    try:
+        numbers = np.array(given, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: expected finite numbers, got {short(given)}") from error
     if numbers.shape != shape:
         raise ValueError(f"{name}: expected numbers of shape {shape}, got {numbers.shape}")
     if not (np.isfinite(numbers).all() and (numbers >= 0).all()):

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from glassbox.data.dataset import UNLABELED
 from glassbox.data.readers import existing, room
 from glassbox.data.suspicions import check_skipped
+from glassbox.errors import short
 
 PICTURES = {".png", ".jpg", ".jpeg"}
+MOST_SIDE = 2**16  # pixels of a resized picture
 
 
 def read_folder(
@@ -41,8 +43,14 @@ def read_folder(
     if not folders and not flat:
         raise ValueError(f"{str(path)!r}: expected one subfolder of pictures for each class")
     pair = (size, size) if isinstance(size, int) else size
-    if pair is not None and (len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair)):
-        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
+    if pair is not None and not (
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(isinstance(n, int) and 1 <= n <= MOST_SIDE for n in pair)
+    ):
+        raise ValueError(
+            f"size must be (height, width) in whole pixels up to {MOST_SIDE}, got {short(size)}"
+        )
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     first, packed, unpacked = path, 0, 0
@@ -64,13 +72,9 @@ def read_folder(
             )
         images.append(picture)
         labels.append(label)
-    classes = UNLABELED if flat else tuple(map(_shown, folders))
-    return np.stack(images), np.array(labels), classes
-
-
-def _shown(folder: Path) -> str:
-    """A folder's name; bytes that are not UTF-8 as \\xe9, since no page can show them."""
-    return os.fsencode(folder.name).decode("utf-8", "backslashreplace")
+    # Bytes of a name that are not UTF-8 become \\xe9, since no page can show them.
+    names = (os.fsencode(each.name).decode("utf-8", "backslashreplace") for each in folders)
+    return np.stack(images), np.array(labels), UNLABELED if flat else tuple(names)
 
 
 def _pictures(root: Path, folders: list[Path]) -> Iterator[tuple[int, Path]]:

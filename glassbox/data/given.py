@@ -15,6 +15,9 @@ from glassbox.data.readers import (
     bytes_of,
     is_one_hot,
     names_as_text,
+    numbers_of,
+    refuse_channels_last,
+    reshaped,
     with_channels,
 )
 from glassbox.data.suspicions import check_pixels, check_scaling, check_training
@@ -86,7 +89,7 @@ def as_dataset(
             "expected a Dataset such as MNIST().train, or a pair (images, labels), got "
             f"{type(given).__name__}{hint}"
         )
-    raw, labels = np.asarray(given[0]), np.asarray(given[1])
+    raw, labels = numbers_of(given[0]), np.asarray(given[1])
     images = _pixels(raw, network)
     if not len(images):
         raise ValueError("the data set is empty; it needs at least one image with its label")
@@ -134,7 +137,7 @@ def as_images(given: Any, network: Any, scaled: bool = False) -> Dataset:
         return check_scaling(given, network.scaling)
     if isinstance(given, Splits):
         raise TypeError("images: got a Splits; take a part of it, such as data.test")
-    raw = np.asarray(given)
+    raw = numbers_of(given)
     images = _pixels(raw, network)
     scaling = _scaling(raw, images, network.scaling, scaled)
     return Dataset(images, np.zeros(len(images), int), UNLABELED, scaling)
@@ -188,7 +191,7 @@ def class_numbers(
                 f"{len(classes or numbered)} classes"
             )
         labels = labels.argmax(axis=1)
-    labels = names_as_text(labels)
+    labels = names_as_text(labels, "labels")
     if labels.ndim == 1 and labels.size and labels.dtype.kind == "U":
         known = classes or (numbered if set(labels.tolist()) <= set(numbered) else None)
         return as_labels(labels, "labels", known)
@@ -221,6 +224,19 @@ def at_least_one(images: NDArray[Any]) -> NDArray[Any]:
     return images
 
 
+def scaled_images(images: Any, network: Any) -> NDArray[Any]:
+    """Give images that are scaled already in the number type of a network, with a channel axis.
+
+    Raises ValueError where there are none, and where channels are last and the network is not
+    built for such a shape.
+    """
+    x = np.asarray(images, network.dtype)
+    x = x[:, None] if x.ndim == 3 else x
+    if x.ndim == 4 and network.assembly is None:
+        refuse_channels_last(x.shape, "forward: images")
+    return at_least_one(x)
+
+
 def check_finite(images: NDArray[Any]) -> None:
     """Raise ValueError where an image holds NaN or infinity."""
     if images.dtype == np.uint8:
@@ -246,11 +262,9 @@ def _rows_as_images(rows: NDArray[Any], network: Any) -> NDArray[Any]:
     )
     if network.input_shape or (first and first.__name__ not in FLAT):
         expected = network.input_shape or "(samples, channels, height, width)"
-        side = math.isqrt(numbers)
-        picture = f"1, {side}, {side}" if side * side == numbers else "channels, height, width"
         raise ValueError(
-            f"images: got rows of {numbers} numbers, expected images {expected}; write "
-            f"images.reshape(-1, {picture})"
+            f"images: got rows of {numbers} numbers, expected images {expected}; "
+            f"{reshaped(numbers)}"
         )
     return rows.reshape(count, numbers, 1, 1)
 

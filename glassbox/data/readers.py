@@ -28,6 +28,7 @@ MOST_CLASSES = 2**16  # a larger label is more likely a mistake
 MOST_AXES = 8
 LARGEST_PIXEL = 1e15  # the squares of larger ones, added up over an image, overflow float32
 FREE, RATIO = 32 * 2**20, 200  # see `room`
+MISSING = ("None", "nan", "<NA>", "NaT")  # labels that a table does not have
 SAMPLE = 64  # bytes that a sample takes besides its image while a set is split
 PIECE = 2**20  # bytes unpacked at a time
 IDX_TYPES: dict[int, np.dtype[Any]] = {
@@ -187,17 +188,44 @@ def with_channels(array: ArrayLike, what: str) -> NDArray[Any]:
     what : begins the message of the TypeError for what is not numbers, and of the ValueError for
         another number of axes
     """
-    images = np.asarray(array)
+    images = numbers_of(array)
     if images.dtype.kind not in "buif":
         raise TypeError(f"{what} of numbers, got an array of {images.dtype}")
     if images.ndim not in (3, 4):
+        hint = f"; {reshaped(images.shape[1])}" if images.ndim == 2 else ""
         raise ValueError(
             f"{what} (samples, channels, height, width) or (samples, height, width), got shape "
-            f"{images.shape}"
+            f"{images.shape}{hint}"
         )
     images = images[:, None] if images.ndim == 3 else images
     refuse_channels_last(images.shape, f"{what}: images".replace("expected images: ", ""))
     return images
+
+
+def numbers_of(given: Any) -> NDArray[Any]:
+    """Give an array of what a user has; of a data frame one of numbers, whatever its columns are.
+
+    Raises TypeError, naming the column, where a frame holds something else than numbers.
+    """
+    array = np.asarray(given)
+    if array.dtype.kind != "O" or array.ndim != 2 or not hasattr(given, "columns"):
+        return array
+    columns = [np.array(column.tolist()) for column in array.T]  # pandas' own kinds: UInt8, Float32
+    for name, column, values in zip(given.columns, columns, array.T, strict=True):
+        if column.dtype.kind not in "buif":
+            odd = next(value for value in values if np.array(value).dtype.kind not in "buif")
+            raise TypeError(
+                f"data frame: column {name!r} holds {str(odd)[:40]!r}, expected numbers; leave the "
+                f"column out, frame.drop(columns=[{name!r}]), or its row"
+            )
+    return np.stack(columns, axis=1)
+
+
+def reshaped(numbers: int) -> str:
+    """How to make images of rows of so many numbers, in words."""
+    side = math.isqrt(numbers)
+    picture = f"1, {side}, {side}" if side * side == numbers else "channels, height, width"
+    return f"write numpy.asarray(images).reshape(-1, {picture})"
 
 
 def bytes_of(array: NDArray[Any]) -> NDArray[Any]:
@@ -274,7 +302,7 @@ def as_labels(
         )
     if labels.size == 0:
         raise ValueError(f"{source}: no labels")
-    labels = names_as_text(labels)
+    labels = names_as_text(labels, source)
     if labels.dtype.kind in "US":
         return _named(labels, source, classes)
     if labels.dtype.kind == "f" and np.all((np.abs(labels) < 2**53) & (labels == np.rint(labels))):
@@ -292,8 +320,21 @@ def as_labels(
     return labels.astype(np.int64), tuple(classes or map(str, range(int(labels.max()) + 1)))
 
 
-def names_as_text(labels: NDArray[Any]) -> NDArray[Any]:
-    """Give names that are objects, as data frames keep them, as an array of text."""
+def names_as_text(labels: NDArray[Any], source: str) -> NDArray[Any]:
+    """Give names that are objects, as data frames keep them, as an array of text.
+
+    Raises ValueError where labels are missing (None, NaN, <NA>).
+    """
+    missing = [
+        place
+        for place, label in enumerate(labels.flat if labels.dtype.kind in "fO" else ())
+        if not isinstance(label, str) and str(label) in MISSING
+    ]
+    if missing:
+        raise ValueError(
+            f"{source}: {len(missing):,} of {labels.size:,} labels are missing, the first is that "
+            f"of image {missing[0]}; drop these images"
+        )
     named = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat)
     return labels.astype(str) if named else labels
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glassbox.errors import MOST, require_count, short
+
 Part = NDArray[np.intp] | slice  # a slice where the file's own order is kept: no copy is needed
 
 
@@ -38,6 +40,7 @@ def split(
         held_back = (official or 0) // 6  # 10,000 of MNIST's 60,000
         sizes = ((official or 0) - held_back, held_back, total - (official or 0))
     sizes = _three(sizes)
+    require_count("seed", seed, least=0)
     generator = np.random.default_rng(seed)
     shares = any(isinstance(size, float | np.floating) for size in sizes)
     stratify = shares if stratify is None else stratify
@@ -58,13 +61,14 @@ def _three(sizes: Sequence[float]) -> tuple[float, float, float]:
     if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) not in (2, 3):
         raise ValueError(
             "sizes must be (train, validation, test) or (train, test), as counts or as shares, "
-            f"got {sizes!r}"
+            f"got {short(sizes)}"
         )
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int | float | np.integer | np.floating):
-            raise TypeError(f"sizes must be numbers, got {size!r} in {sizes!r}")
-        if not size >= 0:
-            raise ValueError(f"sizes must not be negative, got {size!r} in {sizes!r}")
+            raise TypeError(f"sizes must be numbers, got {short(size)} in {short(sizes)}")
+        if not 0 <= size <= MOST:
+            wrong = "too large" if size > 0 else "negative"
+            raise ValueError(f"sizes must not be {wrong}, got {short(size)} in {short(sizes)}")
     return sizes[0], sizes[1] if len(sizes) == 3 else type(sizes[0])(0), sizes[-1]
 
 

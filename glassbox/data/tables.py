@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from glassbox.data.readers import LARGEST_PIXEL, MOST_CLASSES, SAMPLE, existing, read_bytes, room
 from glassbox.data.suspicions import check_columns
+from glassbox.errors import require_count, short
 
 LINES, FIELDS = 2000, 4096  # looked at together in the search for what is wrong
 
@@ -163,8 +164,12 @@ def _picture(pixels: int, shape: tuple[int, ...] | None, source: str) -> tuple[i
                 "shape=(height, width) or shape=(channels, height, width)"
             )
         return 1, side, side
+    if not isinstance(shape, tuple | list):
+        raise TypeError(f"{source}: shape must be (height, width), got {short(shape)}")
+    for number in shape:
+        require_count(f"{source}: shape", number)
     if len(shape) not in (2, 3) or math.prod(shape) != pixels:
-        raise ValueError(f"{source}: shape={tuple(shape)} does not fit {pixels} pixels a line")
+        raise ValueError(f"{source}: shape={short(shape)} does not fit {pixels} pixels a line")
     return (1, *shape) if len(shape) == 2 else tuple(shape)
 
 

@@ -57,7 +57,7 @@ class Assembly:
     ----------
     layers : the network's list, which it may change later.
     input_shape : of one image.
-    room : for weights that come from a file; they are 0 until it fills them.
+    budget : for weights that come from a file; they are 0 until it fills them.
 
     Attributes
     ----------
@@ -66,15 +66,9 @@ class Assembly:
     """
 
     def __init__(
-        self,
-        layers: list[Layer],
-        settings: Settings,
-        input_shape: Shape,
-        dtype: np.dtype,
-        kernels: ModuleType,
-        workers: Workers,
-        budget: AllocationBudget | None = None,
-    ) -> None:
+        self, layers: list[Layer], settings: Settings, input_shape: Shape, dtype: np.dtype,
+        kernels: ModuleType, workers: Workers, budget: AllocationBudget | None = None,
+    ) -> None:  # fmt: skip
         self.layers, self.settings, self.input_shape = layers, settings, input_shape
         self.dtype, self.kernels, self.workers = dtype, kernels, workers
         self.output_activation: Softmax | None = None

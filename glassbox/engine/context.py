@@ -12,6 +12,7 @@ from glassbox.engine.budget import AllocationBudget
 from glassbox.kernels.shapes import Shape
 
 Array = np.ndarray
+MOST_NUMBERS = 2**36  # in an array of weights
 
 
 @dataclass(slots=True)
@@ -58,6 +59,11 @@ class BuildContext:
     budget: AllocationBudget | None = None
 
     def reserve(self, who: str, shape: Shape, each: int | None = None) -> None:
-        """Raise ValueError where a file asks for more memory than it can need."""
+        """Raise ValueError for more memory than a file can need, or than any computer has."""
         if self.budget is not None:
             self.budget.reserve(who, shape, each)
+        if math.prod(shape) > MOST_NUMBERS:
+            raise ValueError(
+                f"{who}: an array of {' x '.join(map(str, shape))} numbers fits no memory; use "
+                "fewer units or filters, or smaller images"
+            )

@@ -35,6 +35,10 @@ class Editable(metaclass=EditableType):
     1
     """
 
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({', '.join(settings)})"
+
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         EditableType.edits += 1

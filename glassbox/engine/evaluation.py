@@ -30,6 +30,9 @@ class Evaluation:
     def __str__(self) -> str:
         return f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f} ({self.images:,} images)"
 
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self}>"
+
 
 def check_labels(data: Any, outputs: tuple[int, ...]) -> None:
     """Raise ValueError unless a network with these outputs has one for every class."""
@@ -71,7 +74,7 @@ def evaluate(executor: Executor, data: Any, batch_size: int) -> Evaluation:
 def infer(executor: Executor, data: Any, batch_size: int) -> Iterator[tuple[Array, Array]]:
     """(indices, outputs batch-last) of every batch of a data set, its shards side by side."""
     require_count("batch_size", batch_size)
-    with executor.workers.ready():
+    with executor.workers.serial_blas():
         for start in range(0, len(data), batch_size):
             indices = np.arange(start, min(start + batch_size, len(data)))
             outputs = np.empty((*executor.output_shape, len(indices)), executor.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glassbox.engine.step import Augment
-from glassbox.errors import require_count, require_positive, require_share
+from glassbox.errors import require_count, require_positive, require_share, short
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class FitSettings:
         """Raise unless all are sound; `patience` needs validation data, a checkpoint a file."""
         require_count("epochs", self.epochs)
         require_count("batch_size", self.batch_size)
+        if self.augment is not None and not callable(self.augment):
+            raise TypeError(
+                "augment: expected a function (images, generator) -> images, such as "
+                f"Augmentation(shift=2), got {short(self.augment)}"
+            )
         if self.patience is not None:
             require_count("patience", self.patience)
             if not has_validation:

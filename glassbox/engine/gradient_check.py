@@ -16,6 +16,7 @@ import numpy as np
 
 from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.step import to_batch_last
+from glassbox.errors import require_count
 
 TOLERANCE = 1e-5
 STEPS = (1e-4, 1e-6)
@@ -152,6 +153,7 @@ def check_layers(layers: Sequence[Layer], x: Array, context: Context, seed: int)
 
 def gradient_check(network: Any, data: Any, images: int, quiet: bool) -> GradientReport:
     """Check a float64 copy of a built network on some images; see `CNN.gradient_check`."""
+    require_count("images", images)
     clone = network.clone_unbuilt(np.float64).build(data.shape)
     clone.parameters.restore(network.parameters.snapshot())
     for layer in clone.layers:

@@ -105,17 +105,14 @@ class History:
         accuracy, words = best.get(f"{part}accuracy", 0.0), part.replace("_", " ")
         return (
             f"<History: {len(self.records)} epochs, {'best' if self.best_epoch else 'last'} is "
-            f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended}>"
+            f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended or 'ended early'}>"
         )
 
     def curves(self) -> tuple[list[float], list[float], list[float]]:
         """Images seen, running loss and running accuracy, as lists of the same length."""
-        points = self.running
-        return (
-            [point["images"] for point in points],
-            [point["loss"] for point in points],
-            [point["accuracy"] for point in points],
-        )
+        names = ("images", "loss", "accuracy")
+        images, losses, accuracies = ([point[name] for point in self.running] for name in names)
+        return images, losses, accuracies
 
     def note(self, images: int, running: MovingMetrics) -> None:
         """Add a point to the running curves: after so many images of the whole run."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from glassbox.engine.layer import Activation
+from glassbox.engine.layer import Activation, Array, BuildContext
 from glassbox.errors import unknown_name
+from glassbox.kernels.shapes import Shape
 
 INITIALIZERS = ("auto", "he_normal", "he_uniform", "xavier_normal", "xavier_uniform")
 
@@ -19,13 +21,21 @@ def check_initializer(name: str) -> str:
     return name
 
 
+def first_parameters(layer: Any, shape: Shape, context: BuildContext) -> dict[str, Array]:
+    """The weight, of this shape, and the bias (zeros) of a Conv2D or Dense that is being built."""
+    layer.activation.use(context.kernels)
+    context.reserve(layer.label, shape)
+    rng, dtype = context.rng, context.dtype
+    parameters = {"weight": draw_weights(layer.initializer, shape, layer.activation, rng, dtype)}
+    if layer.bias:
+        parameters["bias"] = np.zeros(shape[0], dtype)
+    return parameters
+
+
 def draw_weights(
-    name: str,
-    shape: tuple[int, ...],
-    activation: Activation,
-    rng: np.random.Generator | None,
+    name: str, shape: Shape, activation: Activation, rng: np.random.Generator | None,
     dtype: np.dtype,
-) -> np.ndarray:
+) -> Array:  # fmt: skip
     """Weights of `shape` (out, in) or (out, in, kh, kw).
 
     He: std = gain / sqrt(fan_in) (He et al. 2015).  Xavier: std = gain sqrt(2 / (fan_in +

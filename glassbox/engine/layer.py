@@ -14,6 +14,7 @@ import numpy as np
 
 from glassbox.engine.context import Array, BuildContext, Context
 from glassbox.engine.copies import Copyable
+from glassbox.errors import require_positive, require_share
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import Shape
 
@@ -41,6 +42,7 @@ class Layer(Copyable):
             )
         self.name = name or ""
         self.optimizer = optimizer
+        require_positive("l2", 0.0 if l2 is None else l2, zero=True)
         self.l2 = l2  # None: the network's
         self.number = 0  # the place in the network; keys this layer's random numbers
         self.needs_input_gradient = True  # the network's first layer can do without
@@ -99,7 +101,9 @@ class Layer(Copyable):
             )
 
     def __repr__(self) -> str:
-        return f"<{self.label}: {self.input_shape} -> {self.output_shape}>"
+        shapes = f"{self.input_shape} -> {self.output_shape}"
+        state = getattr(self, "word", "not built yet")  # an activation in a layer never is
+        return f"<{self.label}: {shapes if self.input_shape else state}>"
 
 
 class Activation(Layer):
@@ -159,8 +163,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, slope: float = 0.01, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not 0 <= slope < 1:
-            raise ValueError(f"LeakyReLU: expected a slope from 0 to below 1, got {slope}")
+        require_share("LeakyReLU: slope", slope)
         self.slope = float(slope)
         self.gain = float(np.sqrt(2.0 / (1.0 + slope**2)))
 

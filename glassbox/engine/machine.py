@@ -21,27 +21,16 @@ PATIENCE = 5.0  # seconds that another program may take to answer
 
 # What a system calls an instruction set -> its usual name; of these the first that is there counts.
 VECTORS = {
-    "avx512f": "AVX-512",
-    "avx2": "AVX2",
-    "avx": "AVX",
-    "avx1.0": "AVX",
-    "sse4_2": "SSE4.2",
-    "sse4.2": "SSE4.2",
-    "sse2": "SSE2",
-    "sve": "SVE",
-    "asimd": "NEON",
-    "neon": "NEON",
-}
+    "avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "avx1.0": "AVX", "sse4_2": "SSE4.2",
+    "sse4.2": "SSE4.2", "sse2": "SSE2", "sve": "SVE", "asimd": "NEON", "neon": "NEON",
+}  # fmt: skip
 # Variables by which git is told of another repository; its hooks are started with them.
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 # The versions that matter for a figure, and how these packages write themselves.
 NAMES = {
-    "python": "Python",
-    "numpy": "NumPy",
-    "numba": "Numba",
-    "torch": "PyTorch",
+    "python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch",
     "onnxruntime": "ONNX Runtime",
-}
+}  # fmt: skip
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -112,16 +101,8 @@ def commit_of(file: Path) -> str | None:
     if _ask("git", "ls-files", "--error-unmatch", file.name, folder=file.parent) is None:
         return None
     head = _ask("git", "rev-parse", "HEAD", folder=file.parent)
-    changed = _ask(
-        "git",
-        "--no-optional-locks",
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        ":(top,exclude)results",
-        folder=file.parent,
-    )
+    status = "git --no-optional-locks status --porcelain --untracked-files=no --"
+    changed = _ask(*status.split(), ":(top,exclude)results", folder=file.parent)
     if head is None or changed is None:
         return None
     return head + ("-dirty" if changed else "")
@@ -199,16 +180,9 @@ def _ask(*command: str, folder: Path | None = None) -> str | None:
     around = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
     try:
         done = subprocess.run(
-            command,
-            cwd=folder,
-            env=around,
-            check=True,
-            timeout=PATIENCE,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+            command, cwd=folder, env=around, check=True, timeout=PATIENCE,
+            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

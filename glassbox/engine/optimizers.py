@@ -16,7 +16,7 @@ from glassbox.engine.edits import Editable
 from glassbox.engine.layer import Array
 from glassbox.engine.parallel import Workers, tree_sum
 from glassbox.engine.schedules import Progress, Schedule
-from glassbox.errors import require_positive, require_share
+from glassbox.errors import require_positive, require_share, short
 
 State = dict[str, Any]  # arrays like the weights, and "steps"
 PIECE = 2**17  # numbers moved at once: enough to be worth the calls, few enough for a cache
@@ -35,8 +35,7 @@ class Optimizer(Editable):
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
         if not isinstance(learning_rate, Schedule):
             require_positive("learning_rate", learning_rate)
-        if not 0 <= weight_decay < float("inf"):
-            raise ValueError(f"weight_decay: expected a number of 0 or more, got {weight_decay!r}")
+        require_positive("weight_decay", weight_decay, zero=True)
         self.learning_rate, self.weight_decay = learning_rate, float(weight_decay)
 
     def new_state(self, weights: Array) -> State:
@@ -112,6 +111,13 @@ class SGD(Optimizer):
 
     Raises ValueError for a rate of 0 or less, a momentum outside 0..1, Nesterov without momentum.
 
+    Parameters
+    ----------
+    learning_rate : a number above 0, or a Schedule.
+    momentum : share of the velocity v that a step keeps, from 0 (none) to below 1.
+    nesterov : whether a step goes by g + momentum v instead of v; it needs momentum.
+    weight_decay : factor of the weights in every gradient, biases included.
+
     Examples
     --------
     >>> SGD(0.01, momentum=0.9).state_names
@@ -150,7 +156,14 @@ class Adam(Optimizer):
     """m, v: running means of g and g^2; w -= lr m' / (sqrt(v') + epsilon) (Kingma, Ba 2015).
 
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t): epsilon comes after this correction, as in
-    PyTorch.
+    PyTorch.  Raises ValueError for a rate of 0 or less and betas outside 0..1.
+
+    Parameters
+    ----------
+    learning_rate : a number above 0, or a Schedule.
+    betas : shares of the means m and v that a step keeps, each from 0 to below 1.
+    epsilon : added to the root, so that nothing is divided by 0; above 0.
+    weight_decay : factor of the weights in every gradient, biases included.
 
     Examples
     --------
@@ -169,7 +182,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay)
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas: expected a pair such as (0.9, 0.999), got {betas!r}")
+            raise TypeError(f"betas: expected a pair such as (0.9, 0.999), got {short(betas)}")
         for beta in betas:
             require_share("betas", beta)
         require_positive("epsilon", epsilon)

@@ -21,7 +21,7 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
-from glassbox.errors import require_count, short
+from glassbox.errors import require_count
 from glassbox.kernels.shapes import ShardPolicy
 
 MOST_THREADS = 1024
@@ -156,18 +156,13 @@ class Workers:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         self.threads = available or os.cpu_count() or 1
         if threads is not None:
-            require_count("threads", threads)
-            if threads > MOST_THREADS:
-                raise ValueError(
-                    f"threads: got {short(threads)}, expected at most {MOST_THREADS}; this machine "
-                    f"has {self.threads} cores for this process"
-                )
+            require_count("threads", threads, most=MOST_THREADS)
             self.threads = int(threads)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with its process
         self._trainer: tuple[int, int] | None = None  # process and thread that train
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
+    def serial_blas(self) -> Iterator[None]:
         """Matrix products single-threaded inside: the shards are the parallel work."""
         keep_freed_memory()
         thread = _SERIAL_BLAS.enter()
@@ -181,13 +176,14 @@ class Workers:
         finally:
             _SERIAL_BLAS.leave(thread)
 
+    def is_training(self) -> bool:
+        """Whether this thread is inside `training`."""
+        return self._trainer == (os.getpid(), get_ident())
+
     @contextmanager
     def training(self) -> Iterator[None]:
-        """`ready`, for one thread at a time, which may call it again inside."""
+        """`serial_blas`, for one thread at a time."""
         me = os.getpid(), get_ident()
-        if self._trainer == me:  # a step of `fit`
-            yield
-            return
         with _SERIAL_BLAS.lock:
             before = self._trainer
             if before is not None and before[0] == me[0] and before != me:
@@ -197,7 +193,7 @@ class Workers:
                 )
             self._trainer = me
         try:
-            with self.ready():
+            with self.serial_blas():
                 yield
         finally:
             self._trainer = before
@@ -230,6 +226,8 @@ def exclusive(method: Method) -> Method:
 
     @wraps(method)
     def alone(network: Any, *arguments: Any, **named: Any) -> Any:
+        if network.workers.is_training():  # a step of `fit`
+            return method(network, *arguments, **named)
         with network.workers.training():
             return method(network, *arguments, **named)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -15,7 +16,9 @@ def epoch_bar(images: int, seen: int, epoch: int, epochs: int, shown: bool) -> A
     """A progress bar, in a notebook one of its own; none where output goes to a file."""
     bar: Any = tqdm
     if "IPython" in sys.modules:
-        bar = import_module("tqdm.auto").tqdm  # in a terminal the same one, but slow to import
+        with warnings.catch_warnings():  # that a notebook without ipywidgets has no bar
+            warnings.simplefilter("ignore")
+            bar = import_module("tqdm.auto").tqdm  # in a terminal the same one, but slow to import
     in_notebook = any(kind.__name__ == "tqdm_notebook" for kind in bar.__mro__)
     return bar(
         total=images, initial=seen, desc=f"epoch {epoch + 1}/{epochs}",

@@ -136,7 +136,7 @@ def overfit(network: Any, few: Any, chance: float, epochs: int, quiet: bool) -> 
     batch = max(1, len(few) // 10)
     per_epoch = math.ceil(len(few) / batch)
     bar = tqdm(range(epochs), "sanity check", leave=False, disable=quiet or None)
-    with network.workers.ready():
+    with network.workers.serial_blas():
         for epoch in bar:
             order = batches(network.seed, epoch, len(few), batch, shuffle=True)
             for number, indices in enumerate(order):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from glassbox.errors import require_count, require_positive, require_share, unknown_name
+from glassbox.errors import require_count, require_positive, require_share, short, unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class StepDecay(Schedule):
         super().__init__(rate, unit)
         require_count("step_size", step_size)
         require_positive("gamma", gamma)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = step_size, float(gamma)
 
     def at(self, progress: Progress) -> float:
         """rate gamma^floor(t / step_size)."""
-        return self.rate * self.gamma ** (progress.count(self.unit) // self.step_size)
+        return self.rate * power(self.gamma, progress.count(self.unit) // self.step_size)
 
 
 class Exponential(Schedule):
@@ -131,11 +131,11 @@ class Exponential(Schedule):
     def __init__(self, rate: float, gamma: float, unit: str = "epoch") -> None:
         super().__init__(rate, unit)
         require_positive("gamma", gamma)
-        self.gamma = gamma
+        self.gamma = float(gamma)
 
     def at(self, progress: Progress) -> float:
         """rate gamma^t."""
-        return self.rate * self.gamma ** progress.count(self.unit)
+        return self.rate * power(self.gamma, progress.count(self.unit))
 
 
 class InverseTime(Schedule):
@@ -159,7 +159,7 @@ class InverseTime(Schedule):
     def __init__(self, rate: float, decay: float, unit: str = "epoch") -> None:
         super().__init__(rate, unit)
         require_positive("decay", decay)
-        self.decay = decay
+        self.decay = float(decay)
 
     def at(self, progress: Progress) -> float:
         """rate / (1 + decay t)."""
@@ -188,9 +188,10 @@ class Cosine(Schedule):
 
     def __init__(self, rate: float, final: float = 0.0) -> None:
         super().__init__(rate)
-        if final < 0 or final > rate:
-            raise ValueError(f"Cosine: expected 0 <= final <= rate = {rate}, got {final}")
-        self.final = final
+        require_positive("Cosine: final", final, zero=True)
+        if final > rate:
+            raise ValueError(f"Cosine: expected 0 <= final <= rate = {rate}, got {short(final)}")
+        self.final = float(final)
 
     def at(self, progress: Progress) -> float:
         """From rate down to final along half a cosine."""
@@ -232,8 +233,9 @@ class OneCycle(Schedule):
         require_share("pct_start", pct_start)
         require_positive("div_factor", div_factor)
         require_positive("final_div_factor", final_div_factor)
-        self.pct_start = pct_start
-        self.div_factor, self.final_div_factor = div_factor, final_div_factor
+        self.pct_start = float(pct_start)
+        self.div_factor, self.final_div_factor = float(div_factor), float(final_div_factor)
+        require_positive("div_factor final_div_factor", self.div_factor * self.final_div_factor)
 
     def at(self, progress: Progress) -> float:
         """Up, then down."""
@@ -271,6 +273,20 @@ class WarmUp(Schedule):
     def at(self, progress: Progress) -> float:
         """(step + 1) / steps of the rate, then the rate."""
         return self.then.at(progress) * min((progress.step + 1) / self.steps, 1.0)
+
+
+def power(gamma: float, t: int) -> float:
+    """Return gamma^t; infinity, where training then diverges, if that is too large for a float.
+
+    Examples
+    --------
+    >>> power(0.5, 2), power(10.0, 1000)
+    (0.25, inf)
+    """
+    try:
+        return gamma**t
+    except OverflowError:
+        return math.inf
 
 
 def as_schedule(rate: float | Schedule) -> Schedule:

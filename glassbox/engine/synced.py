@@ -62,12 +62,7 @@ class SyncLayer(Layer):
 
 def alone(program: Program) -> Any:
     """Run a program as the only shard: every partial sum is already the whole."""
-    try:
-        partial = next(program)
-        while True:
-            partial = program.send(partial)
-    except StopIteration as end:
-        return end.value
+    return run_programs(map, [program])[0]
 
 
 def forward_program(layers: Sequence[Any], x: Array, context: Context) -> Program:
@@ -157,22 +152,17 @@ def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[A
     Where they pause with a partial array, all wait, and each gets the tree's sum.
     `run`: `map`, or `Workers.map` for threads.
     """
-    answers = list(run(_start, programs))
-    while any(paused for paused, _ in answers):
-        total = tree_sum([np.array(partial) for _, partial in answers])
+    total, paused = None, True
+    while paused:
         answers = list(run(_resume, [(program, total) for program in programs]))
+        paused = any(waits for waits, _ in answers)
+        if paused:
+            total = tree_sum([np.array(partial) for _, partial in answers])
     return [result for _, result in answers]
 
 
-def _start(program: Program) -> tuple[bool, Any]:
-    """(paused, partial) or (ended, result)."""
-    try:
-        return True, next(program)
-    except StopIteration as end:
-        return False, end.value
-
-
-def _resume(pair: tuple[Program, Array]) -> tuple[bool, Any]:
+def _resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:
+    """(True, partial) where the program pauses, (False, result) where it ends; None begins it."""
     program, total = pair
     try:
         return True, program.send(total)

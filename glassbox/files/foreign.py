@@ -9,8 +9,8 @@ WAYS = {
     "a PyTorch pickle, which could run code": "in PyTorch, write "
     "safetensors.torch.save_model(model, 'model.safetensors'), then load_weights here",
     "a pickle, which could run code": "save its arrays as safetensors where it was made",
-    "a Keras or HDF5 file": "in Keras, write model.export('model.onnx', format='onnx'), then "
-    "glassbox.bridges.onnx.import_model here",
+    "a Keras or HDF5 file": "build a network of the same layers and call load_weights, or in Keras "
+    "write model.export('model.onnx', format='onnx') for glassbox.bridges.onnx.import_model",
     "an archive of NumPy arrays": "write safetensors.numpy.save_file(dict(numpy.load(path)), "
     "'model.safetensors'), then load_weights here",
     "an ONNX model": "open it with glassbox.bridges.onnx.import_model",

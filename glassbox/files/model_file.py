@@ -20,6 +20,8 @@ from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, records
 from glassbox.files.arrays_file import ModelState
 from glassbox.files.config import Config, from_config, to_config
+from glassbox.files.keras_file import arrays_of_keras, is_keras
+from glassbox.regular_file import read_file
 
 WRAPPERS = ("module.", "_orig_mod.")  # what PyTorch puts in front of names, parallel or compiled
 
@@ -126,17 +128,9 @@ def renamed(arrays: Mapping[str, Array], names: Mapping[str, str], where: str) -
 # --- the whole network ---------------------------------------------------------------------------
 
 SCHEMA: dict[str, Any] = {
-    "input_shape": [int],
-    "layers": [dict],
-    "loss": dict,
-    "optimizer": dict,
-    "l2": float,
-    "seed": int,
-    "dtype": str,
-    "classes": [str],
-    "scaling": {dict, None},
-    "steps_done": int,
-}
+    "input_shape": [int], "layers": [dict], "loss": dict, "optimizer": dict, "l2": float,
+    "seed": int, "dtype": str, "classes": [str], "scaling": {dict, None}, "steps_done": int,
+}  # fmt: skip
 SCALING = {"name": str, "low": float, "high": float, "mean": [float], "std": [float]}
 MOST_STEPS = 2**62  # steps are counted in 64 bits
 
@@ -178,8 +172,11 @@ def load_weights(
     layers: Sequence[Layer], path: str | os.PathLike[str], names: Mapping[str, str] | None
 ) -> None:
     """Fill built layers from a file, under the network's names, `names`, or in order."""
-    where = str(path)
-    arrays = own_arrays(arrays_file.read(path))
+    where, data = str(path), read_file(path)
+    if is_keras(data):
+        fill(layers, arrays_of_keras(data, layers, arrays_of(layers), names, where), where)
+        return
+    arrays = own_arrays(arrays_file.decode(data, where))
     for wrapper in WRAPPERS * 2:
         wrapped = all(name.startswith(wrapper) for name in arrays)
         if arrays and wrapped and arrays.keys().isdisjoint(arrays_of(layers)):

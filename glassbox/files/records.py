@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from glassbox.errors import short
+from glassbox.errors import MOST, short
 
 WORDS = {
-    int: "a whole number", float: "a number", str: "a word", bool: "true or false",
-    dict: "an object", list: "a list", None: "null",
+    int: "a whole number of 64 bits", float: "a number of 64 bits", str: "a word",
+    bool: "true or false", dict: "an object", list: "a list", None: "null",
 }  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def check(value: Any, schema: Any, where: str, path: str = "") -> None:
 def _is(value: Any, kind: type | None) -> bool:
     if kind is None or isinstance(value, bool):
         return value is None if kind is None else kind is bool
+    if isinstance(value, int) and abs(value) > MOST:
+        return False
     if kind is int:
         return isinstance(value, int) and value >= 0
     return isinstance(value, (int, float) if kind is float else kind)

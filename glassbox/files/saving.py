@@ -64,13 +64,13 @@ def load(
 
 
 def load_weights(network: Any, path: AnyPath, names: Mapping[str, str] | None = None) -> Any:
-    """Load weights from a safetensors file, such as a PyTorch model's `state_dict()`.
+    """Load weights from a safetensors file, such as a PyTorch model's `state_dict()`, or of Keras.
 
     Parameters
     ----------
-    path : the file.
+    path : the file; of Keras 3, `.weights.h5` or `.keras` (needs the package h5py).
     names : {layer's name here: module's name there} where they differ; numbers as in PyTorch's
-        `Sequential` are understood.
+        `Sequential` are understood, and Keras's dense, dense_1, ...
 
     Raises ValueError where names or shapes do not fit; the network is then unchanged.
     """

@@ -57,9 +57,7 @@ def _require_numba() -> None:
         )
     try:
         numba = import_module("numba")
-    except (
-        Exception
-    ) as error:  # another NumPy than it can take, a variable such as NUMBA_NUM_THREADS
+    except Exception as error:  # too new a NumPy, a variable such as NUMBA_NUM_THREADS
         raise ImportError(
             f'kernels "compiled": Numba cannot be imported ({type(error).__name__}: {error}); mend '
             f"that, {instead}"

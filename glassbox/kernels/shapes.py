@@ -6,14 +6,17 @@ A shape never counts the samples: a volume is (channels, height, width), a row i
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from glassbox.errors import require_count
+from glassbox.errors import require_count, short
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
+
+MOST_PIXELS = 2**31  # of a padded image: far more than memory holds
 
 
 class Window(NamedTuple):
@@ -53,9 +56,9 @@ def pair(what: str, value: Any, *, least: int = 1) -> Pair:
     """
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{what}: expected a number or a pair (height, width), got {value!r}")
+        raise ValueError(f"{what}: expected a number or a pair (height, width), got {short(value)}")
     for number in both:
-        require_count(what, number, least=least)
+        require_count(what, number, least=least, most=MOST_PIXELS)
     return int(both[0]), int(both[1])
 
 
@@ -106,25 +109,22 @@ def paddings(padding: Any, length: Pair, kernel: Pair, stride: Pair, dilation: P
     if isinstance(padding, str):
         raise ValueError(
             "padding: expected 'same', 'valid', a number, a pair (height, width) or "
-            f"((top, bottom), (left, right)), got {padding!r}"
+            f"((top, bottom), (left, right)), got {short(padding)}"
         )
     if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
         if len(padding) != 2:
-            raise ValueError(f"padding: expected ((top, bottom), (left, right)), got {padding!r}")
+            raise ValueError(
+                f"padding: expected ((top, bottom), (left, right)), got {short(padding)}"
+            )
         return [pair("padding", side, least=0) for side in padding]
     vertical, horizontal = pair("padding", padding, least=0)
     return [(vertical, vertical), (horizontal, horizontal)]
 
 
 def resolve_window(
-    who: str,
-    input_shape: Shape,
-    kernel: Pair,
-    stride: Pair,
-    padding: Any,
-    dilation: Pair = (1, 1),
-    ceil: bool = False,
-) -> Window:
+    who: str, input_shape: Shape, kernel: Pair, stride: Pair, padding: Any,
+    dilation: Pair = (1, 1), ceil: bool = False,
+) -> Window:  # fmt: skip
     """The `Window` of a layer for one input size (channels, height, width).
 
     Raises ValueError, in the name of `who`, where the kernel is larger than its padded input.
@@ -157,7 +157,29 @@ def resolve_window(
         )
     ]
     padding_all = (borders[0][0], reach[0], borders[1][0], reach[1])
+    padded = tuple(n + b[0] + r for n, b, r in zip(size, borders, reach, strict=True))
+    if math.prod(padded) > MOST_PIXELS:
+        raise ValueError(
+            f"{who}: kernel_size {kernel}, dilation {dilation} and padding ask for a padded input "
+            f"of {padded} pixels, more than can be computed; use smaller ones"
+        )
     return Window(kernel, stride, dilation, padding_all, (counts[0], counts[1]))
+
+
+@lru_cache(maxsize=4096)
+def mirrored_window(window: Window, size: Pair) -> Window:
+    """The window of the convolution that takes dy, spread out to a step of one pixel, back to dx.
+
+    Its padding may be negative: rows or columns of dy that only ever met padding.
+    """
+    borders = []
+    for axis in (0, 1):
+        span = extent(window.kernel[axis], window.dilation[axis]) - 1
+        before = span - window.padding[2 * axis]
+        length = (window.output[axis] - 1) * window.stride[axis] + 1
+        borders += [before, size[axis] + span - length - before]
+    top, bottom, left, right = borders
+    return Window(window.kernel, (1, 1), window.dilation, (top, bottom, left, right), size)
 
 
 def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -> None:
@@ -181,13 +203,13 @@ def require_pixels(who: str, input_shape: Shape, window: Window, padding: Any) -
             )
 
 
-def pool_counts(input_shape: Shape, window: Window, padding: Any) -> np.ndarray:
+def pool_counts(input_shape: Shape, window: Window, padding: Any) -> tuple[np.ndarray, np.ndarray]:
     """The `window_counts` of an average pool whose `padding` counts as pixels; None: it does not.
 
     Examples
     --------
     >>> w = resolve_window("pool", (1, 2, 2), (3, 3), (3, 3), 0, ceil=True)
-    >>> pool_counts((1, 2, 2), w, 0).tolist()
+    >>> np.outer(*pool_counts((1, 2, 2), w, 0)).tolist()
     [[4]]
     """
     size, after = (input_shape[1], input_shape[2]), None
@@ -197,16 +219,17 @@ def pool_counts(input_shape: Shape, window: Window, padding: Any) -> np.ndarray:
     return window_counts(size, window, after)
 
 
-def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
-    """How many pixels each window of an average pool averages over: (oh, ow), integers.
+def window_counts(size: Pair, window: Window, after: Pair | None) -> tuple[np.ndarray, np.ndarray]:
+    """How many pixels each window of an average pool averages over: (oh,) down, (ow,) across.
 
+    A window averages over their product; one number for each window would take far more memory.
     `after` is the padding (below, to the right) that was asked for and counts as pixels, or None
     where no padding counts.  What `ceil` adds behind it never counts.
 
     Examples
     --------
     >>> w = resolve_window("pool", (1, 3, 3), (2, 2), (2, 2), 0, ceil=True)
-    >>> window_counts((3, 3), w, None).tolist()
+    >>> np.outer(*window_counts((3, 3), w, None)).tolist()
     [[4, 2], [2, 1]]
     """
     along = []
@@ -214,4 +237,4 @@ def window_counts(size: Pair, window: Window, after: Pair | None) -> np.ndarray:
         starts = np.arange(window.output[axis]) * window.stride[axis] - window.padding[2 * axis]
         stops = np.minimum(starts + window.kernel[axis], size[axis] + (after[axis] if after else 0))
         along.append(stops - (starts if after else np.maximum(starts, 0)))
-    return np.outer(*along)
+    return along[0], along[1]

@@ -17,11 +17,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report import style
+from glassbox.report.canvas import house_style
 from glassbox.report.style import COLOR, SIZE, class_labels, dress, font, new_figure, write
 
 NUMBERED = 30  # classes up to which a confusion matrix has numbers; beyond they would be dust
 
 
+@house_style
 def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw loss and accuracy against epochs, training beside validation, the best epoch ringed.
 
@@ -51,6 +53,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@house_style
 def running(steps: ArrayLike, losses: ArrayLike, accuracies: ArrayLike) -> Figure:
     """Draw the running loss and accuracy within training against the images seen so far.
 
@@ -81,6 +84,7 @@ def running_panels(
         _scale(axes, key)
 
 
+@house_style
 def confusion(
     matrix: ArrayLike, classes: Sequence[str], normalized: bool = False,
     totals: NDArray[Any] | None = None,
@@ -121,14 +125,13 @@ def confusion(
     write(axes, n - 0.35, -0.75, "found", **options)
     for row, (recall, total) in enumerate(zip(np.diag(shares), totals, strict=True)):
         write(axes, n - 0.35, row, f"{100 * recall:.1f} %" if total else "none", **options)
-    what, ticks = (
-        "errors, % of the row" if normalized else "wrong images",
-        MaxNLocator(5, integer=True),
-    )
+    what, ticks = "errors, % of the row", MaxNLocator(5, integer=True)
+    what = what if normalized else "wrong images"
     style.color_bar(axes, scale, what, shrink=0.6, aspect=25, pad=0.02, ticks=ticks)
     return axes
 
 
+@house_style
 def class_scores(
     scores: ArrayLike, classes: Sequence[str], truth: int | None = None, axes: Axes | None = None,
     limit: int = 20,

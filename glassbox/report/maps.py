@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report import style
+from glassbox.report.canvas import house_style
 from glassbox.report.charts import class_scores, running_panels
 from glassbox.report.metrics import most_confused, pair_counts
 from glassbox.report.names import short_names
@@ -28,6 +29,7 @@ Activations = Sequence[tuple[str, ArrayLike]]
 Layers = list[tuple[str, NDArray[Any]]]
 
 
+@house_style
 def feature_maps(
     image: ArrayLike, activations: Activations, title: str = "", limit: int = 16
 ) -> Figure:
@@ -47,6 +49,7 @@ def feature_maps(
     return figure
 
 
+@house_style
 def filters(weights: ArrayLike, name: str, limit: int = 16) -> Figure:
     """Draw the kernels of a convolution on one scale about zero: red above, blue below.
 
@@ -79,6 +82,7 @@ def filters(weights: ArrayLike, name: str, limit: int = 16) -> Figure:
     return figure
 
 
+@house_style
 def preview(
     image: ArrayLike, activations: Activations, scores: ArrayLike, classes: Sequence[str],
     truth: int | None, running: tuple[ArrayLike, ArrayLike, ArrayLike], title: str = "",
@@ -113,6 +117,7 @@ def preview(
     return figure
 
 
+@house_style
 def mistakes(
     images: ArrayLike, truth: ArrayLike, predicted: ArrayLike, confidence: ArrayLike,
     classes: Sequence[str], limit: int = 24,
@@ -147,6 +152,7 @@ def mistakes(
     return figure
 
 
+@house_style
 def confused(
     images: ArrayLike, truth: ArrayLike, predicted: ArrayLike, confidence: ArrayLike,
     classes: Sequence[str], pairs: int = 8, each: int = 8,

@@ -21,9 +21,8 @@ class Metrics:
     # (pairs that occur, 3): truth, prediction and how many images, in the order of the first two
     counts: NDArray[np.int64]
     accuracy: float  # share of right predictions, 0 to 1
-    precision: NDArray[
-        np.float64
-    ]  # (classes,) of all that were called this class, the share that is
+    # (classes,) of all that were called this class, the share that is
+    precision: NDArray[np.float64]
     recall: NDArray[np.float64]  # (classes,) of all that are this class, the share that was found
     f_measure: NDArray[np.float64]  # (classes,) harmonic mean of precision and recall
     support: NDArray[np.int64]  # (classes,) samples that truly are of this class
@@ -87,6 +86,10 @@ class Metrics:
         >>> record["confused_pairs"][0]
         {'truth': 'cat', 'predicted': 'dog', 'images': 2}
         """
+        matrices = {"confusion_counts": self.counts.tolist()}  # of many classes, only these
+        if len(self.classes) <= MOST_SHOWN:
+            matrices = {"confusion": self.confusion.tolist()}
+            matrices["confusion_shares"] = self.shares.tolist()
         return {
             "samples": int(self.support.sum()),
             "accuracy": self.accuracy,
@@ -95,18 +98,12 @@ class Metrics:
             "classes": [
                 dict(zip(("name", *SCORES, "support"), row, strict=True)) for row in self.rows()
             ],
-            **self._matrices(),
+            **matrices,
             "confused_pairs": [
                 {"truth": self.classes[truth], "predicted": self.classes[said], "images": images}
                 for truth, said, images in most_confused(self.counts)
             ],
         }
-
-    def _matrices(self) -> dict[str, Any]:
-        """The confusion matrices; of more than 50 classes the pairs that occur."""
-        if len(self.classes) > MOST_SHOWN:
-            return {"confusion_counts": self.counts.tolist()}
-        return {"confusion": self.confusion.tolist(), "confusion_shares": self.shares.tolist()}
 
     def table(self, width: int = 60) -> str:
         r"""Lay the scores out as plain text, no line longer than `width` (at least 44) characters.
@@ -144,15 +141,16 @@ class Metrics:
 
     def _matrix(self, width: int) -> str:
         n, longest = len(self.classes), max(map(len, self.classes))
+        too_wide = f"(the {n} x {n} confusion matrix needs more than {width} columns)"
         if n > MOST_SHOWN:
-            return f"(the {n} x {n} confusion matrix needs more than {width} columns)"
+            return too_wide
         cell = max(len(str(self.confusion.max())), 3)
         # Wider columns say more of the names above them, while the names at the left have room.
         while cell < longest and width - n * (cell + 2) >= min(longest, 10):
             cell += 1
         room = width - n * (cell + 1)
         if room < 3:
-            return f"(the {n} x {n} confusion matrix needs more than {width} columns)"
+            return too_wide
         names = short_names(self.classes, room)
         room = max(map(len, names))
         lines = ["truth \\ predicted as"]

@@ -133,12 +133,14 @@ def encode(figure: "Figure | SubFigure | Axes", dpi: float = DPI) -> bytes:
     A picture above 200 kB, such as one full of photographs, is kept in 256 colors; where that is
     not enough, with fewer pixels, though not with less than 50 to the inch: it must stay readable.
     """
+    from glassbox.report.canvas import house_style  # slow to import, and loaded with the figure
+
     root: Any = figure
     while not hasattr(root, "savefig"):  # axes and subfigures know the figure they are part of
         root = root.figure
     while True:
         buffer = io.BytesIO()
-        root.savefig(buffer, format="png", dpi=dpi)
+        house_style(root.savefig)(buffer, format="png", dpi=dpi)
         if buffer.tell() > LARGEST:
             from PIL import Image  # matplotlib brings it along
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from glassbox.report import style
+from glassbox.report.canvas import house_style
 from glassbox.report.scores import Calibration, Roc
 from glassbox.report.style import CLASS_HUES, COLOR, SIZE, dress, font, new_figure, write
 
@@ -23,6 +24,7 @@ DOTTED: dict[str, Any] = {"color": COLOR["other"], "linewidth": 1, "linestyle": 
 RATES = ("of the others, taken for it", "of the class, found")
 
 
+@house_style
 def roc(curves: Roc, limit: int = NAMED) -> Figure:
     """Draw the ROC curve of every class twice: as usual, and with the corner drawn apart.
 
@@ -72,6 +74,7 @@ def roc(curves: Roc, limit: int = NAMED) -> Figure:
     return figure
 
 
+@house_style
 def reliability(calibration: Calibration) -> Figure:
     """Draw how often the predictions are right against how sure the network was of them.
 
@@ -109,6 +112,7 @@ def reliability(calibration: Calibration) -> Figure:
     return figure
 
 
+@house_style
 def embedding(
     panels: Sequence[tuple[str, ArrayLike]], truth: ArrayLike, predicted: ArrayLike,
     classes: Sequence[str],
@@ -139,12 +143,8 @@ def embedding(
     mark: dict[str, Any] = {"marker": "o", "linestyle": "none"}
     named = len(classes) <= NAMED
     lines = [Line2D([], [], color=color, **mark) for color in colors[: NAMED * named]]
-    ringed: dict[str, Any] = {
-        "color": COLOR["paper"],
-        "markeredgecolor": COLOR["ink"],
-        "markersize": 7,
-    }
-    lines.append(Line2D([], [], **mark, **ringed))
+    ringed: dict[str, Any] = {"markeredgecolor": COLOR["ink"], "markersize": 7}
+    lines.append(Line2D([], [], color=COLOR["paper"], **mark, **ringed))
     names = [*(style.class_labels(classes) if named else ()), f"mistaken ({len(wrong):,})"]
     room = 0.7 + 0.085 * max(map(len, names))  # inches for a name and its mark
     columns = max(1, min(len(names), 6, int(figure.get_figwidth() / room)))

@@ -1,12 +1,15 @@
 """One look for every picture, given to each object itself.
 
-Nothing here touches matplotlib's global settings: a user's own style is neither changed nor
-followed, and figures can be drawn in several threads at once, with or without a screen.
+A user's own style is neither changed nor followed (see canvas.py), and figures can be drawn in
+several threads, with or without a screen.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import glassbox.report.canvas  # noqa: F401  (before any other import of matplotlib)
+
+# isort: split
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes

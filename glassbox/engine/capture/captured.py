@@ -109,8 +109,8 @@ class RecordedLoss:
         self._loss, self.checking = network.loss, False
         self._faults = network.faults
         kernel, factor = LOSSES[name_of(network.loss)]
-        ends, classes = network.kernels.ends, len(outputs)
-        off = network.loss.label_smoothing / classes
+        ends, self._classes = network.kernels.ends, len(outputs)
+        off = network.loss.label_smoothing / self._classes
         self.labels = np.zeros(outputs.shape[-1], np.int64)
         self.calls: list[Call] = []
         with recording(self.calls):
@@ -118,17 +118,13 @@ class RecordedLoss:
                 outputs, self.labels, 1 - network.loss.label_smoothing + off, off
             )
             self._right = ends.count_right(outputs, self.labels)
-            self.dz = ends.scaled(difference, factor(classes, batch))
+            self.dz = ends.scaled(difference, factor(self._classes, batch))
 
     def run(self, outputs: Array, labels: Array, batch: int) -> tuple[float, int, Array]:
         """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
         np.copyto(self.labels, labels)
         replay(self.calls)
-        if self._right[0] < 0:
-            raise IndexError(
-                f"labels from {labels.min()} to {labels.max()}, but the last layer has "
-                f"{len(outputs)} outputs"
-            )
+        loss, right = self.sums()
         if self.checking:
             losses, cache = self._loss.forward(outputs.copy(), labels)
             dz = self._loss.backward(cache, batch)
@@ -137,7 +133,18 @@ class RecordedLoss:
                 self._faults.append((None, "loss"))
                 np.copyto(self._losses, losses)
                 np.copyto(self.dz, dz)
-        return math.fsum(self._losses.tolist()), int(self._right[0]), self.dz
+                loss = math.fsum(losses.tolist())
+        return loss, right, self.dz
+
+    def sums(self) -> tuple[float, int]:
+        """What the last replay gave: the sum of the losses, and how many outputs are right."""
+        right = int(self._right[0])
+        if right < 0:
+            raise IndexError(
+                f"labels from {self.labels.min()} to {self.labels.max()}, but the last layer has "
+                f"{self._classes} outputs"
+            )
+        return math.fsum(self._losses.tolist()), right
 
 
 class LossAsWritten:
@@ -176,6 +183,8 @@ class Capture:
         self._parts = self._forward_parts(network, samples, batch > 0)
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
         self._written = LossAsWritten(network.loss)
+        # of a step that is nothing but one segment and its loss: all of its calls
+        self._whole: tuple[Segment, RecordedLoss, list[Call]] | None = None
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -196,6 +205,9 @@ class Capture:
             if isinstance(part, Segment):
                 part.record_backward(np.zeros_like(part.y) if dy is None else dy, places)
             dy = None  # between segments are layers that give new arrays
+        if len(self._parts) == 1 and isinstance(self._loss, RecordedLoss):
+            calls = [*last.all_forward, *self._loss.calls, *last.all_backward]
+            self._whole = last, self._loss, calls
 
     def _forward_parts(self, network: CapturedNetwork, samples: int, training: bool) -> list[Any]:
         """The network's parts, the recorded ones with arrays of their own."""
@@ -248,6 +260,13 @@ class Capture:
         """
         self._begin()
         x, labels = self._images(shard)
+        plain = shard.weights is None and labels.ndim == 1
+        if self._whole is not None and plain and not self._checked:
+            segment, recorded, calls = self._whole
+            segment.take(shard.context)
+            np.copyto(recorded.labels, labels)
+            replay(calls)
+            return ShardResult(*recorded.sums(), self._gathered((), gradient, shard))
         outputs, caches = forward(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = backward(self._parts, dz, caches)

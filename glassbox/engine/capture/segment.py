@@ -125,7 +125,7 @@ class Segment:
             self._caches.append(cache)
             x = y
         self.y = x
-        self._all_forward = [one for calls, *_ in self._forward for one in calls]
+        self.all_forward = [one for calls, *_ in self._forward for one in calls]
 
     def record_backward(self, dy: Array, places: Sequence[Gradients]) -> None:
         """Record the way back from dy; the gradients of each unit go to its place."""
@@ -146,21 +146,22 @@ class Segment:
                         call(np.copyto, place[name], value)
             self._backward.append((redirect(calls, moves), dy, dx, place))
         self.dx = dx
-        self._all_backward = [one for calls, *_ in self._backward for one in calls]
+        self.all_backward = [one for calls, *_ in self._backward for one in calls]
+
+    def take(self, context: Context) -> Context:
+        """Draw the random numbers of the next replay from those of a context."""
+        own = self._context
+        own.seed, own.step = context.seed, context.step
+        own.shard, own.batch = context.shard, context.batch
+        return own
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """Replay the way forward."""
         if x is not self.x:
             np.copyto(self.x, x)
-        own = self._context
-        own.seed, own.step, own.shard, own.batch = (
-            context.seed,
-            context.step,
-            context.shard,
-            context.batch,
-        )
+        own = self.take(context)
         if not self.checking:
-            replay(self._all_forward)
+            replay(self.all_forward)
             return self.y, None
         for (calls, x, y), comparison in zip(self._forward, self._comparisons, strict=True):
             comparison.forward(x, own)
@@ -175,7 +176,7 @@ class Segment:
         if dy is not self.dy:
             np.copyto(self.dy, dy)
         if not self.checking:
-            replay(self._all_backward)
+            replay(self.all_backward)
             return self.dx, {}
         for k, (calls, dy, dx, place) in enumerate(self._backward, start=1):
             comparison, (_, x, y) = self._comparisons[-k], self._forward[-k]

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numba
 from numba.core import caching, event
@@ -157,7 +157,10 @@ class _Locator(caching.UserProvidedCacheLocator):
 
 
 class _Files(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar = [_Locator]  # type: ignore[misc]
+    """How compiled code becomes bytes, and where these are kept."""
+
+
+_Files._locator_classes = [_Locator]
 
 
 class _Cache(caching.FunctionCache):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from glassbox.kernels.compiled import convolution, winograd
-from glassbox.kernels.compiled.convolution import mirrored_window, turned, vector_lanes
-from glassbox.kernels.shapes import Shape, Window
+from glassbox.kernels.compiled.convolution import turned, vector_lanes
+from glassbox.kernels.shapes import Shape, Window, mirrored_window
 
 Array = np.ndarray
 

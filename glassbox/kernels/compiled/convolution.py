@@ -27,7 +27,7 @@ from glassbox.kernels.compiled.vectors import (
     store,
 )
 from glassbox.kernels.recorder import call
-from glassbox.kernels.shapes import Shape, Window
+from glassbox.kernels.shapes import Shape, Window, mirrored_window
 
 Array = np.ndarray
 
@@ -178,22 +178,6 @@ def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shap
 def turned(weights: Array) -> Array:
     """Every kernel turned by 180 degrees, channels and filters in each other's place: a view."""
     return weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-
-
-@lru_cache(maxsize=4096)
-def mirrored_window(window: Window, size: tuple[int, int]) -> Window:
-    """The window that takes dy, spread out to a step of one pixel, back to dx.
-
-    Its padding may be negative: rows or columns of dy that only ever met padding.
-    """
-    borders = []
-    for axis in (0, 1):
-        span = window.dilation[axis] * (window.kernel[axis] - 1)
-        before = span - window.padding[2 * axis]
-        length = (window.output[axis] - 1) * window.stride[axis] + 1
-        borders += [before, size[axis] + span - length - before]
-    top, bottom, left, right = borders
-    return Window(window.kernel, (1, 1), window.dilation, (top, bottom, left, right), size)
 
 
 def spread_out(dy: Array, window: Window, border: tuple[int, int, int, int]) -> Array:

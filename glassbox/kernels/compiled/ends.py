@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -63,13 +64,7 @@ def _squared_error(y, labels, on, off, classes, losses, difference):
 
 def squared_error(y: Array, labels: Array, on: float, off: float) -> tuple[Array, Array]:
     """Mean over the outputs of (y - t)^2 for each sample, and y - t; t is `on` at the label."""
-    kind = y.dtype.type
-    losses, difference = np.empty(len(labels), y.dtype), np.empty(y.shape, y.dtype)
-    call(
-        _squared_error, flat(y), labels, kind(on), kind(off), len(y), losses,
-        difference.reshape(-1),
-    )  # fmt: skip
-    return losses, difference
+    return _loss(_squared_error, y, labels, on, off)
 
 
 @compiled
@@ -94,12 +89,14 @@ def _cross_entropy(z, labels, on, off, classes, losses, difference):
 
 def cross_entropy(z: Array, labels: Array, on: float, off: float) -> tuple[Array, Array]:
     """-sum of t log softmax(z) for each sample, and softmax(z) - t; t is `on` at the label."""
-    kind = z.dtype.type
-    losses, difference = np.empty(len(labels), z.dtype), np.empty(z.shape, z.dtype)
-    call(
-        _cross_entropy, flat(z), labels, kind(on), kind(off), len(z), losses,
-        difference.reshape(-1),
-    )  # fmt: skip
+    return _loss(_cross_entropy, z, labels, on, off)
+
+
+def _loss(kernel: Any, y: Array, labels: Array, on: float, off: float) -> tuple[Array, Array]:
+    kind, losses = y.dtype.type, np.empty(len(labels), y.dtype)
+    difference = np.empty(y.shape, y.dtype)
+    arguments = flat(y), labels, kind(on), kind(off), len(y), losses, difference.reshape(-1)
+    call(kernel, *arguments)
     return losses, difference
 
 

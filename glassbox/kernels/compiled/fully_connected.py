@@ -60,34 +60,35 @@ def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
     return rows < ROWS or columns < vector_lanes(dtype)
 
 
+def _multiply(
+    w: Array, w_row: int, w_step: int, bias: Array, slope: float, x: Array, y: Array
+) -> None:
+    """`product` of whole arrays."""
+    sizes = len(x), y.reshape(-1), *y.shape
+    call(product, flat(w), w_row, w_step, bias, x.dtype.type(slope), flat(x), *sizes)
+
+
 def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> Array:
     """Y = leaky(W X + b), one column per sample."""
     (units, features), samples = weights.shape, x.shape[1]
     y = np.empty((units, samples), x.dtype)
     b = zeros(units, x.dtype) if bias is None else bias
-    kind = x.dtype.type
     if _by_blas(units, samples, x.dtype):
         call(np.matmul, weights, x, y)
-        call(_add_bias, y.reshape(-1), b, samples, kind(slope))
-        return y
-    call(
-        product, flat(weights), features, 1, b, kind(slope), flat(x), features, y.reshape(-1),
-        units, samples,
-    )  # fmt: skip
+        call(_add_bias, y.reshape(-1), b, samples, x.dtype.type(slope))
+    else:
+        _multiply(weights, features, 1, b, slope, x, y)
     return y
 
 
 def dense_input_gradient(dy: Array, weights: Array) -> Array:
     """dX = W^T dY."""
-    (units, features), samples = weights.shape, dy.shape[1]
+    features, samples = weights.shape[1], dy.shape[1]
     dx = np.empty((features, samples), dy.dtype)
     if _by_blas(features, samples, dy.dtype):
         call(np.matmul, weights.T, dy, dx)
-        return dx
-    call(
-        product, flat(weights), 1, features, zeros(features, dy.dtype), dy.dtype.type(1), flat(dy),
-        units, dx.reshape(-1), features, samples,
-    )  # fmt: skip
+    else:
+        _multiply(weights, 1, features, zeros(features, dy.dtype), 1, dy, dx)
     return dx
 
 
@@ -97,16 +98,12 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
     dw = np.empty((units, features), x.dtype)
     if samples == 1:
         call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
-        return dw
-    if _by_blas(units, features, x.dtype):
+    elif _by_blas(units, features, x.dtype):
         call(np.matmul, dy, x.T, dw)
-        return dw
-    turned = np.empty((samples, features), x.dtype)
-    call(transpose, flat(x), features, samples, turned.reshape(-1))
-    call(
-        product, flat(dy), samples, 1, zeros(units, x.dtype), x.dtype.type(1), turned.reshape(-1),
-        samples, dw.reshape(-1), units, features,
-    )  # fmt: skip
+    else:
+        turned = np.empty((samples, features), x.dtype)
+        call(transpose, flat(x), features, samples, turned.reshape(-1))
+        _multiply(dy, samples, 1, zeros(units, x.dtype), 1, turned, dw)
     return dw
 
 

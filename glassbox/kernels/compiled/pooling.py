@@ -157,45 +157,46 @@ def _crop(padded: Array, window: Window, shape: Shape) -> Array:
 
 
 @compiled
-def _average_pool(x, plane, channels, taps, runs, counts, y):
+def _average_pool(x, plane, channels, taps, runs, down, across, y):
+    """The window of row i and column j averages over down[i] across[j] pixels."""
     count, per_row, length, row_step, column_step = runs
     out = 0
     for c in range(channels):
         for row in range(count // per_row):
             for column in range(per_row):
                 source = c * plane + row * row_step + column * column_step
-                run = row * per_row + column
                 mean = y[out : out + length]
                 mean[:] = 0
                 for k in range(len(taps)):
                     values = x[taps[k] + source : taps[k] + source + length]
                     for n in range(length):
                         mean[n] += values[n]
-                pixels = counts[run * length : (run + 1) * length]
+                pixels = across[column * length : (column + 1) * length]
                 for n in range(length):
-                    mean[n] /= pixels[n]
+                    mean[n] /= down[row] * pixels[n]
                 out += length
 
 
-def _each(counts: Array, like: Array) -> Array:
-    """The counts once for every sample, as numbers of the same type as `like`."""
-    return np.repeat(counts.reshape(-1).astype(like.dtype), like.shape[-1])
+def _each(counts: tuple[Array, Array], like: Array) -> tuple[Array, Array]:
+    """The counts as numbers of the same type as `like`, those across once for every sample."""
+    down, across = counts
+    return down.astype(like.dtype), np.repeat(across.astype(like.dtype), like.shape[-1])
 
 
-def average_pool(x: Array, counts: Array, window: Window) -> Array:
-    """The mean of each window; `counts` (oh, ow) says how many pixels each one averages over."""
+def average_pool(x: Array, counts: tuple[Array, Array], window: Window) -> Array:
+    """The mean of each window; `counts`: its pixels down (oh,) and across (ow,)."""
     (taps, runs), _ = _plan(window, x.shape)
     y = np.empty((x.shape[0], *window.output, x.shape[3]), x.dtype)
     pixels = flat(pad(x, window.padding))
     call(
-        _average_pool, pixels, pixels.size // len(x), len(x), taps, runs,
-        _each(counts, x), y.reshape(-1),
+        _average_pool, pixels, pixels.size // len(x), len(x), taps, runs, *_each(counts, x),
+        y.reshape(-1),
     )  # fmt: skip
     return y
 
 
 @compiled
-def _average_pool_gradient(dy, counts, share, dx, plane, channels, taps, runs, apart, cover):
+def _average_pool_gradient(dy, down, across, share, dx, plane, channels, taps, runs, apart, cover):
     """`share`: scratch for the gradient of one run over its counts."""
     if not cover:
         dx[:] = 0
@@ -205,10 +206,10 @@ def _average_pool_gradient(dy, counts, share, dx, plane, channels, taps, runs, a
         for row in range(count // per_row):
             for column in range(per_row):
                 source = c * plane + row * row_step + column * column_step
-                run = row * per_row + column
-                given, pixels = dy[out : out + length], counts[run * length : (run + 1) * length]
+                given = dy[out : out + length]
+                pixels = across[column * length : (column + 1) * length]
                 for n in range(length):
-                    share[n] = given[n] / pixels[n]
+                    share[n] = given[n] / (down[row] * pixels[n])
                 for k in range(len(taps)):
                     target = dx[taps[k] + source : taps[k] + source + length]
                     if apart:
@@ -219,12 +220,14 @@ def _average_pool_gradient(dy, counts, share, dx, plane, channels, taps, runs, a
                 out += length
 
 
-def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape) -> Array:
+def average_pool_gradient(
+    dy: Array, counts: tuple[Array, Array], window: Window, shape: Shape
+) -> Array:
     """dx: the gradient of a window in equal shares to its pixels."""
     (taps, runs), padded = _plan(window, shape)
     dx = np.empty(padded, dy.dtype)
     call(
-        _average_pool_gradient, flat(dy), _each(counts, dy),
+        _average_pool_gradient, flat(dy), *_each(counts, dy),
         np.empty(runs[2], dy.dtype), dx.reshape(-1), dx.size // len(dx), len(dx), taps, runs,
         *_overlap(window, padded),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 A processor multiplies and adds 4, 8 or 16 numbers at once, if they are neighbours in memory: in
 batch-last arrays, the samples.  Numba finds such loops by itself, but it does not keep a whole
 block of sums in registers, and that decides between a quarter and all of a core's speed.  So the
-few operations that do are written out here, for LLVM, as Numba intrinsics.
+few operations that do are written out here, for LLVM, as Numba intrinsics (see `operation`).
 
 A `Block` is rows x columns vectors of `lanes` numbers each.  Positions are counted in numbers from
 the start of a C-contiguous array, whatever its shape; none is checked.
@@ -11,8 +11,11 @@ the start of a C-contiguous array, whatever its shape; none is checked.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
+from functools import reduce, wraps
+from itertools import chain
 from typing import Any
 
 import llvmlite.binding
@@ -59,12 +62,16 @@ class Block(types.Type):
         self.lanes = lanes_of(dtype)
         super().__init__(f"Block({dtype}, {rows} x {columns})")
 
+    def __len__(self) -> int:
+        """The number of its vectors."""
+        return self.rows * self.columns
+
 
 @register_model(Block)
 class _BlockModel(models.PrimitiveModel):
     def __init__(self, manager: Any, block: Block) -> None:
         vector = ir.VectorType(manager.lookup(block.dtype).get_value_type(), block.lanes)
-        super().__init__(manager, block, ir.ArrayType(vector, block.rows * block.columns))
+        super().__init__(manager, block, ir.ArrayType(vector, len(block)))
 
 
 def lanes_of(dtype: Any) -> int:
@@ -75,110 +82,74 @@ def lanes_of(dtype: Any) -> int:
 class _Writer:
     """Writes vector instructions for numbers of one type."""
 
-    def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
-        self.context, self.builder = context, builder
+    def __init__(self, context, builder, dtype):
+        self.context, self.builder, self.lanes = context, builder, lanes_of(dtype)
         self.scalar = context.get_value_type(dtype)
-        self.lanes, self.size = lanes_of(dtype), dtype.bitwidth // 8
         self.vector = ir.VectorType(self.scalar, self.lanes)
-        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
 
-    def number(self, value: int) -> Any:
+    def number(self, value: int):
         return ir.Constant(INT64, value)
 
-    def constant(self, value: float) -> Any:
+    def constant(self, value: float):
         return ir.Constant(self.vector, [value] * self.lanes)
 
-    def pointer(self, kind: Any, array: Any, at: Any) -> Any:
-        """The address of number `at` of an array."""
-        data = self.context.make_array(kind)(self.context, self.builder, array).data
-        return self.builder.gep(data, [at])
+    def beyond(self, pointer, numbers):
+        """The address so many numbers (of Python, or only known when the code runs) further."""
+        distance = self.number(numbers) if isinstance(numbers, int) else numbers
+        return self.builder.gep(pointer, [distance])
 
-    def beyond(self, pointer: Any, numbers: Any) -> Any:
-        return self.builder.gep(pointer, [numbers])
-
-    def positions(self, kind: Any, at: Any, count: int) -> list[Any]:
-        """Where `count` vectors start: as a tuple says, or one behind the other from `at`."""
-        if isinstance(kind, types.BaseTuple):
-            return [self.builder.extract_value(at, k) for k in range(count)]
+    def positions(self, at, count: int) -> list:
+        """Where `count` vectors start: as a list says, or one behind the other from `at`."""
+        if isinstance(at, list):
+            return at
         return [self.builder.add(at, self.number(k * self.lanes)) for k in range(count)]
 
-    def masks(self, kind: Any, counts: Any, number: int) -> list[Any]:
+    def masks(self, counts, number: int) -> list:
         """Which lanes of each vector count; None where all do."""
-        if isinstance(kind, types.NoneType):
-            return [None] * number
-        if not isinstance(kind, types.BaseTuple):
-            return [self.first(counts)] * number
-        return [self.first(self.builder.extract_value(counts, k)) for k in range(number)]
+        if isinstance(counts, list):
+            return [self.first(count) for count in counts]
+        return [None if counts is None else self.first(counts)] * number
 
-    def first(self, count: Any) -> Any:
+    def first(self, count):
         """The mask of the first `count` lanes."""
-        count = self.builder.trunc(count, INT32)
-        number = ir.VectorType(INT32, self.lanes)
-        order = ir.Constant(number, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", order, self._spread(count, number))
+        order = ir.Constant(ir.VectorType(INT32, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", order, self.spread(self.builder.trunc(count, INT32)))
 
-    def spread(self, value: Any) -> Any:
+    def spread(self, value):
         """The same number in all lanes."""
-        return self._spread(value, self.vector)
-
-    def _spread(self, value: Any, kind: Any) -> Any:
-        nothing = ir.Constant(kind, ir.Undefined)
+        nothing = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(nothing, value, ir.Constant(INT32, 0))
         zeros = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, nothing, zeros)
 
-    def load(self, pointer: Any, mask: Any = None) -> Any:
+    def load(self, pointer, mask=None):
         """A vector from memory; lanes outside the mask are 0 and not looked at."""
-        place = self.builder.bitcast(pointer, self.vector.as_pointer())
-        if mask is None:
-            return self.builder.load(place, align=self.size)
-        arguments = [place, ir.Constant(INT32, self.size), mask, ir.Constant(self.vector, None)]
-        return self._call(f"masked.load.{self.suffix}.p0", self.vector, arguments)
-
-    def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
-        place = self.builder.bitcast(pointer, self.vector.as_pointer())
-        if mask is None:
-            self.builder.store(value, place, align=self.size)
-            return
-        arguments = [value, place, ir.Constant(INT32, self.size), mask]
-        self._call(f"masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
-
-    def load_as(self, pointer: Any, dtype: Any) -> Any:
-        """A vector of this type's numbers, or of bytes changed into them."""
-        kind = self.context.get_value_type(dtype)
-        if kind == self.scalar:
-            return self.load(pointer)
-        return self.builder.uitofp(self.load_whole(pointer, kind, None), self.vector)
-
-    def load_whole(self, pointer: Any, kind: Any, mask: Any) -> Any:
-        """As `load`, of whole numbers."""
-        vector = ir.VectorType(kind, self.lanes)
-        place = self.builder.bitcast(pointer, vector.as_pointer())
-        size = kind.width // 8
+        vector = ir.VectorType(pointer.type.pointee, self.lanes)
+        place, size = self._place(pointer, vector)
         if mask is None:
             return self.builder.load(place, align=size)
         arguments = [place, ir.Constant(INT32, size), mask, ir.Constant(vector, None)]
-        return self._call(f"masked.load.v{self.lanes}i{kind.width}.p0", vector, arguments)
+        return self._call("masked.load", vector, arguments, vector)
 
-    def store_whole(self, value: Any, pointer: Any, mask: Any) -> None:
-        """As `store`, of whole numbers."""
-        bits = value.type.element.width
-        place = self.builder.bitcast(pointer, value.type.as_pointer())
+    def store(self, value, pointer, mask=None):
+        """The opposite of `load`."""
+        place, size = self._place(pointer, value.type)
         if mask is None:
-            self.builder.store(value, place, align=bits // 8)
+            self.builder.store(value, place, align=size)
             return
-        arguments = [value, place, ir.Constant(INT32, bits // 8), mask]
-        self._call(f"masked.store.v{self.lanes}i{bits}.p0", ir.VoidType(), arguments)
+        arguments = [value, place, ir.Constant(INT32, size), mask]
+        self._call("masked.store", ir.VoidType(), arguments, value.type)
 
-    def spread_whole(self, value: Any, kind: Any) -> Any:
-        """The same whole number in all lanes."""
-        return self._spread(value, ir.VectorType(kind, self.lanes))
+    def _place(self, pointer, vector):
+        """The address of a vector, and the bytes of one of its numbers."""
+        size = self.context.get_abi_sizeof(vector.element)
+        return self.builder.bitcast(pointer, vector.as_pointer()), size
 
-    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+    def multiply_add(self, a, b, c):
         """a b + c, rounded once."""
-        return self._call(f"fma.{self.suffix}", self.vector, [a, b, c])
+        return self._call("fma", self.vector, [a, b, c], self.vector)
 
-    def combine(self, matrix: Any, vectors: list[Any]) -> list[Any]:
+    def combine(self, matrix, vectors) -> list:
         """The products of a constant matrix with a column of vectors, zeros left out."""
         results = []
         for row in matrix:
@@ -197,17 +168,20 @@ class _Writer:
             results.append(total)
         return results
 
-    def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
+    def _call(self, name: str, result, arguments: list, vector):
+        """Call LLVM's function of that name for such vectors."""
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}")
+        full = f"llvm.{name}.v{self.lanes}{vector.element.intrinsic_name}"
+        full += ".p0" if name.startswith("masked") else ""
+        function = cgutils.get_or_insert_function(self.builder.module, kind, full)
         return self.builder.call(function, arguments)
 
-    def shuffle(self, a: Any, b: Any, picks: list[int]) -> Any:
+    def shuffle(self, a, b, picks: list[int]):
         """The picked numbers of a and b, those of b counted on behind a's."""
         order = ir.Constant(ir.VectorType(INT32, len(picks)), picks)
         return self.builder.shuffle_vector(a, b, order)
 
-    def sum(self, vector: Any) -> Any:
+    def sum(self, vector):
         """The sum of the lanes, halves added to halves."""
         count = self.lanes
         while count > 1:
@@ -217,354 +191,283 @@ class _Writer:
             vector = self.builder.fadd(low, high)
         return self.builder.extract_element(vector, ir.Constant(INT32, 0))
 
+    def opened(self, kind, value):
+        """An argument as an operation is given it."""
+        if isinstance(kind, Block):
+            numbers = [self.builder.extract_value(value, k) for k in range(len(kind))]
+            return [numbers[k : k + kind.columns] for k in range(0, len(kind), kind.columns)]
+        if isinstance(kind, types.Array):
+            return self.context.make_array(kind)(self.context, self.builder, value).data
+        if isinstance(kind, types.BaseTuple):
+            return [self.builder.extract_value(value, k) for k in range(len(kind))]
+        return None if isinstance(kind, types.NoneType) else value
 
-def _operation(write: Callable[..., Any]) -> Callable[..., Any]:
-    """What Numba wants for the second half of an intrinsic."""
+    def closed(self, kind, result):
+        """What an operation returned, as Numba wants it."""
+        if result is None:
+            return self.context.get_dummy_value()
+        if not isinstance(kind, Block):
+            return result
+        value = ir.Constant(self.context.get_value_type(kind), ir.Undefined)
+        for k, vector in enumerate(chain(*result)):
+            value = self.builder.insert_value(value, vector, k)
+        return value
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        result = write(context, builder, *arguments)
-        return context.get_dummy_value() if result is None else result
 
-    return generate
+def operation(result: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a Numba intrinsic of a function that writes its instructions.
+
+    result : from the arguments' Numba types (constants: values) to that of the result
+
+    The function is given a writer for the type of the first floats among its arguments, then a
+    block as a list of rows of vectors, an array as the address of its first number, a tuple as a
+    list, None as None, a constant (annotated int or str) as its value, and anything else as the
+    LLVM value that holds it.  A block is returned as it is given.
+    """
+
+    def decorate(write: Callable[..., Any]) -> Any:
+        parameters = list(inspect.signature(write).parameters.values())[1:]
+        constant = [parameter.annotation in ("int", "str") for parameter in parameters]
+
+        @wraps(write)  # Numba reads the names of the arguments
+        def typed(typing, *kinds):
+            known = [
+                kind.literal_value if fixed else kind
+                for kind, fixed in zip(kinds, constant, strict=True)
+            ]
+            held = (getattr(kind, "dtype", None) for kind in kinds)
+            dtype = next(each for each in held if isinstance(each, types.Float))
+
+            def generate(context, builder, signature, values):
+                writer = _Writer(context, builder, dtype)
+                given = [
+                    now if fixed else writer.opened(kind, value)
+                    for now, fixed, kind, value in zip(known, constant, kinds, values, strict=True)
+                ]
+                return writer.closed(signature.return_type, write(writer, *given))
+
+            return result(*known)(*kinds), generate
+
+        return intrinsic(prefer_literal=any(constant))(typed)
+
+    return decorate
 
 
-@intrinsic
-def lanes(typing: Any, array: Any) -> Any:
+def _nothing(*kinds):
+    return types.void
+
+
+def _same(block, *others):
+    return block
+
+
+@operation(lambda array: types.intp)
+def lanes(writer, array):
     """Numbers in one vector of this array's type."""
-    count = lanes_of(array.dtype)
-    return types.intp(array), _operation(lambda context, builder, a: ir.Constant(INT64, count))
+    return writer.number(writer.lanes)
 
 
-@intrinsic(prefer_literal=True)
-def started(typing: Any, bias: Any, at: Any, rows: Any, columns: Any) -> Any:
+@operation(lambda bias, at, rows, columns: Block(bias.dtype, rows, columns))
+def started(writer, bias, at, rows: int, columns: int):
     """A block whose row r holds bias[at + r] everywhere."""
-    block = Block(bias.dtype, rows.literal_value, columns.literal_value)
-
-    def write(context: Any, builder: Any, b: Any, at: Any, *sizes: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        value = ir.Constant(context.get_value_type(block), ir.Undefined)
-        start = writer.pointer(bias, b, at)
-        for row in range(block.rows):
-            vector = writer.spread(builder.load(writer.beyond(start, writer.number(row))))
-            for column in range(block.columns):
-                value = builder.insert_value(value, vector, row * block.columns + column)
-        return value
-
-    return block(bias, at, rows, columns), _operation(write)
+    start = writer.beyond(bias, at)
+    vectors = (writer.spread(writer.builder.load(writer.beyond(start, r))) for r in range(rows))
+    return [[vector] * columns for vector in vectors]
 
 
-@intrinsic(prefer_literal=True)
-def loaded(typing: Any, array: Any, at: Any, row_step: Any, rows: Any, columns: Any) -> Any:
+@operation(lambda array, at, row_step, rows, columns: Block(array.dtype, rows, columns))
+def loaded(writer, array, at, row_step, rows: int, columns: int):
     """The block that `kept` left at array[at:], rows `row_step` apart."""
-    block = Block(array.dtype, rows.literal_value, columns.literal_value)
-
-    def write(context: Any, builder: Any, a: Any, at: Any, row_step_: Any, *sizes: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        value = ir.Constant(context.get_value_type(block), ir.Undefined)
-        row = writer.pointer(array, a, at)
-        for r in range(block.rows):
-            for c in range(block.columns):
-                vector = writer.load(writer.beyond(row, writer.number(c * block.lanes)))
-                value = builder.insert_value(value, vector, r * block.columns + c)
-            row = writer.beyond(row, row_step_)
-        return value
-
-    return block(array, at, row_step, rows, columns), _operation(write)
+    block, row = [], writer.beyond(array, at)
+    for _ in range(rows):
+        places = [writer.beyond(row, c * writer.lanes) for c in range(columns)]
+        block.append([writer.load(place) for place in places])
+        row = writer.beyond(row, row_step)
+    return block
 
 
-@intrinsic
-def kept(typing: Any, block: Any, array: Any, at: Any, row_step: Any) -> Any:
+@operation(_nothing)
+def kept(writer, block, array, at, row_step):
     """Leave a block at array[at:], rows `row_step` apart, each row's vectors side by side."""
-
-    def write(context: Any, builder: Any, value: Any, a: Any, at: Any, row_step_: Any) -> None:
-        writer = _Writer(context, builder, block.dtype)
-        row = writer.pointer(array, a, at)
-        for r in range(block.rows):
-            for c in range(block.columns):
-                place = writer.beyond(row, writer.number(c * block.lanes))
-                writer.store(builder.extract_value(value, r * block.columns + c), place)
-            row = writer.beyond(row, row_step_)
-
-    return types.void(block, array, at, row_step), _operation(write)
+    row = writer.beyond(array, at)
+    for vectors in block:
+        for c, vector in enumerate(vectors):
+            writer.store(vector, writer.beyond(row, c * writer.lanes))
+        row = writer.beyond(row, row_step)
 
 
-@intrinsic
-def outer(
-    typing: Any, block: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, counts: Any
-) -> Any:
+@operation(_same)
+def outer(writer, block, w, w_at, w_step, x, x_at, counts):
     """block[r, c] += w[w_at + r w_step] * (the vector of x at x_at[c]).
 
     x_at: a tuple with a position for each column, or one position with the columns side by side.
     counts: how many lanes of each column are really there, or None for all.
     """
-
-    def write(
-        context: Any, builder: Any, value: Any, wa: Any, w_at: Any, w_step: Any,
-        xa: Any, x_at_: Any, counts_: Any,
-    ) -> Any:  # fmt: skip
-        writer = _Writer(context, builder, block.dtype)
-        masks = writer.masks(counts, counts_, block.columns)
-        places = writer.positions(x_at, x_at_, block.columns)
-        vectors = [
-            writer.load(writer.pointer(x, xa, place), mask)
-            for place, mask in zip(places, masks, strict=True)
-        ]
-        weight = writer.pointer(w, wa, w_at)
-        for row in range(block.rows):
-            factor = writer.spread(builder.load(weight))
-            weight = writer.beyond(weight, w_step)
-            for column, vector in enumerate(vectors):
-                k = row * block.columns + column
-                total = writer.multiply_add(factor, vector, builder.extract_value(value, k))
-                value = builder.insert_value(value, total, k)
-        return value
-
-    return block(block, w, w_at, w_step, x, x_at, counts), _operation(write)
+    columns = len(block[0])
+    masks, places = writer.masks(counts, columns), writer.positions(x_at, columns)
+    vectors = [
+        writer.load(writer.beyond(x, place), mask)
+        for place, mask in zip(places, masks, strict=True)
+    ]
+    weight = writer.beyond(w, w_at)
+    for row in block:
+        factor = writer.spread(writer.builder.load(weight))
+        weight = writer.beyond(weight, w_step)
+        for c, vector in enumerate(vectors):
+            row[c] = writer.multiply_add(factor, vector, row[c])
+    return block
 
 
-@intrinsic
-def inner(typing: Any, block: Any, a: Any, a_at: Any, x: Any, x_at: Any, count: Any) -> Any:
+@operation(_same)
+def inner(writer, block, a, a_at, x, x_at, count):
     """block[r, c] += (the vector of a at a_at[r]) * (the vector of x at x_at[c]), lane by lane.
 
     a_at, x_at: tuples of positions.  count: how many lanes are really there, or None for all.
     """
-
-    def write(
-        context: Any,
-        builder: Any,
-        value: Any,
-        aa: Any,
-        a_at_: Any,
-        xa: Any,
-        x_at_: Any,
-        count_: Any,
-    ) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        mask = writer.masks(count, count_, 1)[0]
-        rows, columns = [
-            [
-                writer.load(writer.pointer(kind, array, place), mask)
-                for place in writer.positions(places_type, places, number)
-            ]
-            for kind, array, places_type, places, number in (
-                (a, aa, a_at, a_at_, block.rows),
-                (x, xa, x_at, x_at_, block.columns),
-            )
-        ]
-        for r, left in enumerate(rows):
-            for c, right in enumerate(columns):
-                k = r * block.columns + c
-                total = writer.multiply_add(left, right, builder.extract_value(value, k))
-                value = builder.insert_value(value, total, k)
-        return value
-
-    return block(block, a, a_at, x, x_at, count), _operation(write)
+    (mask,) = writer.masks(count, 1)
+    rows = [writer.load(writer.beyond(a, place), mask) for place in a_at]
+    columns = [writer.load(writer.beyond(x, place), mask) for place in x_at]
+    for row, left in zip(block, rows, strict=True):
+        for c, right in enumerate(columns):
+            row[c] = writer.multiply_add(left, right, row[c])
+    return block
 
 
-@intrinsic
-def leaky(typing: Any, block: Any, slope: Any) -> Any:
+@operation(_same)
+def leaky(writer, block, slope):
     """z where z > 0, else slope z, for every number of a block; a slope of 1 changes nothing.
 
     With a slope of 0, minus infinity gives 0.
     """
+    builder, factor = writer.builder, writer.spread(slope)
+    zero, lowest = writer.constant(0.0), writer.constant(-math.inf)
+    flat = builder.fcmp_ordered("==", factor, zero)
 
-    def write(context: Any, builder: Any, value: Any, slope_: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        factor = writer.spread(slope_)
-        zero, lowest = writer.constant(0.0), writer.constant(-math.inf)
-        flat = builder.fcmp_ordered("==", factor, zero)
-        for k in range(block.rows * block.columns):
-            z = builder.extract_value(value, k)
-            positive = builder.fcmp_ordered(">", z, zero)
-            endless = builder.and_(flat, builder.fcmp_ordered("==", z, lowest))
-            bent = builder.fmul(builder.select(endless, zero, z), factor)
-            z = builder.select(positive, z, bent)
-            value = builder.insert_value(value, z, k)
-        return value
+    def bent(z):
+        positive = builder.fcmp_ordered(">", z, zero)
+        endless = builder.and_(flat, builder.fcmp_ordered("==", z, lowest))
+        return builder.select(positive, z, builder.fmul(builder.select(endless, zero, z), factor))
 
-    return block(block, slope), _operation(write)
+    return [[bent(z) for z in row] for row in block]
 
 
-@intrinsic
-def store(typing: Any, block: Any, y: Any, y_at: Any, row_step: Any, rows: Any, counts: Any) -> Any:
+@operation(_nothing)
+def store(writer, block, y, y_at, row_step, rows, counts):
     """The first `rows` rows of a block into y: row r, column c at y_at[c] + r row_step.
 
     y_at and counts as in `outer`.
     """
-
-    def write(
-        context: Any, builder: Any, value: Any, ya: Any, y_at_: Any, row_step_: Any, rows_: Any,
-        counts_: Any,
-    ) -> None:  # fmt: skip
-        writer = _Writer(context, builder, block.dtype)
-        masks = writer.masks(counts, counts_, block.columns)
-        places = writer.positions(y_at, y_at_, block.columns)
-        for row in range(block.rows):
-            with builder.if_then(builder.icmp_signed("<", writer.number(row), rows_)):
-                for column, (place, mask) in enumerate(zip(places, masks, strict=True)):
-                    vector = builder.extract_value(value, row * block.columns + column)
-                    writer.store(vector, writer.pointer(y, ya, place), mask)
-            places = [builder.add(place, row_step_) for place in places]
-
-    return types.void(block, y, y_at, row_step, rows, counts), _operation(write)
+    builder, columns = writer.builder, len(block[0])
+    masks, places = writer.masks(counts, columns), writer.positions(y_at, columns)
+    for r, row in enumerate(block):
+        with builder.if_then(builder.icmp_signed("<", writer.number(r), rows)):
+            for vector, place, mask in zip(row, places, masks, strict=True):
+                writer.store(vector, writer.beyond(y, place), mask)
+        places = [builder.add(place, row_step) for place in places]
 
 
-@intrinsic
-def add_sums(
-    typing: Any, block: Any, out: Any, at: Any, row_step: Any, rows: Any, columns: Any
-) -> Any:
+@operation(_nothing)
+def add_sums(writer, block, out, at, row_step, rows, columns):
     """out[at + r row_step + c] += sum of the lanes of block[r, c], for the first rows, columns."""
-
-    def write(
-        context: Any, builder: Any, value: Any, oa: Any, at_: Any, row_step_: Any, rows_: Any,
-        columns_: Any,
-    ) -> None:  # fmt: skip
-        writer = _Writer(context, builder, block.dtype)
-        place = writer.pointer(out, oa, at_)
-        for row in range(block.rows):
-            for column in range(block.columns):
-                inside = builder.and_(
-                    builder.icmp_signed("<", writer.number(row), rows_),
-                    builder.icmp_signed("<", writer.number(column), columns_),
-                )
-                with builder.if_then(inside):
-                    target = writer.beyond(place, writer.number(column))
-                    total = writer.sum(builder.extract_value(value, row * block.columns + column))
-                    builder.store(builder.fadd(builder.load(target), total), target)
-            place = writer.beyond(place, row_step_)
-
-    return types.void(block, out, at, row_step, rows, columns), _operation(write)
+    builder, place = writer.builder, writer.beyond(out, at)
+    for r, row in enumerate(block):
+        for c, vector in enumerate(row):
+            inside = builder.and_(
+                builder.icmp_signed("<", writer.number(r), rows),
+                builder.icmp_signed("<", writer.number(c), columns),
+            )
+            with builder.if_then(inside):
+                target = writer.beyond(place, c)
+                sum_ = writer.sum(vector)
+                builder.store(builder.fadd(builder.load(target), sum_), target)
+        place = writer.beyond(place, row_step)
 
 
-@intrinsic
-def turn_square(typing: Any, x: Any, x_at: Any, x_step: Any, y: Any, y_at: Any, y_step: Any) -> Any:
+@operation(_nothing)
+def turn_square(writer, x, x_at, x_step, y, y_at, y_step):
     """y[y_at + j y_step + i] = x[x_at + i x_step + j] for a square of lanes x lanes numbers.
 
     Rows exchange halves, then quarters, ... until every number stands in its place.  Bytes become
     numbers of y's type on the way.
     """
-
-    def write(
-        context: Any, builder: Any, xa: Any, x_at_: Any, x_step_: Any, ya: Any, y_at_: Any,
-        y_step_: Any,
-    ) -> None:  # fmt: skip
-        writer = _Writer(context, builder, y.dtype)
-        count, rows = writer.lanes, []
-        place = writer.pointer(x, xa, x_at_)
-        for _ in range(count):
-            rows.append(writer.load_as(place, x.dtype))
-            place = writer.beyond(place, x_step_)
-        half = count // 2
-        while half:
-            low = [k if not k & half else count + k - half for k in range(count)]
-            high = [k + half if not k & half else count + k for k in range(count)]
-            for i in range(count):
-                if not i & half:
-                    pair = rows[i], rows[i + half]
-                    rows[i] = writer.shuffle(*pair, low)
-                    rows[i + half] = writer.shuffle(*pair, high)
-            half //= 2
-        place = writer.pointer(y, ya, y_at_)
-        for row in rows:
-            writer.store(row, place)
-            place = writer.beyond(place, y_step_)
-
-    return types.void(x, x_at, x_step, y, y_at, y_step), _operation(write)
+    count, rows = writer.lanes, []
+    place = writer.beyond(x, x_at)
+    for _ in range(count):
+        row = writer.load(place)
+        rows.append(row if row.type == writer.vector else writer.builder.uitofp(row, writer.vector))
+        place = writer.beyond(place, x_step)
+    half = count // 2
+    while half:
+        low = [k if not k & half else count + k - half for k in range(count)]
+        high = [k + half if not k & half else count + k for k in range(count)]
+        for i in range(count):
+            if not i & half:
+                pair = rows[i], rows[i + half]
+                rows[i] = writer.shuffle(*pair, low)
+                rows[i + half] = writer.shuffle(*pair, high)
+        half //= 2
+    place = writer.beyond(y, y_at)
+    for row in rows:
+        writer.store(row, place)
+        place = writer.beyond(place, y_step)
 
 
-@intrinsic
-def total(typing: Any, block: Any) -> Any:
+@operation(lambda block: block.dtype)
+def total(writer, block):
     """The sum of all numbers of a block: its vectors one by one, then the lanes."""
-
-    def write(context: Any, builder: Any, value: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        vector = builder.extract_value(value, 0)
-        for k in range(1, block.rows * block.columns):
-            vector = builder.fadd(vector, builder.extract_value(value, k))
-        return writer.sum(vector)
-
-    return block.dtype(block), _operation(write)
+    return writer.sum(reduce(writer.builder.fadd, chain(*block)))
 
 
-@intrinsic
-def contest(typing: Any, block: Any, x: Any, x_at: Any, place: Any, count: Any) -> Any:
+@operation(_same)
+def contest(writer, block, x, x_at, place, count):
     """Of a block's two rows, the largest numbers so far and their places: those of x take part.
 
     A number wins if it is larger, or is NaN (which must not be lost).
     """
-
-    def write(
-        context: Any, builder: Any, value: Any, xa: Any, x_at_: Any, place_: Any, count_: Any
-    ) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        mask = writer.masks(count, count_, 1)[0]
-        new = writer.load(writer.pointer(x, xa, x_at_), mask)
-        best, who = builder.extract_value(value, 0), builder.extract_value(value, 1)
-        larger = builder.fcmp_ordered(">", new, best)  # False where either is NaN
-        wins = builder.or_(larger, builder.fcmp_unordered("uno", new, new))
-        here = writer.spread(builder.sitofp(place_, writer.scalar))
-        value = builder.insert_value(value, builder.select(wins, new, best), 0)
-        return builder.insert_value(value, builder.select(wins, here, who), 1)
-
-    return block(block, x, x_at, place, count), _operation(write)
+    builder = writer.builder
+    (mask,) = writer.masks(count, 1)
+    new = writer.load(writer.beyond(x, x_at), mask)
+    (best,), (who,) = block
+    larger = builder.fcmp_ordered(">", new, best)  # False where either is NaN
+    wins = builder.or_(larger, builder.fcmp_unordered("uno", new, new))
+    here = writer.spread(builder.sitofp(place, writer.scalar))
+    return [[builder.select(wins, new, best)], [builder.select(wins, here, who)]]
 
 
-@intrinsic
-def store_places(typing: Any, block: Any, places: Any, at: Any, count: Any) -> Any:
+@operation(_nothing)
+def store_places(writer, block, places, at, count):
     """The second row of a block, as whole numbers, into places[at:]."""
-
-    def write(context: Any, builder: Any, value: Any, pa: Any, at_: Any, count_: Any) -> None:
-        writer = _Writer(context, builder, block.dtype)
-        kind = ir.VectorType(context.get_value_type(places.dtype), block.lanes)
-        numbers = builder.fptoui(builder.extract_value(value, 1), kind)
-        mask = writer.masks(count, count_, 1)[0]
-        writer.store_whole(numbers, writer.pointer(places, pa, at_), mask)
-
-    return types.void(block, places, at, count), _operation(write)
+    kind = ir.VectorType(places.type.pointee, writer.lanes)
+    (mask,) = writer.masks(count, 1)
+    writer.store(writer.builder.fptoui(block[1][0], kind), writer.beyond(places, at), mask)
 
 
-@intrinsic(prefer_literal=True)
-def hand_back(
-    typing: Any, dy: Any, places: Any, at: Any, place: Any, dx: Any, dx_at: Any, add: Any,
-    count: Any,
-) -> Any:  # fmt: skip
+@operation(_nothing)
+def hand_back(writer, dy, places, at, place, dx, dx_at, add: int, count):
     """dx = dy where places == place, else 0, for one vector; with `add` (1) it is added to dx."""
-    adds = bool(add.literal_value)
-
-    def write(
-        context: Any, builder: Any, da: Any, pa: Any, at_: Any, place_: Any, xa: Any, dx_at_: Any,
-        add_: Any, count_: Any,
-    ) -> None:  # fmt: skip
-        writer = _Writer(context, builder, dy.dtype)
-        mask = writer.masks(count, count_, 1)[0]
-        whole = context.get_value_type(places.dtype)
-        who = writer.load_whole(writer.pointer(places, pa, at_), whole, mask)
-        here = writer.spread_whole(builder.trunc(place_, whole), whole)
-        given = writer.load(writer.pointer(dy, da, at_), mask)
-        share = builder.select(builder.icmp_signed("==", who, here), given, writer.constant(0.0))
-        target = writer.pointer(dx, xa, dx_at_)
-        if adds:
-            share = builder.fadd(share, writer.load(target, mask))
-        writer.store(share, target, mask)
-
-    signature = types.void(dy, places, at, place, dx, dx_at, add, count)
-    return signature, _operation(write)
+    builder = writer.builder
+    (mask,) = writer.masks(count, 1)
+    who = writer.load(writer.beyond(places, at), mask)
+    here = writer.spread(builder.trunc(place, places.type.pointee))
+    given = writer.load(writer.beyond(dy, at), mask)
+    share = builder.select(builder.icmp_signed("==", who, here), given, writer.constant(0.0))
+    target = writer.beyond(dx, dx_at)
+    if add:
+        share = builder.fadd(share, writer.load(target, mask))
+    writer.store(share, target, mask)
 
 
 # --- square patches: one vector for each pixel -------------------------------------------------
 
 
-def _inside(writer: _Writer, limits: Any, given: Any, row: int, column: int) -> Any:
+def _inside(writer: _Writer, limits, row: int, column: int):
     """The mask of one pixel of a patch; None where the patch has no limits.
 
     limits: (first row, rows, first column, columns, lanes); outside 0 <= place < rows nothing is.
     """
-    if isinstance(limits, types.NoneType):
+    if limits is None:
         return None
-    builder = writer.builder
-    first_row, rows, first_column, columns, count = [
-        builder.extract_value(given, k) for k in range(5)
-    ]
+    builder, (first_row, rows, first_column, columns, count) = writer.builder, limits
     there = None
     for first, end, step in ((first_row, rows, row), (first_column, columns, column)):
         place = builder.add(first, writer.number(step))
@@ -576,93 +479,45 @@ def _inside(writer: _Writer, limits: Any, given: Any, row: int, column: int) -> 
     return writer.first(builder.select(there, count, writer.number(0)))
 
 
-@intrinsic(prefer_literal=True)
-def patch(
-    typing: Any, x: Any, at: Any, row_step: Any, column_step: Any, side: Any, limits: Any
-) -> Any:
+def _pixels(writer: _Writer, pointer, row_step, column_step, side: int):
+    """(row, column, address) of the pixels of a square patch."""
+    for r in range(side):
+        place = pointer
+        for c in range(side):
+            yield r, c, place
+            place = writer.beyond(place, column_step)
+        pointer = writer.beyond(pointer, row_step)
+
+
+@operation(lambda x, at, row_step, column_step, side, limits: Block(x.dtype, side, side))
+def patch(writer, x, at, row_step, column_step, side: int, limits):
     """A block of side x side vectors: row r, column c from at + r row_step + c column_step.
 
     limits: None, or what `_inside` says; what is outside is 0 and not looked at.
     """
-    size = side.literal_value
-    block = Block(x.dtype, size, size)
-
-    def write(
-        context: Any, builder: Any, xa: Any, at_: Any, row_step_: Any, column_step_: Any,
-        side_: Any, limits_: Any,
-    ) -> Any:  # fmt: skip
-        writer = _Writer(context, builder, block.dtype)
-        value = ir.Constant(context.get_value_type(block), ir.Undefined)
-        row = writer.pointer(x, xa, at_)
-        for r in range(size):
-            place = row
-            for c in range(size):
-                vector = writer.load(place, _inside(writer, limits, limits_, r, c))
-                value = builder.insert_value(value, vector, r * size + c)
-                place = writer.beyond(place, column_step_)
-            row = writer.beyond(row, row_step_)
-        return value
-
-    return block(x, at, row_step, column_step, side, limits), _operation(write)
+    block = [[None] * side for _ in range(side)]
+    for r, c, place in _pixels(writer, writer.beyond(x, at), row_step, column_step, side):
+        block[r][c] = writer.load(place, _inside(writer, limits, r, c))
+    return block
 
 
-@intrinsic
-def put(
-    typing: Any, block: Any, y: Any, at: Any, row_step: Any, column_step: Any, limits: Any
-) -> Any:
+@operation(_nothing)
+def put(writer, block, y, at, row_step, column_step, limits):
     """A square block back to memory, the way `patch` reads one."""
-
-    def write(
-        context: Any, builder: Any, value: Any, ya: Any, at_: Any, row_step_: Any,
-        column_step_: Any, limits_: Any,
-    ) -> None:  # fmt: skip
-        writer = _Writer(context, builder, block.dtype)
-        row = writer.pointer(y, ya, at_)
-        for r in range(block.rows):
-            place = row
-            for c in range(block.columns):
-                vector = builder.extract_value(value, r * block.columns + c)
-                writer.store(vector, place, _inside(writer, limits, limits_, r, c))
-                place = writer.beyond(place, column_step_)
-            row = writer.beyond(row, row_step_)
-
-    return types.void(block, y, at, row_step, column_step, limits), _operation(write)
+    for r, c, place in _pixels(writer, writer.beyond(y, at), row_step, column_step, len(block)):
+        writer.store(block[r][c], place, _inside(writer, limits, r, c))
 
 
-@intrinsic(prefer_literal=True)
-def between(typing: Any, block: Any, name: Any) -> Any:
+@operation(lambda block, name: Block(block.dtype, len(MATRICES[name]), len(MATRICES[name])))
+def between(writer, block, name: str):
     """M block M^T, vector by vector, for the constant matrix of that name in `MATRICES`."""
-    matrix = MATRICES[name.literal_value]
-    size = len(matrix)
-    result = Block(block.dtype, size, size)
-
-    def write(context: Any, builder: Any, value: Any, name_: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        side = block.rows
-        given = [
-            [builder.extract_value(value, r * side + c) for c in range(side)] for r in range(side)
-        ]
-        columns = [writer.combine(matrix, [given[r][c] for r in range(side)]) for c in range(side)]
-        answer = ir.Constant(context.get_value_type(result), ir.Undefined)
-        for r in range(size):
-            row = writer.combine(matrix, [columns[c][r] for c in range(side)])
-            for c in range(size):
-                answer = builder.insert_value(answer, row[c], r * size + c)
-        return answer
-
-    return result(block, name), _operation(write)
+    matrix = MATRICES[name]
+    columns = [writer.combine(matrix, column) for column in zip(*block, strict=True)]
+    return [writer.combine(matrix, row) for row in zip(*columns, strict=True)]
 
 
-@intrinsic
-def raised(typing: Any, block: Any, value: Any) -> Any:
+@operation(_same)
+def raised(writer, block, value):
     """A block with the same number added everywhere."""
-
-    def write(context: Any, builder: Any, vectors: Any, value_: Any) -> Any:
-        writer = _Writer(context, builder, block.dtype)
-        more = writer.spread(value_)
-        for k in range(block.rows * block.columns):
-            vector = builder.fadd(builder.extract_value(vectors, k), more)
-            vectors = builder.insert_value(vectors, vector, k)
-        return vectors
-
-    return block(block, value), _operation(write)
+    more = writer.spread(value)
+    return [[writer.builder.fadd(vector, more) for vector in row] for row in block]

@@ -4,8 +4,8 @@ A backend of your own begins with `from glassbox.kernels.pure_numpy import *`, a
 does better.
 """
 
-from glassbox.kernels.pure_numpy.essential import *  # noqa: F403
-from glassbox.kernels.pure_numpy.more import *  # noqa: F403
+from glassbox.kernels.pure_numpy.essential import *
+from glassbox.kernels.pure_numpy.more import *
 from glassbox.kernels.shapes import ShardPolicy
 
 # A shard's largest array should stay in cache and below the size from which the system clears

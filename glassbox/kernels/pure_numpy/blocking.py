@@ -46,21 +46,3 @@ def _sizes(filters: int, taps: int, window: Window, samples: int) -> tuple[int, 
     if LEAST_COLUMNS <= part * samples <= small:  # even parts of one row
         return part * samples, block
     return 0, block  # too large a filter bank: one product for the whole block
-
-
-@lru_cache(maxsize=4096)
-def mirrored_window(window: Window, size: tuple[int, int]) -> Window | None:
-    """The window of the convolution that takes dy back to dx; None where there is none."""
-    spans = [d * (k - 1) for d, k in zip(window.dilation, window.kernel, strict=True)]
-    top, left = window.padding[0], window.padding[2]
-    if window.stride != (1, 1) or top > spans[0] or left > spans[1]:
-        return None
-    before = (spans[0] - top, spans[1] - left)
-    after = [
-        n + span - out - b
-        for n, span, out, b in zip(size, spans, window.output, before, strict=True)
-    ]
-    if min(after) < 0:
-        return None
-    borders = (before[0], after[0], before[1], after[1])
-    return Window(window.kernel, (1, 1), window.dilation, borders, size)

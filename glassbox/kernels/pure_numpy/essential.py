@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from glassbox.kernels.pure_numpy.blocking import BLOCK_ENTRIES, mirrored_window, plan_products
-from glassbox.kernels.shapes import Shape, Window
+from glassbox.kernels.pure_numpy.blocking import BLOCK_ENTRIES, plan_products
+from glassbox.kernels.shapes import Shape, Window, mirrored_window
 
 Array = np.ndarray
 
@@ -123,7 +123,8 @@ def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shap
     """
     mirrored = mirrored_window(window, (shape[1], shape[2]))
     filters, channels = weights.shape[:2]
-    if mirrored is not None and filters <= max(channels, FEW_FILTERS):
+    by_pixel = window.stride == (1, 1) and min(mirrored.padding) >= 0
+    if by_pixel and filters <= max(channels, FEW_FILTERS):
         turned = np.ascontiguousarray(weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
         return conv2d(dy, turned, None, mirrored)
     return _scatter(dy, weights, window, shape)

@@ -80,20 +80,28 @@ def algorithm(window: Window, channels: int, filters: int) -> str:
     return "im2col"
 
 
-def average_pool(x: Array, counts: Array, window: Window) -> Array:
-    """The mean of each window; `counts` (oh, ow) says how many pixels each one averages over."""
+def _sizes(counts: tuple[Array, Array], dtype: np.dtype) -> Array:
+    """How many pixels each window averages over: (oh, ow, 1)."""
+    down, across = counts
+    return down.astype(dtype)[:, None, None] * across.astype(dtype)[:, None]
+
+
+def average_pool(x: Array, counts: tuple[Array, Array], window: Window) -> Array:
+    """The mean of each window; `counts`: its pixels down (oh,) and across (ow,)."""
     views = list(taps(pad(x, window.padding), window))
     y = views[0].copy()
     for view in views[1:]:
         y += view
-    y /= counts[:, :, None].astype(x.dtype)
+    y /= _sizes(counts, x.dtype)
     return y
 
 
-def average_pool_gradient(dy: Array, counts: Array, window: Window, shape: Shape) -> Array:
+def average_pool_gradient(
+    dy: Array, counts: tuple[Array, Array], window: Window, shape: Shape
+) -> Array:
     """dx: the gradient of a window in equal shares to its pixels."""
     padded = _padded_zeros(shape, window, dy.dtype)
-    share = dy / counts[:, :, None].astype(dy.dtype)
+    share = dy / _sizes(counts, dy.dtype)
     for target in taps(padded, window):
         target += share
     return _crop(padded, window, shape)
