@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.networks import NETWORKS
+from glassbox.engine.assembly import UntrainedWarning
 from glassbox.engine.machine import in_words, machine
 from glassbox.kernels import BACKENDS
 from glassbox.report.results import write_atomically
@@ -49,6 +51,7 @@ def options(description: str | None, *packages: str, **defaults: Any) -> argpars
     for name, value in vars(found).items():
         if isinstance(value, int) and value < 1:
             parser.error(f"--{name.replace('_', '-')}: got {value}, expected at least 1")
+    warnings.simplefilter("ignore", UntrainedWarning)  # time does not depend on the answers
     print(describe(*packages))
     return found
 
