@@ -659,8 +659,7 @@ def test_float32_images_in_a_float64_network_are_not_left_to_a_kernel():
     floats = Dataset(data.batch(np.arange(40))[0].copy(), data.labels, data.classes, NONE)
     network = squared(threads=1, dtype=np.float64)
     assert network.scores(floats).dtype == np.float64
-    idle = network.executor.captured.inference._idle
-    assert not next(iter(idle.values()))[0].input._takes(floats)
+    assert network.executor.captured.fetch.constants(floats) is None
 
 
 NONE = Scaling("none")

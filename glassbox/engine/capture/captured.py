@@ -44,7 +44,7 @@ from glassbox.engine.synced import (
     forward_program,
     synced_of,
 )
-from glassbox.kernels.recorder import Call, recording, replay, root
+from glassbox.kernels.recorder import Call, recording, redirect, replay, root
 from glassbox.kernels.shapes import Shape
 
 # The kernel of each loss that can be recorded, and what its difference is multiplied by.
@@ -60,46 +60,59 @@ class CaptureWarning(UserWarning):
     """A recorded layer did not compute what its code says; it runs as written from now on."""
 
 
+class Fetch:
+    """How a kernel fetches the images of a data set, for all input buffers of a network."""
+
+    def __init__(self, channels: int, dtype: Any) -> None:
+        self._channels, self._dtype = channels, dtype
+        # data, its methods and the answer in one tuple, so that threads see all of it or nothing
+        self._last: tuple[Any, Any, Any] = (None, None, None)
+
+    def constants(self, data: Any) -> Any:
+        """What `take_images` scales by; None where the data set must be asked for its batches.
+
+        That is any but a `Dataset` in C order, of a type that the kernel knows, all scaled alike,
+        with `Dataset` and `Scaling` as they were shipped.
+        """
+        methods = (type(data).batch, getattr(type(getattr(data, "scaling", None)), "apply", None))
+        known, its_methods, found = self._last
+        if data is not known or methods != its_methods:
+            found = self._judge(data)
+            self._last = data, methods, found
+        return found
+
+    def _judge(self, data: Any) -> Any:
+        if name_of(data) != DATASET or shipped.edited(type(data)):
+            return None
+        same = data.images.dtype in (np.uint8, self._dtype) and data.images.flags.c_contiguous
+        if not same or data.targets is not None or shipped.edited(type(data.scaling)):
+            return None
+        return data.scaling.constants(self._channels, self._dtype)
+
+
 class InputBuffer:
     """The array where a capture finds its images, batch-last; filled anew before every replay."""
 
-    def __init__(self, shape: Shape, samples: int, dtype: Any, kernels: Any) -> None:
+    def __init__(self, shape: Shape, samples: int, dtype: Any, kernels: Any, fetch: Fetch) -> None:
         self.x = np.zeros((*shape, samples), dtype)
-        self._take = kernels.ends.take_images
+        self._take, self._fetch = kernels.ends.take_images, fetch
         self._scratch = np.empty(0, np.uint8)
-        self._data: Any = None
-        self._constants: Any = None
-        self._methods: tuple[Any, Any] = (None, None)
 
     def fill(self, shard: Shard) -> tuple[Array, Array]:
         """The images and labels of a shard, as `Dataset.batch` gives them, batch-last."""
         data: Any = shard.data
         indices = shard.indices
-        if shard.augment is None and self._takes(data):
+        constants = self._fetch.constants(data) if shard.augment is None else None
+        if constants is not None:
             labels = data.labels[indices]  # raises for an index outside
             if self._scratch.dtype != data.images.dtype or not self._scratch.size:
                 self._scratch = np.empty(self.x.size, data.images.dtype)
             images = data.images.reshape(len(data.images), -1)
-            self._take(images, indices, *self._constants, self._scratch, self.x.reshape(-1))
+            self._take(images, indices, *constants, self._scratch, self.x.reshape(-1))
             return self.x, labels
         x, labels = load_images(shard, self.x.dtype)
         np.copyto(self.x, np.moveaxis(x, 0, -1))
         return self.x, labels
-
-    def _takes(self, data: Any) -> bool:
-        """Whether a kernel can fetch the images: in C order, of a type it knows, all scaled alike.
-
-        Only for `Dataset` and `Scaling` as they were shipped; any other is asked for its batches.
-        """
-        methods = (type(data).batch, getattr(type(getattr(data, "scaling", None)), "apply", None))
-        if data is not self._data or methods != self._methods:
-            self._data, self._methods, self._constants = data, methods, None
-            plain = name_of(data) == DATASET and not shipped.edited(type(data))
-            if plain and not shipped.edited(type(data.scaling)):
-                same = data.images.dtype in (np.uint8, self.x.dtype)
-                if same and data.images.flags.c_contiguous and data.targets is None:
-                    self._constants = data.scaling.constants(self.x.shape[0], self.x.dtype)
-        return self._constants is not None
 
 
 class RecordedLoss:
@@ -178,13 +191,14 @@ class Capture:
         layers, kernels = network.layers, network.kernels
         self.input: InputBuffer | None = None
         if network.records:
-            shape = network.input_shape
-            self.input = InputBuffer(shape, samples, network.dtype, kernels)
+            shape, fetch = network.input_shape, network.fetch
+            self.input = InputBuffer(shape, samples, network.dtype, kernels, fetch)
         self._parts = self._forward_parts(network, samples, batch > 0)
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
         self._written = LossAsWritten(network.loss)
         # of a step that is nothing but one segment and its loss: all of its calls
         self._whole: tuple[Segment, RecordedLoss, list[Call]] | None = None
+        self._into: dict[int, tuple[Array, list[Call]]] = {}  # the same, by where gradients go
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -255,8 +269,8 @@ class Capture:
     def train(self, shard: Shard, gradient: Array) -> ShardResult:
         """What `Executor.train_shard` returns, but for rounding.
 
-        The only shard of a batch gives this capture's own gradient: nobody else will write in it
-        before the step is over.
+        The gradient is in the array given, or, if the batch has no other shard, perhaps in this
+        capture's own: nobody else will write in it before the step is over.
         """
         self._begin()
         x, labels = self._images(shard)
@@ -265,8 +279,11 @@ class Capture:
             segment, recorded, calls = self._whole
             segment.take(shard.context)
             np.copyto(recorded.labels, labels)
-            replay(calls)
-            return ShardResult(*recorded.sums(), self._gathered((), gradient, shard))
+            if id(gradient) not in self._into:  # kept, so that no other array has its id
+                moved = redirect(calls, [(self.gradient, gradient)])
+                self._into[id(gradient)] = gradient, moved
+            replay(self._into[id(gradient)][1])
+            return ShardResult(*recorded.sums(), gradient)
         outputs, caches = forward(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = backward(self._parts, dz, caches)
@@ -336,6 +353,7 @@ class CapturedNetwork:
         self.input_shape, self.dtype = input_shape, parameters.values.dtype
         self.kernels: Any = layers[0].kernels
         self.records = hasattr(self.kernels, "ends")
+        self.fetch = Fetch(input_shape[0], self.dtype)
         self._distrusted: dict[Layer, str] = {}
         self._loss_is_distrusted = False
         self.faults: list[Fault] = []  # what captures found to be wrong

@@ -12,8 +12,10 @@ import ast
 import hashlib
 import inspect
 import json
+import os
 import sys
 from functools import cache
+from os.path import basename
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -90,12 +92,15 @@ def _stands_at(function: Any, module: ModuleType, line: int | None) -> bool:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None or code.co_firstlineno != line:
         return False
-    return Path(code.co_filename).name == Path(str(module.__file__)).name
+    return basename(code.co_filename) == basename(str(module.__file__))
 
 
 def _stamp(module: ModuleType) -> tuple[str, int]:
-    path = Path(str(module.__file__))
-    return str(path), path.stat().st_mtime_ns if path.exists() else 0
+    path = str(module.__file__)
+    try:
+        return path, os.stat(path).st_mtime_ns
+    except OSError:
+        return path, 0
 
 
 @cache
