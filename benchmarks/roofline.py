@@ -122,9 +122,8 @@ def product_rate(blas_threads: int, seconds: float) -> float:
 
 def kernel_rate(ours: CNN, *told: Any) -> float:
     """The same of a kernel, under training's conditions."""
-    with (
-        ours.workers.serial_blas()
-    ):  # BLAS on one thread in each, freed memory kept for the next call
+    # BLAS on one thread in each, freed memory kept for the next call
+    with ours.workers.serial_blas():
         return rate_together(*told)
 
 

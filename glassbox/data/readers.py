@@ -325,15 +325,15 @@ def names_as_text(labels: NDArray[Any], source: str) -> NDArray[Any]:
 
     Raises ValueError where labels are missing (None, NaN, <NA>).
     """
-    missing = [
-        place
-        for place, label in enumerate(labels.flat if labels.dtype.kind in "fO" else ())
-        if not isinstance(label, str) and str(label) in MISSING
-    ]
-    if missing:
+    if labels.dtype.kind == "O":
+        lacking = [not isinstance(each, str) and str(each) in MISSING for each in labels.flat]
+        absent = np.array(lacking, bool).reshape(labels.shape)
+    else:
+        absent = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(0, bool)
+    if absent.any():
         raise ValueError(
-            f"{source}: {len(missing):,} of {labels.size:,} labels are missing, the first is that "
-            f"of image {missing[0]}; drop these images"
+            f"{source}: {np.count_nonzero(absent):,} of {labels.size:,} labels are missing, the "
+            f"first is that of image {np.argwhere(absent)[0][0]}; drop these images"
         )
     named = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat)
     return labels.astype(str) if named else labels
