@@ -7,6 +7,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from CNN import CNN
 from Datasets import Dataset, Scaling
 from Filters import Conv2D, MaxPool2D
+from glassbox.data.given import class_numbers
 from glassbox.engine.gradient_check import STEPS
 from glassbox.engine.losses import MSE, CrossEntropy
 from glassbox.kernels import choose
@@ -167,3 +168,10 @@ def test_resume_is_the_same_run_and_other_weights_are_another(tmp_path):
     resumed = again.fit((X, Y), epochs=4, resume=file, allow_changes=True, **settings)
     assert again.parameters.values.tobytes() == whole.parameters.values.tobytes()
     assert resumed.running == history.running
+
+
+def test_the_image_without_probabilities_is_named():
+    soft = np.full((6, 4), 0.25)
+    soft[3, 1] = soft[5, 0] = np.nan
+    with pytest.raises(ValueError, match="2 of 24 labels are missing, the first is that of image 3"):
+        class_numbers(soft, (), 4)

@@ -325,11 +325,12 @@ def names_as_text(labels: NDArray[Any], source: str) -> NDArray[Any]:
 
     Raises ValueError where labels are missing (None, NaN, <NA>).
     """
+    absent: NDArray[Any] = np.zeros(0, bool)
     if labels.dtype.kind == "O":
         lacking = [not isinstance(each, str) and str(each) in MISSING for each in labels.flat]
         absent = np.array(lacking, bool).reshape(labels.shape)
-    else:
-        absent = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(0, bool)
+    elif labels.dtype.kind == "f":
+        absent = np.isnan(labels)
     if absent.any():
         raise ValueError(
             f"{source}: {np.count_nonzero(absent):,} of {labels.size:,} labels are missing, the "
