@@ -234,6 +234,31 @@ def test_a_change_by_hand_takes_effect(change, way, backend):
     assert apart(fast, plain) > 1e-3
 
 
+def halved(self, x, context):
+    return 0.5 * x.reshape(-1, x.shape[-1]), x.shape
+
+
+@pytest.mark.parametrize("use", ["fit", "train_step", "predict"])
+def test_code_that_is_exchanged_in_place_takes_effect(use, backend):
+    """As a notebook's autoreload does it: the function stays, and nothing is assigned to it."""
+    data, own = images(), Flatten.forward.__code__
+    found = []
+    for eager in (True, False):
+        net = CNN(Conv2D(2), Flatten(), Dense(4), kernels=backend, eager=eager, threads=1)
+        net.fit(data, epochs=5, batch_size=4, progress=False)  # until comparisons are rare
+        net.scores(data[0])
+        try:
+            Flatten.forward.__code__ = halved.__code__
+            if use == "fit":
+                net.fit(data, epochs=1, batch_size=4, progress=False)
+            elif use == "train_step":
+                net.train_step(data)
+            found.append(np.concatenate([net.parameters.values, net.scores(data[0]).ravel()]))
+        finally:
+            Flatten.forward.__code__ = own
+    assert apart(*found) < ROUNDING
+
+
 def test_weights_set_by_name_are_those_that_train():
     """The memory stays the trained one; another shape and an unknown name are errors."""
     net = network(False, None).build((1, 8, 8))

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+from glassbox.engine.edits import EditableType
 from glassbox.engine.layer import Array
 from glassbox.engine.memory import keep_freed_memory
 from glassbox.errors import require_count
@@ -175,6 +176,7 @@ class Workers:
             raise
         finally:
             _SERIAL_BLAS.leave(thread)
+            EditableType.edits += 1  # until the next use, code may be exchanged uncounted
 
     def is_training(self) -> bool:
         """Whether this thread is inside `training`."""

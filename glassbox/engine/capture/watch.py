@@ -1,9 +1,8 @@
-"""Watch: notices when an attribute of an object, or a method of its class, is replaced."""
+"""Watch: notices when an attribute of an object, or the code of a method of its class, changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Any
 
 # What a pass calls of a layer, an activation or a loss.
@@ -31,16 +30,15 @@ class Watch:
     def __init__(self, things: Iterable[Any]) -> None:
         things = list({id(thing): thing for thing in things}.values())
         self._mappings: list[dict[str, Any]] = [getattr(thing, "__dict__", {}) for thing in things]
-        self._getters = []
-        for kind in {type(thing): None for thing in things}:
-            names = [name for name in METHODS if hasattr(kind, name)]
-            if names:
-                self._getters.append((attrgetter(*names), kind))
+        kinds = {type(thing): None for thing in things}
+        self._methods = [(kind, name) for kind in kinds for name in METHODS if hasattr(kind, name)]
         self._values = self._now()
 
     def _now(self) -> list[Any]:
         now: list[Any] = list(map(list, map(dict.values, self._mappings)))
-        now += [get(kind) for get, kind in self._getters]
+        methods = [getattr(kind, name, None) for kind, name in self._methods]
+        # the code, for a notebook's autoreload exchanges that and leaves the function in place
+        now.append([getattr(method, "__code__", method) for method in methods])
         return now
 
     def changed(self) -> bool:
