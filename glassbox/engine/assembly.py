@@ -142,6 +142,7 @@ class Assembly:
             settings.eager, self.layers, settings.loss, self.parameters, self.input_shape,
             self.workers, settings.seed,
         )  # fmt: skip
+        self.workers.replaying = self.captured is not None
         self._known, self._parts = list(self.layers), self._replaceable()
         self._watch_again()
 

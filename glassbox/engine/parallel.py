@@ -150,6 +150,7 @@ _SERIAL_BLAS = _SerialBlas()
 class Workers:
     """The threads that compute shards; `threads` of None takes one per core.
 
+    `replaying` says whether they replay recorded calls, so that edits have to be looked for.
     Raises ValueError for less than one thread, and for more than MOST_THREADS.
     """
 
@@ -159,6 +160,7 @@ class Workers:
         if threads is not None:
             require_count("threads", threads, most=MOST_THREADS)
             self.threads = int(threads)
+        self.replaying = False
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with its process
         self._trainer: tuple[int, int] | None = None  # process and thread that train
 
@@ -176,7 +178,8 @@ class Workers:
             raise
         finally:
             _SERIAL_BLAS.leave(thread)
-            EditableType.edits += 1  # until the next use, code may be exchanged uncounted
+            if self.replaying:  # until the next use, code may be exchanged uncounted
+                EditableType.edits += 1
 
     def is_training(self) -> bool:
         """Whether this thread is inside `training`."""
