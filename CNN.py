@@ -14,6 +14,7 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
+from glassbox import checks
 from glassbox.data import given
 from glassbox.engine import evaluation, replacing
 from glassbox.engine.assembly import Assembly, Settings
@@ -22,7 +23,6 @@ from glassbox.engine.copies import clone_network
 from glassbox.engine.edits import EditableType
 from glassbox.engine.evaluation import Evaluation
 from glassbox.engine.fit_settings import FitSettings
-from glassbox.engine.gradient_check import GradientReport, gradient_check
 from glassbox.engine.history import History, continuing
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array, Context, Layer
@@ -31,7 +31,6 @@ from glassbox.engine.names import loss_named, optimizer_named
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.parallel import Workers, exclusive
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.sanity import SanityReport, sanity_check
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
 from glassbox.engine.summary import Printed, in_words, summary_table
@@ -396,28 +395,7 @@ class CNN(metaclass=Spelled):
 
     # --- checks ------------------------------------------------------------------------------
 
-    def sanity_check(
-        self, data: AnyData, images: int = 30, epochs: int = 300, quiet: bool = False
-    ) -> SanityReport:
-        """Overfit a few images with an untrained copy of this network: can it learn at all?
-
-        Trains up to `epochs` on `images` (20 to 50) spread over the classes, until the loss is near
-        zero and all are right, and compares the first loss with chance.  Prints and returns the
-        report.
-        """
-        return sanity_check(self, given.as_dataset(data, self, fitting=True), images, epochs, quiet)
-
-    def gradient_check(self, data: AnyData, images: int = 4, quiet: bool = False) -> GradientReport:
-        """Compare the gradients of a float64 copy with central differences, layer by layer.
-
-        Prints and returns the report, which names the parameter that is off.  `data`: a Dataset, a
-        pair, or images alone.
-        """
-        source = (
-            given.as_dataset(data, self) if isinstance(data, tuple) else given.as_images(data, self)
-        )
-        return gradient_check(self.build(source.shape), source, images, quiet)
-
+    sanity_check, gradient_check = checks.sanity_check, checks.gradient_check
     preview, clone_unbuilt = write_preview, clone_network
 
     # --- files -------------------------------------------------------------------------------

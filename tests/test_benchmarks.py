@@ -401,7 +401,7 @@ def test_another_commit_is_measured_by_its_own_code():
     told = Namespace(networks=["C", "A"], kernels="numpy", seconds=0.01)
     times = against_commit.step_times(str(ROOT), told)
     assert list(times) == ["C, 1", "C, 128", "A, 1", "A, 128"]
-    assert min(times.values()) > 0
+    assert min(step for step, _ in times.values()) > 0
 
 
 PROGRAMS = sorted(

@@ -24,7 +24,7 @@ STAIRS = [
     ["glassbox.kernels"],
     ["glassbox.data", "glassbox.report", "glassbox.engine"],
     ["glassbox.files"],
-    ["Datasets", "Filters", "MLP", "glassbox.previews"],
+    ["Datasets", "Filters", "MLP", "glassbox.previews", "glassbox.checks"],
     ["CNN"],
     ["glassbox.bridges", "glassbox.cli"],
     ["main", "glassbox.__main__", "glassbox"],
