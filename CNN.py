@@ -15,6 +15,7 @@ import Filters
 import MLP
 from Datasets import Dataset, Scaling
 from glassbox import checks
+from glassbox.callbacks import as_callbacks, attach
 from glassbox.data import given
 from glassbox.engine import evaluation, replacing
 from glassbox.engine.assembly import Assembly, Settings
@@ -37,6 +38,7 @@ from glassbox.engine.summary import Printed, in_words, summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count, require_positive
 from glassbox.files import checkpoints, model_file, saving
+from glassbox.find_rate import find_rate
 from glassbox.kernels import choose
 from glassbox.kernels.shapes import MOST_PIXELS, Shape
 from glassbox.previews import Previews, write_preview
@@ -264,6 +266,7 @@ class CNN(metaclass=Spelled):
         progress: bool = True,
         sample_weight: AnyData | None = None,
         class_weight: AnyData | None = None,
+        callbacks: Any = (),
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
 
@@ -294,8 +297,12 @@ class CNN(metaclass=Spelled):
         progress : whether to print a bar, and a line for each epoch.
         sample_weight, class_weight : how much each training image, and each class, counts; see
             `Dataset.weighted`.  {-1: 0} ignores images labelled -1.
+        callbacks : functions of an `EpochRecord`, called after each epoch, or objects with
+            `after_epoch` or `after_step`, such as `callbacks.EarlyStopping()`; they stop the run by
+            returning True or a reason, which `history.ended` then tells.
         """
         data, checks = given.training_data(train, validation, self, sample_weight, class_weight)
+        called = as_callbacks(callbacks)
         settings = FitSettings(
             epochs, batch_size, augment, shuffle, patience, ema_decay, preview, checkpoint_every,
             progress,
@@ -310,7 +317,8 @@ class CNN(metaclass=Spelled):
             checkpoints.attach(trainer, self, checkpoint, resume, allow_changes)
         if preview:
             done = trainer.at.epoch + trainer.at.seen / len(data)
-            trainer.after_step = Previews(self, checks or data, preview, preview_folder, done)
+            called.append(Previews(self, checks or data, preview, preview_folder, done))
+        attach(trainer, called)
         if progress:
             self._built().announce()
         with continuing(self, trainer), StopSignal() as stop_signal:
@@ -396,7 +404,7 @@ class CNN(metaclass=Spelled):
     # --- checks ------------------------------------------------------------------------------
 
     sanity_check, gradient_check = checks.sanity_check, checks.gradient_check
-    preview, clone_unbuilt = write_preview, clone_network
+    preview, clone_unbuilt, find_rate = write_preview, clone_network, find_rate
 
     # --- files -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.callbacks import StepRecord
 from glassbox.data.dataset import Dataset
 from glassbox.data.given import as_images
 from glassbox.report.results import save
@@ -42,7 +43,7 @@ def write_preview(
 
 
 class Previews:
-    """Called after every step; writes a picture whenever another share of an epoch is done.
+    """A callback that writes a picture whenever another share of an epoch is done.
 
     share : of an epoch, between two pictures.
     done : epochs before a run that is resumed.
@@ -55,16 +56,17 @@ class Previews:
         self._shown = int(done / share + 1e-9)
         os.makedirs(folder, exist_ok=True)
 
-    def __call__(self, epoch: int, seen: int, images: int) -> None:
-        """After `seen` of the epoch's images."""
-        due = int((epoch + seen / images) / self.share + 1e-9)
+    def after_step(self, record: StepRecord) -> None:
+        """Draw if it is time."""
+        part = record.seen / record.images
+        due = int((record.epoch - 1 + part) / self.share + 1e-9)
         if due <= self._shown:
             return
         self._shown = due
-        percent = round(100 * seen / images)
+        percent = round(100 * part)
         self.network.preview(
             self.image,
-            os.path.join(self.folder, f"epoch_{epoch + 1:02d}_{percent:03d}_percent.png"),
+            os.path.join(self.folder, f"epoch_{record.epoch:02d}_{percent:03d}_percent.png"),
             int(self.image.labels[0]),
-            f"epoch {epoch + 1}, {percent} % of the data",
+            f"epoch {record.epoch}, {percent} % of the data",
         )

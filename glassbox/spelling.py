@@ -30,7 +30,6 @@ ADVICE = {
     "validation_split": "split before: from_arrays(images, labels, sizes=(0.8, 0.2, 0)) has train "
     "and validation parts, and fit takes both",
     "y": "labels go with their images: fit((images, labels))",
-    "callbacks": "write a loop of your own around network.train_step, as docs/extending.md does",
 }
 # What a class or function is called elsewhere -> what to write here.
 NAMES = {

@@ -38,15 +38,18 @@ def batches(seed: int, epoch: int, count: int, size: int, shuffle: bool) -> Iter
 class Trainer:
     """Trains a built network on `data`; validates on `validation`, if any, after each epoch.
 
-    `after_step(epoch, images seen, images in all)` is called after every step;
-    `on_checkpoint(trainer)` whenever the run can be resumed from here: after every epoch, after
-    every `checkpoint_every` steps, and when the run is interrupted.
+    `after_step(progress, loss, accuracy)` is called after every step, `after_epoch(record)` after
+    every whole epoch, and may return why to stop; `on_checkpoint(trainer)` whenever the run can be
+    resumed from here: after every epoch, after every `checkpoint_every` steps, and when the run is
+    interrupted.
     """
 
     def __init__(self, network: Any, data: Any, validation: Any, settings: FitSettings) -> None:
         self.network, self.parameters = network, network.parameters
         self.data, self.validation, self.settings = data, validation, settings
-        self.after_step: Callable[[int, int, int], None] = lambda epoch, seen, count: None
+        self.after_step: Callable[[Progress, float, float], str] = lambda *of_the_step: ""
+        self.after_epoch: Callable[[dict[str, Any]], str] = lambda record: ""
+        self.told_to_stop = ""
         self.on_checkpoint: Callable[[Trainer], None] = lambda trainer: None
         self.history, self.at = History(), Position()
         self.average = Average(settings.ema_decay, self.parameters.values)
@@ -84,6 +87,8 @@ class Trainer:
         epochs, patience = self.settings.epochs, self.settings.patience
         if stop_signal is not None and stop_signal.requested:
             return f"interrupted in epoch {self.history.records[-1]['epoch']}"
+        if self.told_to_stop:
+            return self.told_to_stop
         if self.at.epoch >= epochs:
             return f"all {epochs} epochs done"
         if patience is not None and self.waited >= patience:
@@ -115,17 +120,21 @@ class Trainer:
                 advance(bar, len(indices), self.running)
                 if at.step % note_every == 0 or at.seen == count:
                     self.history.note(at.epoch * count + at.seen, self.running)
-                self.after_step(at.epoch, at.seen, count)
+                size = len(indices)
+                self.told_to_stop = self.after_step(progress, loss / size, right / size)
+                stopping = stop_signal.requested or self.told_to_stop
                 if at.seen < count:
                     at.seconds, every = time.perf_counter() - begun, settings.checkpoint_every
-                    if stop_signal.requested or (every and (step + 1) % every == 0):
+                    if stopping or (every and (step + 1) % every == 0):
                         self.on_checkpoint(self)
-                if stop_signal.requested:
+                if stopping:
                     break
         self._record(begun, progress)
         if at.seen == count:
             self.at, self.running = Position(at.epoch + 1), self._new_running()
             self.on_checkpoint(self)
+            told = self.after_epoch(self.history.records[-1])
+            self.told_to_stop = self.told_to_stop or told
 
     def _record(self, begun: float, progress: Progress) -> None:
         """Validate; remember and print what the epoch gave."""

@@ -1,0 +1,192 @@
+"""Callbacks: what `fit` calls after every step and every epoch, and what may stop it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from glassbox.atomic import write_atomically
+from glassbox.errors import require_count, require_positive, short
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What a callback is told after a training step.
+
+    Attributes
+    ----------
+    step : steps done in this run, this one included.
+    epoch : from 1.
+    seen, images : images of this epoch so far, and in all.
+    loss, accuracy : of this step's images, before the step; the loss without its L2 term.
+    learning_rate : of this step.
+    """
+
+    step: int
+    epoch: int
+    seen: int
+    images: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What a callback is told after an epoch: that epoch's entry in `history.records`.
+
+    Attributes
+    ----------
+    epoch : from 1.
+    images : in it.
+    loss, accuracy : of the training images, each before its step; the loss with its L2 term.
+    learning_rate : of the last step.
+    images_per_second, seconds : of training; of training and validation.
+    validation_loss, validation_accuracy : None without validation images.
+    """
+
+    epoch: int
+    images: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
+Verdict = Any  # None or False: go on; True, or a reason as text: stop
+
+
+class EarlyStopping:
+    """Stop where a number of the epoch's record has not become better for some epochs.
+
+    `fit(patience=...)` does the same by validation accuracy, and survives a resumed run.
+
+    Parameters
+    ----------
+    monitor : a name of EpochRecord.  Better is higher for an accuracy, lower for all else.
+    patience : epochs in a row without a better one, after which to stop.
+    least : by how much an epoch must be better to count.
+
+    Examples
+    --------
+    >>> stop = EarlyStopping("loss", patience=2)
+    >>> said = [stop.after_epoch(EpochRecord(1, 9, x, 0, 1, 1, 1)) for x in (0.3, 0.2, 0.4, 0.2)]
+    >>> said[-1]
+    'loss was not better than 0.2 for 2 epochs'
+    """
+
+    def __init__(
+        self, monitor: str = "validation_loss", patience: int = 3, least: float = 0.0
+    ) -> None:
+        names = [name for name in EpochRecord.__slots__ if name != "epoch"]
+        if monitor not in names:
+            raise ValueError(f"monitor: expected one of {', '.join(names)}, got {short(monitor)}")
+        require_count("patience", patience)
+        require_positive("least", least, zero=True)
+        self.monitor, self.patience, self.least = monitor, patience, least
+        self._best, self._waited = math.inf, 0
+
+    def after_epoch(self, record: EpochRecord) -> Verdict:
+        """The reason to stop, if it is time."""
+        value = getattr(record, self.monitor)
+        if value is None:
+            raise ValueError(f"EarlyStopping watches {self.monitor}: pass validation=... to fit")
+        sign = -1 if self.monitor.endswith("accuracy") else 1
+        if sign * value < self._best - self.least:
+            self._best, self._waited = sign * value, 0
+            return None
+        self._waited += 1
+        if self._waited < self.patience:
+            return None
+        best = f"{sign * self._best:.4g}"
+        return f"{self.monitor} was not better than {best} for {self.patience} epochs"
+
+
+class CSVLog:
+    """Write the record of every epoch to a CSV file, which is complete after each of them.
+
+    Parameters
+    ----------
+    path : the file; one that is there is replaced when the first epoch is done.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+
+    def after_epoch(self, record: EpochRecord) -> Verdict:
+        """Write all epochs so far."""
+        self._rows.append(asdict(record))
+        text = io.StringIO()
+        table = csv.DictWriter(text, self._rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+
+def as_callbacks(given: Any) -> list[Any]:
+    """A new list of callbacks, from one or several.
+
+    Raises TypeError for what is neither a function nor an object with `after_step` or
+    `after_epoch`.
+    """
+    callbacks = list(given) if isinstance(given, list | tuple) else [given]
+    for each in callbacks:
+        known = callable(each) or hasattr(each, "after_step") or hasattr(each, "after_epoch")
+        if isinstance(each, type) or not known:
+            hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
+            raise TypeError(
+                "callbacks: expected functions of an epoch's record, or objects with after_step "
+                f"or after_epoch, got {short(each)}{hint}"
+            )
+    return callbacks
+
+
+def attach(trainer: Any, callbacks: Sequence[Any]) -> None:
+    """Have a trainer call these after its steps and epochs."""
+    steps = [each for each in callbacks if hasattr(each, "after_step")]
+    epochs = [each for each in callbacks if hasattr(each, "after_epoch") or each not in steps]
+
+    def after_step(progress: Any, loss: float, accuracy: float) -> str:
+        at, rate = trainer.at, trainer.network.optimizer.rate_at(progress)
+        place = progress.step + 1, at.epoch + 1, at.seen, len(trainer.data)
+        record = StepRecord(*place, loss, accuracy, rate)
+        return _stop([(each, each.after_step) for each in steps], record)
+
+    def after_epoch(entry: dict[str, Any]) -> str:
+        calls = [(each, getattr(each, "after_epoch", each)) for each in epochs]
+        return _stop(calls, EpochRecord(**entry))
+
+    if steps:
+        trainer.after_step = after_step
+    if epochs:
+        trainer.after_epoch = after_epoch
+
+
+def _stop(calls: Sequence[tuple[Any, Callable[[Any], Verdict]]], record: Any) -> str:
+    """Call all of them; why the first that wants to stop does, or ""."""
+    reasons = []
+    for owner, call in calls:
+        name = getattr(owner, "__name__", type(owner).__name__)
+        try:
+            verdict = call(record)
+        except Exception as error:
+            error.add_note(f"in the callback {name}, epoch {record.epoch}")
+            raise
+        if verdict is not None and not isinstance(verdict, str | bool):
+            raise TypeError(
+                f"callback {name}: expected None to go on, or True or a reason to stop, got "
+                f"{short(verdict)}"
+            )
+        if verdict:
+            reason = f": {verdict}" if isinstance(verdict, str) else ""
+            reasons.append(f"stopped by {name} in epoch {record.epoch}{reason}")
+    return reasons[0] if reasons else ""
