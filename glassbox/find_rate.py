@@ -49,8 +49,9 @@ class RateReport:
     ----------
     rates, losses : of every step: its learning rate, and the mean loss of its images before it.
     smoothed : the losses as a running mean.
-    suggestion : a tenth of the rate at which the running mean was lowest; None where the loss
-        hardly fell.
+    suggestion : the rate at which the running mean fell fastest; None where it hardly fell.  (A
+        share of the rate where it was lowest, which others take, misleads with sigmoids and
+        squared errors: the loss of saturated outputs stays low.)
     ended : why the run stopped.
     """
 
@@ -76,9 +77,9 @@ class RateReport:
         if self.suggestion is None:
             rows.append("No suggestion: the loss hardly fell at any of these rates.")
         else:
-            k = int(np.argmin(self.smoothed))
-            rows.append(f"The loss was lowest, {self.smoothed[k]:.4f}, at {self.rates[k]:.2g}.")
-            rows.append(f"Suggested learning rate: {self.suggestion:.2g}, a tenth of that.")
+            rows.append(
+                f"Suggested learning rate: {self.suggestion:.2g}, where the loss fell fastest."
+            )
         return "\n".join(rows)
 
 
@@ -151,7 +152,7 @@ def find_rate(
     if not rates:
         raise ValueError(f"find_rate: the very first step, at {lowest:g}, diverged; begin lower")
     fell = min(smoothed) < GAIN * smoothed[0]
-    suggestion = rates[int(np.argmin(smoothed))] / 10 if fell else None
+    suggestion = rates[int(np.argmin(np.diff(smoothed)))] if fell else None
     report = RateReport(tuple(rates), tuple(losses), tuple(smoothed), suggestion, ended)
     if not quiet:
         print(report)
