@@ -2,13 +2,14 @@
 
 import csv
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
-from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, StepRecord
+from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, RunRecord, StepRecord
 from MLP import SGD, Dense
 
 LABELS = np.arange(30) % 3
@@ -135,7 +136,12 @@ def test_an_answer_that_is_no_verdict_is_refused():
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [(EarlyStopping, r"write EarlyStopping\(\)"), (3, "got 3"), ("stop", "got 'stop'")],
+    [
+        (EarlyStopping, r"write EarlyStopping\(\)"),
+        (3, "got 3"),
+        ("stop", "got 'stop'"),
+        (types.SimpleNamespace(after_epoch=3), "got namespace"),
+    ],
 )
 def test_what_is_no_callback_is_refused_before_the_first_step(given, told):
     net = network()
@@ -172,8 +178,35 @@ def test_early_stopping_says_what_it_lacks():
         ValueError, match=r"monitor: expected one of images, loss, .* got 'val_loss'"
     ):
         EarlyStopping("val_loss")
+    net = network()
     with pytest.raises(ValueError, match="watches validation_loss: pass validation="):
-        fit(network(), EarlyStopping())
+        fit(net, EarlyStopping())
+    assert net.steps_done == 0
+
+
+def test_early_stopping_begins_anew_with_every_run():
+    stop = EarlyStopping("loss", patience=2, least=10.0)
+    assert len(fit(network(), stop, epochs=9).records) == 3  # the first is better than nothing
+    assert len(fit(network(), stop, epochs=9).records) == 3
+
+
+def test_a_resumed_run_tells_what_was_done(tmp_path):
+    """Early stopping counts, and the table holds, the epochs before the run was stopped."""
+    file, told = tmp_path / "run.safetensors", []
+
+    class Told:
+        def before_training(self, run):
+            told.append(run)
+
+    stop = Listening(at_epoch=2)
+    fit(network(), stop, Told(), epochs=9, checkpoint=file, validation=DATA)
+    log, early = CSVLog(tmp_path / "log.csv"), EarlyStopping("loss", patience=2, least=10.0)
+    history = fit(network(), log, early, Told(), epochs=9, resume=file, validation=DATA)
+    assert told[0] == RunRecord(9, 30, True, ())
+    assert told[1] == RunRecord(9, 30, True, tuple(stop.epochs))
+    assert len(history.records) == 3
+    lines = (tmp_path / "log.csv").read_text("utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
 
 
 def test_csv_log_holds_every_epoch(tmp_path):
