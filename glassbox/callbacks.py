@@ -71,12 +71,14 @@ class RunRecord:
     images : to train on in each.
     validated : whether there are validation images.
     done : the epochs that a resumed run has behind it.
+    stopping : a function that tells whether Ctrl-C was pressed, for callbacks that wait.
     """
 
     epochs: int
     images: int
     validated: bool
     done: tuple[EpochRecord, ...] = ()
+    stopping: Callable[[], bool] = bool
 
 
 HOOKS = ("before_training", "after_step", "after_epoch")
@@ -161,6 +163,26 @@ class CSVLog:
         write_atomically(self.path, text.getvalue().encode())
 
 
+class KeepEpochs:
+    """Save the network after every epoch, as 001.safetensors and so on: what the explorer shows.
+
+    The weights are those at the end of the epoch, without the running mean of `ema_decay`.
+
+    Parameters
+    ----------
+    network : the one that is trained.
+    folder : where to; it is made when it is needed.
+    """
+
+    def __init__(self, network: Any, folder: str | os.PathLike[str]) -> None:
+        self.network, self.folder = network, folder
+
+    def after_epoch(self, record: EpochRecord) -> Verdict:
+        """Save it."""
+        os.makedirs(self.folder, exist_ok=True)
+        self.network.save(os.path.join(self.folder, f"{record.epoch:03d}.safetensors"))
+
+
 def as_callbacks(given: Any) -> list[Any]:
     """A new list of callbacks, from one or several.
 
@@ -182,9 +204,11 @@ def as_callbacks(given: Any) -> list[Any]:
 def attach(trainer: Any, callbacks: Sequence[Any]) -> None:
     """Tell these what is to come, and have a trainer call them after its steps and epochs."""
     done = tuple(EpochRecord(**entry) for entry in trainer.history.records)
+    validated = trainer.validation is not None
     run = RunRecord(
-        trainer.settings.epochs, len(trainer.data), trainer.validation is not None, done
-    )
+        trainer.settings.epochs, len(trainer.data), validated, done,
+        lambda: trainer.stop_signal.requested,
+    )  # fmt: skip
     for each in callbacks:
         if hasattr(each, "before_training"):
             each.before_training(run)

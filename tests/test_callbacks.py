@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import signal
 import types
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
-from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, RunRecord, StepRecord
+from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, KeepEpochs, StepRecord
 from MLP import SGD, Dense
 
 LABELS = np.arange(30) % 3
@@ -202,8 +203,9 @@ def test_a_resumed_run_tells_what_was_done(tmp_path):
     fit(network(), stop, Told(), epochs=9, checkpoint=file, validation=DATA)
     log, early = CSVLog(tmp_path / "log.csv"), EarlyStopping("loss", patience=2, least=10.0)
     history = fit(network(), log, early, Told(), epochs=9, resume=file, validation=DATA)
-    assert told[0] == RunRecord(9, 30, True, ())
-    assert told[1] == RunRecord(9, 30, True, tuple(stop.epochs))
+    assert [dataclasses.astuple(run)[:3] for run in told] == [(9, 30, True)] * 2
+    assert [run.done for run in told] == [(), tuple(stop.epochs)]
+    assert not told[0].stopping()
     assert len(history.records) == 3
     lines = (tmp_path / "log.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
@@ -217,3 +219,26 @@ def test_csv_log_holds_every_epoch(tmp_path):
     assert [len(text.splitlines()) for text in seen] == [2, 3, 4]  # whole after every epoch
     assert [float(row["loss"]) for row in rows] == [record["loss"] for record in history.records]
     assert rows[0]["validation_loss"] == ""
+
+
+def test_keep_epochs_saves_the_network_of_every_epoch(tmp_path):
+    net, weights = network(), []
+    keep = KeepEpochs(net, tmp_path / "epochs")
+    fit(net, keep, lambda record: weights.append(net.parameters.values.copy()))
+    files = sorted((tmp_path / "epochs").iterdir())
+    assert [file.name for file in files] == [f"{k:03d}.safetensors" for k in (1, 2, 3)]
+    for file, values in zip(files, weights, strict=True):
+        assert (CNN.load(file).parameters.values == values).all()
+
+
+def test_a_callback_that_waits_learns_of_ctrl_c():
+    class Waiting:
+        def before_training(self, run):
+            self.run = run
+
+        def after_step(self, record):
+            if record.step == 2:
+                signal.raise_signal(signal.SIGINT)
+                assert self.run.stopping()
+
+    assert fit(network(), Waiting()).ended == "interrupted in epoch 1"
