@@ -26,7 +26,7 @@ STAIRS = [
     ["glassbox.files", "glassbox.callbacks"],
     ["Datasets", "Filters", "MLP", "glassbox.previews", "glassbox.checks", "glassbox.find_rate"],
     ["CNN"],
-    ["glassbox.bridges", "glassbox.cli"],
+    ["glassbox.bridges", "glassbox.cli", "glassbox.explain"],
     ["main", "glassbox.__main__", "glassbox"],
 ]
 
