@@ -5,6 +5,7 @@ Layers are named by an index, an address ("4.0" is the first layer inside the bl
 name ("residual1.conv1"); `nodes` lists them.
 """
 
+from glassbox.explain.fields import measured_field, receptive_field
 from glassbox.explain.nodes import Node, nodes
 from glassbox.explain.passes import (
     Accuracies,
@@ -15,8 +16,10 @@ from glassbox.explain.passes import (
     gradients_with,
     predict_with,
 )
+from glassbox.explain.sums import Part, Sum, sum_behind
 
 __all__ = [
-    "Accuracies", "Activations", "LossGradients", "Node", "accuracy_without", "activations_with",
-    "gradients_with", "nodes", "predict_with",
+    "Accuracies", "Activations", "LossGradients", "Node", "Part", "Sum", "accuracy_without",
+    "activations_with", "gradients_with", "measured_field", "nodes", "predict_with",
+    "receptive_field", "sum_behind",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from glassbox.explain.nodes import (
     INPUT,
     Node,
     Off,
+    Place,
     as_images,
     class_numbers,
     nodes,
@@ -130,6 +131,11 @@ class Pass:
         """Give what a layer puts out, samples first."""
         batch_last = self.input if address == INPUT else self.recorders[address].out
         return to_batch_first(batch_last)
+
+    def number(self, address: str, place: Place) -> float:
+        """Give one number of what a layer puts out for the first image."""
+        batch_last = self.input if address == INPUT else self.recorders[address].out
+        return float(batch_last[(*place, 0)])
 
     def backward(self, address: str, dy: Array) -> Array:
         """Take the gradient of a layer's output back to the image, and give that; samples first.
