@@ -14,8 +14,8 @@ import numpy as np
 import Filters
 import MLP
 from Datasets import Dataset, Scaling
-from glassbox import checks
-from glassbox.callbacks import as_callbacks, attach
+from glassbox import checks, explorer
+from glassbox.callbacks import as_callbacks, attached
 from glassbox.data import given
 from glassbox.engine import evaluation, freezing, replacing
 from glassbox.engine.assembly import Assembly, Settings
@@ -268,6 +268,7 @@ class CNN(metaclass=Spelled):
         sample_weight: AnyData | None = None,
         class_weight: AnyData | None = None,
         callbacks: Any = (),
+        watch: bool = False,
     ) -> History:
         """Train on shuffled mini-batches; the weights of the best epoch come back at the end.
 
@@ -301,6 +302,7 @@ class CNN(metaclass=Spelled):
         callbacks : functions of an `EpochRecord`, called after each epoch, or objects with methods
             of `callbacks.HOOKS`, such as `callbacks.EarlyStopping()`; they stop the run by
             returning True or a reason, which `history.ended` then tells.
+        watch : open the explorer on the training: see it learn, pause it, do a step at a time.
         """
         data, checks = given.training_data(train, validation, self, sample_weight, class_weight)
         called = as_callbacks(callbacks)
@@ -317,12 +319,12 @@ class CNN(metaclass=Spelled):
         if checkpoint is not None or resume is not None:
             checkpoints.attach(trainer, self, checkpoint, resume, allow_changes)
         if preview:
-            done = trainer.at.epoch + trainer.at.seen / len(data)
-            called.append(Previews(self, checks or data, preview, preview_folder, done))
-        attach(trainer, called)
+            called.append(Previews(self, checks or data, preview, preview_folder))
+        if watch:
+            called.append(explorer.watch(self, checks or data))
         if progress:
             self._built().announce()
-        with continuing(self, trainer), StopSignal() as stop_signal:
+        with continuing(self, trainer), attached(trainer, called), StopSignal() as stop_signal:
             return trainer.run(stop_signal)
 
     @exclusive

@@ -10,5 +10,6 @@
     records              99 % of MNIST within 15 seconds; under 20,000 parameters; the best network
 
 `table` writes the README's table from what they left in results/.
+`tensorboard_log` is a callback that logs to TensorBoard, with a requirement of its own.
 `one_file` is the network of main.py and its training in one file of plain NumPy.
 """

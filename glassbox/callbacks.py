@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +72,7 @@ class RunRecord:
     images : to train on in each.
     validated : whether there are validation images.
     done : the epochs that a resumed run has behind it.
+    seen : images that it has behind it of the epoch in which it goes on.
     stopping : a function that tells whether Ctrl-C was pressed, for callbacks that wait.
     """
 
@@ -78,10 +80,11 @@ class RunRecord:
     images: int
     validated: bool
     done: tuple[EpochRecord, ...] = ()
+    seen: int = 0
     stopping: Callable[[], bool] = bool
 
 
-HOOKS = ("before_training", "after_step", "after_epoch")
+HOOKS = ("before_training", "after_step", "after_epoch", "after_training")
 Verdict = Any  # None or False: go on; True, or a reason as text: stop
 
 
@@ -201,17 +204,15 @@ def as_callbacks(given: Any) -> list[Any]:
     return callbacks
 
 
-def attach(trainer: Any, callbacks: Sequence[Any]) -> None:
-    """Tell these what is to come, and have a trainer call them after its steps and epochs."""
+@contextmanager
+def attached(trainer: Any, callbacks: Sequence[Any]) -> Iterator[None]:
+    """Tell these what is to come, have a trainer call them, and tell them how it ended."""
     done = tuple(EpochRecord(**entry) for entry in trainer.history.records)
     validated = trainer.validation is not None
     run = RunRecord(
-        trainer.settings.epochs, len(trainer.data), validated, done,
+        trainer.settings.epochs, len(trainer.data), validated, done, trainer.at.seen,
         lambda: trainer.stop_signal.requested,
     )  # fmt: skip
-    for each in callbacks:
-        if hasattr(each, "before_training"):
-            each.before_training(run)
     steps = [each for each in callbacks if hasattr(each, "after_step")]
     epochs = [each for each in callbacks if hasattr(each, "after_epoch") or callable(each)]
 
@@ -229,6 +230,17 @@ def attach(trainer: Any, callbacks: Sequence[Any]) -> None:
         trainer.after_step = after_step
     if epochs:
         trainer.after_epoch = after_epoch
+    begun = []
+    try:
+        for each in callbacks:
+            if hasattr(each, "before_training"):
+                each.before_training(run)
+            begun.append(each)
+        yield
+    finally:
+        for each in begun:
+            if hasattr(each, "after_training"):
+                each.after_training(trainer.history.ended)
 
 
 def _stop(calls: Sequence[tuple[Any, Callable[[Any], Verdict]]], record: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.callbacks import StepRecord
+from glassbox.callbacks import RunRecord, StepRecord
 from glassbox.data.dataset import Dataset
 from glassbox.data.given import as_images
 from glassbox.report.results import save
@@ -46,15 +46,18 @@ class Previews:
     """A callback that writes a picture whenever another share of an epoch is done.
 
     share : of an epoch, between two pictures.
-    done : epochs before a run that is resumed.
     """
 
     def __init__(
-        self, network: Any, data: Any, share: float, folder: str | os.PathLike[str], done: float
+        self, network: Any, data: Any, share: float, folder: str | os.PathLike[str]
     ) -> None:
         self.network, self.image, self.share, self.folder = network, data.take(1), share, folder
-        self._shown = int(done / share + 1e-9)
-        os.makedirs(folder, exist_ok=True)
+        self._shown = 0
+
+    def before_training(self, run: RunRecord) -> None:
+        """Make the folder; a resumed run has drawn some already."""
+        self._shown = int((len(run.done) + run.seen / run.images) / self.share + 1e-9)
+        os.makedirs(self.folder, exist_ok=True)
 
     def after_step(self, record: StepRecord) -> None:
         """Draw if it is time."""

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import signal
+import sys
 import types
 
 import numpy as np
 import pytest
 
 from CNN import CNN
+from examples.tensorboard_log import TensorBoardLog
 from Filters import Conv2D, MaxPool2D
 from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, KeepEpochs, StepRecord
 from MLP import SGD, Dense
@@ -242,3 +244,50 @@ def test_a_callback_that_waits_learns_of_ctrl_c():
                 assert self.run.stopping()
 
     assert fit(network(), Waiting()).ended == "interrupted in epoch 1"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_after_training_is_told_how_it_ended_also_by_an_error(fails):
+    told = []
+
+    class Told:
+        def after_step(self, record):
+            if fails:
+                raise RuntimeError("out of paper")
+
+        def after_training(self, ended):
+            told.append(ended)
+
+    try:
+        fit(network(), Told())
+    except RuntimeError:
+        assert fails
+    assert told == ["" if fails else "all 3 epochs done"]
+
+
+def test_the_example_logs_to_tensorboard(monkeypatch, tmp_path):
+    """With a stand-in for the writer, which is not installed where the tests run."""
+    points, closed = [], []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            points.append((name, value, step))
+
+        def close(self):
+            closed.append(self.folder)
+
+    module = types.ModuleType("tensorboardX")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    history = fit(network(), TensorBoardLog("runs/x"), validation=DATA)
+    record = history.records[1]
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+        assert (f"epoch/{name}", record[name], 2) in points
+    assert [step for name, _, step in points if name == "step/loss"] == list(range(1, 13))
+    assert closed == ["runs/x"]
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match="pip install tensorboardX"):
+        TensorBoardLog("runs/x")

@@ -88,6 +88,9 @@ class Options:
     preview: float | None = _option(
         None, "draw the feature maps each time this share of an epoch is done, such as 0.25",
         metavar="SHARE", type=_share)
+    watch: bool = _option(
+        False, "see the training in the browser while it runs: every layer, pause, single steps "
+        "(needs the extra glassbox-cnn[explorer])", action="store_true")
     keep_epochs: bool = _option(
         False, "save the network after every epoch too, in the folder epochs/ of the results",
         action="store_true")

@@ -183,6 +183,7 @@ def _train(model: CNN, data: Splits, options: Options, results: Results) -> None
         resume=checkpoint if options.resume is not None else None,
         allow_changes=bool(options.changed),
         callbacks=[KeepEpochs(model, results.path / EPOCHS)] if options.keep_epochs else [],
+        watch=options.watch,
     )  # fmt: skip
     for change in model.history.changes:
         print("Changed after {step} steps of epoch {epoch}: {what} {was} -> {now}".format(**change))

@@ -76,3 +76,14 @@ def show(page: Any, browser: bool) -> Any:
     if browser:
         threading.Thread(target=webbrowser.open, args=[page.url], daemon=True).start()
     return page
+
+
+def watch(network: Any, samples: Any, browser: bool = True) -> Any:
+    """The callback that shows a training while it runs: what `fit(watch=True)` adds.
+
+    Raises ImportError where packages are missing.
+    """
+    try:
+        return import_module("glassbox.explorer.watching").Watch(network, samples, browser)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"watch: {NEEDED.format('explorer')}") from error
