@@ -6,6 +6,7 @@ name ("residual1.conv1"); `nodes` lists them.
 """
 
 from glassbox.explain.fields import measured_field, receptive_field
+from glassbox.explain.gradients import Back, WeightGradient, back_behind, gradient_behind
 from glassbox.explain.nodes import Node, nodes
 from glassbox.explain.passes import (
     Accuracies,
@@ -19,7 +20,7 @@ from glassbox.explain.passes import (
 from glassbox.explain.sums import Part, Sum, sum_behind
 
 __all__ = [
-    "Accuracies", "Activations", "LossGradients", "Node", "Part", "Sum", "accuracy_without",
-    "activations_with", "gradients_with", "measured_field", "nodes", "predict_with",
-    "receptive_field", "sum_behind",
+    "Accuracies", "Activations", "Back", "LossGradients", "Node", "Part", "Sum", "WeightGradient",
+    "accuracy_without", "activations_with", "back_behind", "gradient_behind", "gradients_with",
+    "measured_field", "nodes", "predict_with", "receptive_field", "sum_behind",
 ]  # fmt: skip

@@ -65,8 +65,12 @@ class Recorder:
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The layer's own; nothing goes back through what was set to 0."""
         self.dy = dy
-        dx, self.gradients = self.layer.backward(self._without(dy), cache)
+        dx, self.gradients = self.layer.backward(self.arrived(), cache)
         return dx, self.gradients
+
+    def arrived(self) -> Array:
+        """The gradient of the layer's own output, with 0 for the channels that are off."""
+        return self._without(self.dy)
 
     def _without(self, array: Array) -> Array:
         if self.off.size:
