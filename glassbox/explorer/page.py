@@ -182,7 +182,8 @@ class Page:
     def close(self) -> None:
         """End the server, from any thread."""
         self.server.should_exit = True
-        self.send({"event": "end"})  # wakes the streams
+        for reader in list(self.readers):
+            _tell(reader.loop, reader.wake.set)
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""

@@ -136,7 +136,10 @@ class Session:
     def words(self) -> dict[str, Callable[[Request], Answer]]:
         """What this session answers."""
         found: dict[str, Callable[[Request], Answer]]
-        found = {"describe": self.describe, "look": self.look, "sum": self.sum}
+        found = {
+            "describe": self.describe, "look": self.look, "sum": self.sum, "back": self.back,
+            "weight": self.weight,
+        }  # fmt: skip
         if self.samples is not None:
             found["sample"] = self.sample
         if self.scored is not None:
@@ -214,10 +217,38 @@ class Session:
             candidates = rows(place=found.places, value=found.values)
             won = {"place": found.winner, "value": found.result}
             return answer | {"candidates": candidates, "winner": won}
-        columns = (found.places, found.weights, found.values, found.products)
-        terms = rows(**dict(zip(("place", "weight", "value", "product"), columns, strict=True)))
-        rest = {"left_out": found.left_out, "left_out_sum": found.left_out_sum}
-        return answer | rest | {"terms": terms}
+        names = {"place": "places", "weight": "weights", "value": "values", "product": "products"}
+        return answer | _terms(found, names)
+
+    def back(self, request: Request) -> Answer:
+        """Where the gradient of one number of a layer's output came from."""
+        network = changed(self._network(request), request)
+        label, where = request.get("label"), (request.get("layer", ""), request.get("place"))
+        image = self._image(request, network)
+        found = explain.back_behind(network, image, label, *where, _off(request))
+        names = {
+            "layer": "layers", "place": "places", "weight": "weights", "gradient": "gradients",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"next": found.next, "result": found.result, "text": found.formula}
+        return answer | _terms(found, names)
+
+    def weight(self, request: Request) -> Answer:
+        """A weight, and with a label where its gradient came from."""
+        network = changed(self._network(request), request)
+        parameter, place = _parameter(nodes(network), request)
+        if request.get("label") is None:
+            return {"value": parameter[place]}
+        found = explain.gradient_behind(
+            network, self._image(request, network), request["label"], request["layer"],
+            request["parameter"], place, _off(request),
+        )  # fmt: skip
+        names = {
+            "output": "outputs", "gradient": "gradients", "input": "inputs", "value": "values",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"value": found.value, "gradient": found.gradient, "text": found.formula}
+        return answer | _terms(found, names)
 
     def rescore(self, request: Request) -> Answer:
         """How many answers are right with something changed, and as it is."""
@@ -383,6 +414,13 @@ def rows(**columns: NDArray[Any]) -> list[Answer]:
     """
     lists = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _terms(found: Any, names: dict[str, str]) -> Answer:
+    """The terms of a sum as objects, and what was left out; {name: the column's attribute}."""
+    columns = {name: getattr(found, attribute) for name, attribute in names.items()}
+    rest = {"left_out": found.left_out, "left_out_sum": found.left_out_sum}
+    return {"terms": rows(**columns), **rest}
 
 
 def plain(found: Any) -> Any:
