@@ -155,6 +155,8 @@ def switched_off(known: list[Node], off: Off | None) -> dict[str, NDArray[np.int
 
 def class_number(network: Any, given_class: Any, what: str = "label") -> int:
     """Give the number of a class from its number or name; ValueError if there is none such."""
+    if len(network.output_shape) != 1:
+        raise ValueError(f"the last layer gives {network.output_shape}, expected (classes,)")
     count = network.output_shape[0]
     if isinstance(given_class, str):
         if given_class not in network.classes:

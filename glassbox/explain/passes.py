@@ -92,11 +92,14 @@ class Pass:
         The channels or units to set to 0, by layer.
     before_activation : bool, default False
         Whether the last layer goes without its activation.
+    until : str, optional
+        The address of the last layer that is needed.
     """
 
     def __init__(
-        self, network: Any, x: Array, off: Off | None = None, before_activation: bool = False
-    ) -> None:
+        self, network: Any, x: Array, off: Off | None = None, before_activation: bool = False,
+        until: str = "",
+    ) -> None:  # fmt: skip
         self.network, self.nodes = network, nodes(network)
         self.by_address = {node.address: node for node in self.nodes}
         self.recorders: dict[str, Recorder] = {}
@@ -109,7 +112,7 @@ class Pass:
                 projected = self.recorders.get(f"{node.address}.shortcut")
                 vars(recorder.layer)["shortcut"] = projected
             self.recorders[node.address] = recorder
-        self.last = self.nodes[-1].address
+        self.last = until.split(".")[0] or self.nodes[-1].address
         self.chain = [self.recorders[each] for each in reversed([*self.way_back(self.last)])]
         if before_activation and isinstance(self.chain[-1].layer, Activation):
             self.last = self.entry(self.last)
