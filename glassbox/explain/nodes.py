@@ -127,7 +127,7 @@ def place_inside(shape: Shape, place: Any, what: str) -> Place:
     """Give a place of an array as a tuple of whole numbers; ValueError unless it is inside."""
     found = tuple(np.atleast_1d(np.asarray(place)).tolist())
     inside = len(found) == len(shape) and all(
-        isinstance(at, int) and 0 <= at < length for at, length in zip(found, shape, strict=True)
+        type(at) is int and 0 <= at < length for at, length in zip(found, shape, strict=True)
     )
     if not inside:
         ranges = ", ".join(f"0..{length - 1}" for length in shape)
