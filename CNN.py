@@ -37,6 +37,7 @@ from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_
 from glassbox.engine.summary import Printed, in_words, summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count, require_positive
+from glassbox.explorer import explore
 from glassbox.files import checkpoints, model_file, saving
 from glassbox.find_rate import find_rate
 from glassbox.kernels import choose
@@ -404,7 +405,7 @@ class CNN(metaclass=Spelled):
     # --- checks ------------------------------------------------------------------------------
 
     sanity_check, gradient_check = checks.sanity_check, checks.gradient_check
-    preview, clone_unbuilt, find_rate = write_preview, clone_network, find_rate
+    preview, clone_unbuilt, find_rate, explore = write_preview, clone_network, find_rate, explore
 
     # --- files -------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 # make run    train the network in main.py (arguments: make run ARGS="--epochs 3")
+# make explore  see a network think, on a page (ARGS="results/<run>": your own)
 # make check  lint, type-check and run all but the slow tests: less than a minute
 # make test   lint, type-check and run every test, offline
 # make trust  the long forms of the tests of trust; their figures go to results/trust.json
@@ -27,10 +28,14 @@ MEASURED := accuracy against_pytorch memory roofline scaling startup capture
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.PHONY: run check test trust results measure table docs format lock clean
+.PHONY: run explore check test trust results measure table docs format lock clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
+
+explore: .venv/run.stamp
+	@$(BIN)/python -c "import starlette, uvicorn" 2>/dev/null || $(PIP) -e .[explorer]
+	$(BIN)/python -m glassbox.explorer $(ARGS)
 
 check: .venv/test.stamp
 	$(LINT)

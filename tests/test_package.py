@@ -24,11 +24,17 @@ STAIRS = [
     ["glassbox.kernels"],
     ["glassbox.data", "glassbox.report", "glassbox.engine"],
     ["glassbox.files", "glassbox.callbacks"],
-    ["Datasets", "Filters", "MLP", "glassbox.previews", "glassbox.checks", "glassbox.find_rate"],
+    [
+        "Datasets", "Filters", "MLP", "glassbox.previews", "glassbox.checks", "glassbox.find_rate",
+        "glassbox.explain", "glassbox.explorer",
+    ],
     ["CNN"],
-    ["glassbox.bridges", "glassbox.cli", "glassbox.explain"],
+    [
+        "glassbox.bridges", "glassbox.cli", "glassbox.explorer.__main__",
+        "glassbox.explorer.make_networks",
+    ],
     ["main", "glassbox.__main__", "glassbox"],
-]
+]  # fmt: skip
 
 
 # --- the stairs ------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""The `glassbox` command: what `python main.py` does, without a checkout."""
+"""The `glassbox` command: what `python main.py` does, without a checkout; and the explorer."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
@@ -37,5 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser(
         "train", add_help=False, help="train main.py's network and write a folder of results"
     )
-    parser.parse_args(given[:1])
+    commands.add_parser("explore", add_help=False, help="see a network think, on a page")
+    if parser.parse_args(given[:1]).command == "explore":
+        import_module("glassbox.explorer.__main__").main(given[1:])
+        return
     start(network, given[1:], epochs=6, batch_size=32, learning_rate=0.004)

@@ -94,6 +94,7 @@ def make_page(options: argparse.Namespace) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about data: nothing is trained on them
         entries = [entry for name in options.networks or ["mnist"] for entry in entries_of(name)]
+        samples: Dataset | None
         if options.dataset:
             samples = part_of(load(options.dataset, folder=options.data_dir))
         else:

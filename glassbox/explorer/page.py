@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,8 @@ class Reader:
         with self.lock:
             asleep = not self.waiting
             self.waiting[event["event"]] = event
-        if asleep and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.wake.set)
+        if asleep:
+            _tell(self.loop, self.wake.set)
 
     async def take(self) -> list[dict[str, Any]]:
         """Wait until there are events, and take them."""
@@ -144,7 +145,8 @@ class Page:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.create_server((host, port), family=family)
         name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{self.socket.getsockname()[1]}/{self.token}/"
+        self.socket_address = self.socket.getsockname()
+        self.url = f"http://{name}:{self.socket_address[1]}/{self.token}/"
         self.files = {
             each.name: (each.read_bytes(), KINDS[each.suffix])
             for each in FRONT.iterdir()
@@ -157,7 +159,7 @@ class Page:
                 Route("/events", self._events, methods=["GET"]),
                 Route("/{name}", self._file, methods=["GET"]),
             ],
-            exception_handlers={Refused: lambda _, refused: refused.response},  # type: ignore
+            exception_handlers={Refused: lambda _, refused: refused.response},
         )
         app.router.redirect_slashes = False
         config = uvicorn.Config(
@@ -180,7 +182,8 @@ class Page:
     def close(self) -> None:
         """End the server, from any thread."""
         self.server.should_exit = True
-        self.send({"event": "end"})  # wakes the streams
+        for reader in list(self.readers):
+            _tell(reader.loop, reader.wake.set)
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""
@@ -213,8 +216,7 @@ class Page:
 
         def work() -> None:
             found = compute()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(put, found)
+            _tell(loop, lambda: put(found))
 
         async with self.at_once:
             threading.Thread(target=work, name="explorer answer", daemon=True).start()
@@ -247,6 +249,12 @@ class Server(uvicorn.Server):
         """Wake the streams, which then see that it is over."""
         self.close()
         await super().shutdown(sockets)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:
+    """Have the server's thread call something; nothing once it has ended."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(call)
 
 
 async def _body(request: Request) -> bytes:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassbox import explain
-from glassbox.data.dataset import UNLABELED, Dataset
+from glassbox.data.dataset import UNLABELED, Dataset, Scaling
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS
 from glassbox.errors import as_float, require_count, short, unknown_name
 from glassbox.explain import activations_with, gradients_with, nodes, predict_with
@@ -45,8 +45,13 @@ class Entry(Protocol):
     a new one whenever the weights are others.
     """
 
-    title: str
-    epoch: int | None
+    @property
+    def title(self) -> str:
+        """What to call it."""
+
+    @property
+    def epoch(self) -> int | None:
+        """How many epochs it was trained, if it is one of several that a run kept."""
 
     def network(self) -> Any:
         """The network, built."""
@@ -130,9 +135,10 @@ class Session:
     @property
     def words(self) -> dict[str, Callable[[Request], Answer]]:
         """What this session answers."""
+        found: dict[str, Callable[[Request], Answer]]
         found = {
             "describe": self.describe, "look": self.look, "sum": self.sum, "back": self.back,
-            "weight": self.weight, "explain": self.explain, "prepare": self.prepare,
+            "weight": self.weight,
         }  # fmt: skip
         if self.samples is not None:
             found["sample"] = self.sample
@@ -172,7 +178,6 @@ class Session:
             "layers": [_layer(node) for node in nodes(network)],
             "samples": 0 if samples is None else len(samples),
             "can": list(self.words),
-            "explains": list(METHODS),
         }
         return answer if self.training is None else answer | {"training": self.training.state}
 
@@ -185,8 +190,8 @@ class Session:
 
     def look(self, request: Request) -> Answer:
         """Every layer's output for an image; with a label, also their gradients."""
-        network = self._changed(request)
-        image, off = _image(request, network), request.get("off")
+        network, off = changed(self._network(request), request), _off(request)
+        image = self._image(request, network)
         found = activations_with(network, image, off)
         answer = {
             "input": array(found.input[0]),
@@ -202,9 +207,9 @@ class Session:
 
     def sum(self, request: Request) -> Answer:
         """What made one number of a layer's output."""
-        network = self._changed(request)
-        where = request.get("layer"), request.get("place")
-        found = explain.sum_behind(network, _image(request, network), *where, _off(request))
+        network = changed(self._network(request), request)
+        where = request.get("layer", ""), request.get("place")
+        found = explain.sum_behind(network, self._image(request, network), *where, _off(request))
         names = ("kind", "formula", "before", "activation", "result", "field", "bias")
         answer = {name: getattr(found, name) for name in names}
         answer |= {"from": found.source, "parts": [_part(each) for each in found.parts]}
@@ -212,16 +217,45 @@ class Session:
             candidates = rows(place=found.places, value=found.values)
             won = {"place": found.winner, "value": found.result}
             return answer | {"candidates": candidates, "winner": won}
-        columns = (found.places, found.weights, found.values, found.products)
-        terms = rows(**dict(zip(("place", "weight", "value", "product"), columns, strict=True)))
-        rest = {"left_out": found.left_out, "left_out_sum": found.left_out_sum}
-        return answer | rest | {"terms": terms}
+        names = {"place": "places", "weight": "weights", "value": "values", "product": "products"}
+        return answer | _terms(found, names)
+
+    def back(self, request: Request) -> Answer:
+        """Where the gradient of one number of a layer's output came from."""
+        network = changed(self._network(request), request)
+        label, where = request.get("label"), (request.get("layer", ""), request.get("place"))
+        image = self._image(request, network)
+        found = explain.back_behind(network, image, label, *where, _off(request))
+        names = {
+            "layer": "layers", "place": "places", "weight": "weights", "gradient": "gradients",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"next": found.next, "result": found.result, "text": found.formula}
+        return answer | _terms(found, names)
+
+    def weight(self, request: Request) -> Answer:
+        """A weight, and with a label where its gradient came from."""
+        network = changed(self._network(request), request)
+        parameter, place = _parameter(nodes(network), request)
+        if request.get("label") is None:
+            return {"value": parameter[place]}
+        found = explain.gradient_behind(
+            network, self._image(request, network), request["label"], request["layer"],
+            request["parameter"], place, _off(request),
+        )  # fmt: skip
+        names = {
+            "output": "outputs", "gradient": "gradients", "input": "inputs", "value": "values",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"value": found.value, "gradient": found.gradient, "text": found.formula}
+        return answer | _terms(found, names)
 
     def rescore(self, request: Request) -> Answer:
         """How many answers are right with something changed, and as it is."""
         scored: Any = self.scored
-        network, changed = self._network(request), self._changed(request)
-        before, after = self._predicted(network), self._predicted(changed, _off(request))
+        network = self._network(request)
+        before = self._predicted(network)
+        after = self._predicted(changed(network, request), _off(request))
         other = np.flatnonzero(before != after)
         return {
             "accuracy": float(np.mean(after == scored.labels)),
@@ -233,9 +267,8 @@ class Session:
     def disagree(self, request: Request) -> Answer:
         """The images on which two networks differ."""
         scored: Any = self.scored
-        one, two = (
-            self._predicted(self._entry(request, key).network()) for key in ("network", "other")
-        )
+        other = self.networks[_count(request, "other", len(self.networks) - 1)].network()
+        one, two = self._predicted(self._network(request)), self._predicted(other)
         differ = np.flatnonzero(one != two)
         accuracies = [float(np.mean(each == scored.labels)) for each in (one, two)]
         return {"indices": differ[:MOST_LISTED], "count": len(differ), "accuracies": accuracies}
@@ -250,12 +283,6 @@ class Session:
             training.do(word)
         return {"state": training.state}
 
-    def _predicted(self, network: Any, off: Any = None) -> NDArray[np.intp]:
-        """The answers to all images that are scored, scaled as this network's were."""
-        scored: Any = self.scored
-        scaled = replace(scored, scaling=network.scaling or scored.scaling)
-        return predict_with(network, scaled, off)
-
     # --- what a request names ----------------------------------------------------------------
 
     def _entry(self, request: Request) -> Entry:
@@ -264,31 +291,46 @@ class Session:
     def _network(self, request: Request) -> Any:
         return self._entry(request).network()
 
-    def _changed(self, request: Request) -> Any:
-        """The network; where weights are changed by hand, a copy of it."""
-        network, changes = self._network(request), request.get("weights") or []
-        if not isinstance(changes, list) or len(changes) > MOST_CHANGES:
-            raise ValueError(
-                f"weights: expected a list of at most {MOST_CHANGES}, got {short(changes)}"
-            )
-        if not changes:
-            return network
-        twin = copy.deepcopy(network)
-        known = nodes(twin)
-        for change in changes:
-            parameter, place = _parameter(known, change)
-            value = as_float("weights: value", change.get("value"))
-            if not math.isfinite(value):
-                raise ValueError(f"weights: value: expected a finite number, got {value}")
-            parameter[place] = value
-        return twin
+    def _image(self, request: Request, network: Any) -> Dataset:
+        image = array_of(request.get("image"))
+        if image.shape != network.input_shape:
+            raise ValueError(f"image: expected the shape {network.input_shape}, got {image.shape}")
+        return Dataset(image[None], np.array([0]), UNLABELED, self._scaling(network))
+
+    def _predicted(self, network: Any, off: Any = None) -> NDArray[np.intp]:
+        """The answers to all images that are scored."""
+        scored: Any = self.scored
+        return predict_with(network, replace(scored, scaling=self._scaling(network)), off)
+
+    def _scaling(self, network: Any) -> Scaling:
+        """That of the network, else that of the images."""
+        return network.scaling or (self.samples.scaling if self.samples else Scaling())
+
+
+def changed(network: Any, request: Request) -> Any:
+    """The network; where weights are changed by hand, a copy of it."""
+    changes = request.get("weights") or []
+    if not isinstance(changes, list) or len(changes) > MOST_CHANGES:
+        expected = f"expected a list of at most {MOST_CHANGES:,}"
+        raise ValueError(f"weights: {expected}, got {short(changes)}")
+    if not changes:
+        return network
+    twin = copy.deepcopy(network)
+    known = nodes(twin)
+    for change in changes:
+        parameter, place = _parameter(known, change)
+        value = as_float("weights: value", change.get("value"))
+        if not abs(value) <= np.finfo(parameter.dtype).max:
+            raise ValueError(f"weights: value: expected a finite number, got {value}")
+        parameter[place] = value
+    return twin
 
 
 # --- from JSON -------------------------------------------------------------------------------
 
 
 def _count(request: Request, key: str, most: int, default: int | None = None) -> int:
-    number = request.get(key, default)
+    number: Any = request.get(key, default)
     require_count(key, number, least=0, most=most)
     return int(number)
 
@@ -298,13 +340,6 @@ def _off(request: Request) -> Any:
     if not isinstance(off, dict):
         raise TypeError(f"off: expected {{layer's address: [channels]}}, got {short(off)}")
     return off
-
-
-def _image(request: Request, network: Any) -> NDArray[Any]:
-    image = array_of(request.get("image"))
-    if image.shape != network.input_shape:
-        raise ValueError(f"image: expected the shape {network.input_shape}, got {image.shape}")
-    return image
 
 
 def array_of(given: Any) -> NDArray[Any]:
@@ -329,7 +364,10 @@ def array_of(given: Any) -> NDArray[Any]:
     kind = np.dtype(kind).newbyteorder("<")
     if len(content) != math.prod(shape) * kind.itemsize or math.prod(shape) > MOST_PIXELS:
         raise ValueError(f"image: data: expected base64 of {shape} numbers {kind}")
-    return np.frombuffer(content, kind).reshape(shape)
+    found = np.frombuffer(content, kind).astype(kind.newbyteorder("=")).reshape(shape)
+    if not np.isfinite(found).all():
+        raise ValueError("image: expected finite numbers, got NaN or infinity")
+    return found
 
 
 def _parameter(known: list[explain.Node], request: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
@@ -376,6 +414,13 @@ def rows(**columns: NDArray[Any]) -> list[Answer]:
     """
     lists = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _terms(found: Any, names: dict[str, str]) -> Answer:
+    """The terms of a sum as objects, and what was left out; {name: the column's attribute}."""
+    columns = {name: getattr(found, attribute) for name, attribute in names.items()}
+    rest = {"left_out": found.left_out, "left_out_sum": found.left_out_sum}
+    return {"terms": rows(**columns), **rest}
 
 
 def plain(found: Any) -> Any:
