@@ -1160,7 +1160,7 @@ class Panel {
     return [
       text && h("p", {}, text),
       terms.length > 0 && this.list(ordered, [
-        [this.nameOf(next), (term) => this.to(next, term.place)],
+        [this.nameOf(next), (term) => this.to(term.layer ?? next, term.place)],
         ["weight", (term) => show(term.weight)],
         ["gradient", (term) => show(term.gradient)],
         ["product", (term) => show(term.product)],
@@ -1176,7 +1176,7 @@ class Panel {
     input.addEventListener("change", set);
     const terms = [...(found.terms ?? [])].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
     const columns = [
-      ["output at", (term) => this.to(address, term.place ?? term.output)],
+      ["output at", (term) => this.to(address, term.output)],
       ["its gradient", (term) => show(term.gradient)],
       ["input at", (term) => (term.input ? this.to(layer.from, term.input) : "")],
       ["value", (term) => show(term.value)],
@@ -1438,7 +1438,7 @@ class Training {
 // --- 12 the guide -----------------------------------------------------------------------------
 
 const CARDS = [
-  ["Draw a 3 and watch the first layer.", ".draw", ["drew"]],
+  ["Draw a 3 and watch the first layer.", ".drawing .frame", ["drew"]],
   ["Click a bright pixel of a map and read its sum.", '.layer:nth-child(2) .maps', ["sum"]],
   ["Follow the largest term, step by step, back to the image.", ".follow", ["input"]],
   ["Switch one filter off. What changes behind it?", ".layer:nth-child(2) .maps", ["off"]],
