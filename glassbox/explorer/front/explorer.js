@@ -15,9 +15,10 @@ function h(tag, given = {}, ...inside) {
     if (value === null || value === undefined) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (typeof value === "boolean") made[name] = value;
+    else if (name === "style") made.style.cssText = value; // a page may forbid the attribute
     else made.setAttribute(name, value);
   }
-  made.append(...inside.flat().filter((each) => each !== null && each !== false));
+  made.append(...inside.flat().filter((each) => each || each === 0));
   return made;
 }
 
@@ -129,6 +130,16 @@ function show(number, digits = 4) {
   const size = Math.abs(number);
   if (size && (size < 1e-3 || size >= 1e5)) return number.toExponential(2);
   return String(Number(number.toPrecision(digits)));
+}
+
+/** A number for a small cell, in at most five characters; "-.25" is -0.25. */
+function brief(number) {
+  if (number === null || !Number.isFinite(number)) return "none";
+  const size = Math.abs(number);
+  if (size >= 1e4) return number.toExponential(0);
+  if (size && size < 5e-4) return "≈ 0";
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return String(Number(number.toFixed(digits))).replace(/^(-?)0\./, "$1.");
 }
 
 const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
@@ -247,7 +258,7 @@ class MapView {
     listen("pointermove", (event) => stack.read(this, ...this.under(event)));
     listen("pointerleave", () => stack.read(null));
     listen("keydown", (event) => this.key(event));
-    listen("focus", () => this.at(this.layer.row, this.layer.column));
+    listen("focus", () => this.canvas.matches(":focus-visible") && this.at(this.layer.row, this.layer.column));
     listen("blur", () => this.at(null));
     this.at(null);
   }
@@ -366,7 +377,8 @@ class Stack {
     const { address, name, kind, text, output_shape, cells, units } = layer;
     layer.legend = h("span");
     layer.readout = h("span", { class: "readout" });
-    layer.grid = h("div", { class: cells ? "maps" : `maps ${units <= 4 ? "few" : units <= 16 ? "some" : "many"}` });
+    const lines = units <= 10 ? 1 : units <= 20 ? 2 : 3;
+    layer.grid = h("div", { class: "maps", style: `--count:${Math.ceil(units / lines)}` });
     layer.views = [];
     this.add(layer, cells ? 1 : Math.min(units, FIRST));
     layer.views[0].canvas.tabIndex = 0;
@@ -529,8 +541,8 @@ class Drawing {
   }
 
   tools() {
-    const color = h("input", { type: "color", value: "#ffffff", "aria-label": "Color of the pen" });
-    const width = h("input", { type: "range", min: "0.5", max: "4", step: "0.25", value: "1.25", "aria-label": "Width of the pen" });
+    const color = h("input", { type: "color", value: "#ffffff", "aria-label": "color of the pen" });
+    const width = h("input", { type: "range", min: "0.5", max: "4", step: "0.25", value: "1.25", "aria-label": "width of the pen", title: "width of the pen" });
     this.settings = { color, width };
     this.erase = button("erase", () => this.erase.setAttribute("aria-pressed", String(!this.erasing)), {
       "aria-pressed": "false",
@@ -539,7 +551,7 @@ class Drawing {
     this.undoButton.disabled = true;
     const clear = button("clear", () => this.clear());
     return h("div", { class: "row" }, clear, this.undoButton, this.erase,
-      h("label", {}, "pen ", width), this.shape[0] >= 3 && color);
+      width, this.shape[0] >= 3 && color);
   }
 
   get erasing() {
@@ -550,13 +562,13 @@ class Drawing {
     if (!this.samples) return null;
     const last = this.samples - 1;
     this.number = h("input", {
-      type: "number", min: "0", max: String(last), value: "0", "aria-label": `Test image, 0 to ${last}`,
+      type: "number", min: "0", max: String(last), value: "0", "aria-label": `test image, 0 to ${last}`,
       onchange: () => this.load(Math.max(0, Math.min(last, Math.round(this.number.valueAsNumber || 0)))),
     });
     this.order = 0;
     const go = (step) => this.load(((this.index ?? 0) + step + this.samples) % this.samples);
-    return h("div", { class: "row samples" }, h("label", {}, "test image ", this.number),
-      button("previous", () => go(-1)), button("next", () => go(1)),
+    return h("div", { class: "row samples" }, h("label", {}, "image ", this.number),
+      button("◀", () => go(-1), { "aria-label": "previous test image" }), button("▶", () => go(1), { "aria-label": "next test image" }),
       // the same order in every visit: steps of the golden ratio reach all parts of the set
       button("random", () => this.load(Math.floor(((++this.order * 0.6180339887) % 1) * this.samples))));
   }
@@ -1053,7 +1065,8 @@ class Panel {
 
   weightButton(layer, parameter, index, value, given = {}) {
     if (!this.app.can("weight") || !parameter) return show(value);
-    return button(show(value, 3), () => this.go({ layer, parameter, index }), {
+    return button(brief(value), () => this.go({ layer, parameter, index }), {
+      title: show(value),
       "aria-label": `${show(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
     });
   }
@@ -1085,15 +1098,15 @@ class Panel {
         roving(h("div", { class: columns > LARGE ? "grid tiny" : "grid", role: "group", "aria-label": title, style: `--columns:${columns}` },
           cells.map((term, k) => term ? make(term, k, { style: cellStyle(term[key], scales[key]) }) : h("span", { class: "padding", title: "padding" }))), columns));
       return h("div", { class: "block" },
-        grid("value", `${source.name}, map ${channel}`, (term, _, given) => this.to(found.from, term.place, show(term.value, 3), given)),
+        grid("value", `${source.name}, map ${channel}`, (term, _, given) => this.to(found.from, term.place, brief(term.value), { title: show(term.value), ...given })),
         h("span", { class: "sign" }, "×"),
         grid("weight", name ?? "share", (term, k, given) => {
           const index = [entry.place[0], channel, Math.floor(k / columns), k % columns];
           const made = this.weightButton(entry.layer, name, index, term.weight, given);
-          return made.nodeType ? made : h("span", given, show(term.weight, 3));
+          return made.nodeType ? made : h("span", { ...given, title: show(term.weight) }, brief(term.weight));
         }),
         h("span", { class: "sign" }, "="),
-        grid("product", `sum ${show(sum)}`, (term, _, given) => h("span", { ...given, title: show(term.product) }, show(term.product, 3))));
+        grid("product", `sum ${show(sum)}`, (term, _, given) => h("span", { ...given, title: show(term.product) }, brief(term.product))));
     });
     const all = ordered.length > this.blocks && button(`show all ${ordered.length} maps`, () => {
       this.blocks = Infinity;
@@ -1110,7 +1123,7 @@ class Panel {
     const won = String(winner.place);
     return roving(h("div", { class: "grid", style: `--columns:${right - left}`, role: "group", "aria-label": "the window" },
       cells.map((each) => each
-        ? this.to(from, each.place, show(each.value, 3) + (String(each.place) === won ? " ★" : ""), { style: cellStyle(each.value, scale) })
+        ? this.to(from, each.place, brief(each.value) + (String(each.place) === won ? " ★" : ""), { style: cellStyle(each.value, scale) })
         : h("span", { class: "padding" }))), right - left);
   }
 
