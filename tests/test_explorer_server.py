@@ -23,7 +23,8 @@ from glassbox import explorer
 from glassbox.explain import nodes
 from glassbox.explorer import __main__ as program
 from glassbox.explorer.page import FRONT, HEADERS, MOST_BYTES, Page
-from glassbox.explorer.session import Held, Session, array, told
+from glassbox.explorer.messages import array, told
+from glassbox.explorer.session import Held, Session
 from MLP import BatchNorm, Dense, Dropout, Flatten, Tanh
 
 TOKEN = "t" * 20
@@ -356,8 +357,10 @@ def test_every_answer_has_the_headers_that_keep_a_page_at_home(page, path):
     assert "default-src 'self'" in HEADERS["Content-Security-Policy"]
 
 
-HOSTS = ["evil.example", "127.0.0.1.evil.example", "", "0.0.0.0", "127.0.0.2", "localhost.",
-         "[::2]", "127.0.0.1:x", "localhost:80@evil.example", "127.1", "::1", "user@localhost"]  # fmt: skip
+HOSTS = [
+    "evil.example", "127.0.0.1.evil.example", "", "0.0.0.0", "127.0.0.2", "localhost.", "[::2]",
+    "127.0.0.1:x", "localhost:80@evil.example", "127.1", "::1", "user@localhost",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", HOSTS)
