@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbox.errors import short, unknown_name
+from glassbox.errors import require_count, short, unknown_name
 
 MOST_PIXELS = 2**22  # of an image
 MOST_TEXT = 400  # of an error

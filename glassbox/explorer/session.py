@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from glassbox import explain
 from glassbox.data.dataset import UNLABELED, Dataset, Scaling
+from glassbox.data.suspicions import OWN
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS
 from glassbox.errors import as_float, short, unknown_name
 from glassbox.explain import activations_with, gradients_with, nodes, predict_with
@@ -35,6 +36,7 @@ from glassbox.explorer.messages import (
     terms,
     told,
 )
+from glassbox.explorer.preparing import steps_to
 
 MOST_SAMPLES = 1000  # images that are scored again
 MOST_LISTED = 50  # images named in an answer
@@ -142,7 +144,7 @@ class Session:
         found: dict[str, Callable[[Request], Answer]]
         found = {
             "describe": self.describe, "look": self.look, "sum": self.sum, "back": self.back,
-            "weight": self.weight, "explain": self.explain,
+            "weight": self.weight, "explain": self.explain, "prepare": self.prepare,
         }  # fmt: skip
         if self.samples is not None:
             found["sample"] = self.sample
@@ -170,13 +172,13 @@ class Session:
         """The networks, and what one of them is made of."""
         entry = self._entry(request)
         network = entry.network()
-        scaling, samples = network.scaling, self.samples
+        samples = self.samples
         count = network.output_shape[0]
         answer = {
             "networks": [{"title": each.title, "epoch": each.epoch} for each in self.networks],
             "title": entry.title,
             "input_shape": network.input_shape,
-            "range": [0.0, 255.0] if scaling is None else [scaling.low, scaling.high],
+            "range": self._range(network),
             "classes": network.classes or [str(number) for number in range(count)],
             "parameters": network.parameter_count,
             "layers": [_layer(node) for node in nodes(network)],
@@ -192,6 +194,18 @@ class Session:
         index = count_of(request, "index", len(samples) - 1)
         label = None if self.scored is None else int(samples.labels[index])
         return {"image": array(samples.images[index]), "label": label, "index": index}
+
+    def prepare(self, request: Request) -> Answer:
+        """A drawn or photographed image as the network takes it, and how it came about."""
+        network, image = self._network(request), array_of(request.get("image"))
+        if image.ndim != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image: expected uint8 (channels, height, width), got {short(image)}")
+        steps = steps_to(image, network)
+        low, high = self._range(network)
+        pixels = np.asarray(low + np.float32(list(steps.values())[-1]) / 255 * (high - low))
+        raw = np.rint(pixels).astype(np.uint8) if 1 < high <= 255 and low >= 0 else pixels
+        named = [{"name": name, "image": array(step)} for name, step in steps.items()]
+        return {"image": array(raw), "steps": named}
 
     def look(self, request: Request) -> Answer:
         """Every layer's output for an image; with a label, also their gradients."""
@@ -325,6 +339,16 @@ class Session:
     def _scaling(self, network: Any) -> Scaling:
         """That of the network, else that of the images."""
         return network.scaling or (self.samples.scaling if self.samples else Scaling())
+
+    def _range(self, network: Any) -> tuple[float, float]:
+        """The raw pixels of black and white."""
+        scaling = self._scaling(network)
+        if scaling.name not in OWN:
+            return scaling.low, scaling.high
+        images = None if self.samples is None else self.samples.images
+        if images is None or images.dtype == np.uint8 or not images.size:
+            return 0.0, 255.0
+        return float(images.min()), float(images.max())
 
 
 def changed(network: Any, request: Request) -> Any:
