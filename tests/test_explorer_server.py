@@ -19,11 +19,12 @@ import pytest
 from CNN import CNN
 from Datasets import Dataset, Digits
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
-from glassbox import explorer
+from glassbox import explain, explorer
 from glassbox.explain import nodes
 from glassbox.explorer import __main__ as program
+from glassbox.explorer.messages import array, told
 from glassbox.explorer.page import FRONT, HEADERS, MOST_BYTES, Page
-from glassbox.explorer.session import Held, Session, array, told
+from glassbox.explorer.session import Held, Session
 from MLP import BatchNorm, Dense, Dropout, Flatten, Tanh
 
 TOKEN = "t" * 20
@@ -218,6 +219,105 @@ def test_two_networks_disagree_where_their_answers_differ(session, network, smal
     assert found["accuracies"] == pytest.approx(accuracies)
 
 
+def test_a_gradient_and_a_weights_are_those_of_the_layers(session, network):
+    """Against `CNN.backward` in inference mode, and terms that add up to it."""
+    raw, label = DATA.test.images[2:3], 5
+    scaled = DATA.test.batch([2])[0]
+    outputs, caches = network.forward(scaled)
+    _, cache = network.loss.forward(outputs.T.copy(), np.array([label]))
+    expected = network.backward(network.loss.backward(cache, 1).T, caches)
+    for layer, name, index in (("0", "conv1", [3, 0, 1, 2]), ("8", "dense1", [7, 20])):
+        found = ask(session, "weight", image=array(raw[0]), label=label, layer=layer,
+                    parameter="weight", index=index)  # fmt: skip
+        assert found["value"] == network.layers[int(layer)].parameters["weight"][tuple(index)]
+        assert found["gradient"] == pytest.approx(expected[name]["weight"][tuple(index)], rel=1e-5)
+        total = sum(term["product"] for term in found["terms"]) + found["left_out_sum"]
+        assert total == pytest.approx(found["gradient"], rel=1e-4, abs=1e-8)
+        assert {"output", "input", "gradient", "value", "product"} == set(found["terms"][0])
+    bare = ask(session, "weight", layer="0", parameter="bias", index=[2])
+    assert bare == {"value": network.layers[0].parameters["bias"][2]}
+    looked = ask(session, "look", image=array(raw[0]), label=label)
+    for number, node in enumerate(nodes(network)):
+        place = [0] * len(node.layer.output_shape)
+        found = ask(session, "back", image=array(raw[0]), label=label, layer=node.address,
+                    place=place)  # fmt: skip
+        assert np.float32(found["result"]) == array_in(looked["gradients"][number])[tuple(place)]
+        total = sum(term["product"] for term in found["terms"]) + found["left_out_sum"]
+        assert not found["terms"] or total == pytest.approx(found["result"], rel=1e-4, abs=1e-7)
+        assert found["text"] and (found["next"] or node.address == "9")
+
+
+EXPLAINED = {
+    "saliency": lambda network, image: explain.input_gradient(network, image, 4)[0],
+    "occlusion": lambda network, image: explain.occlusion(network, image, 4, 2, 1),
+    "grad_cam": lambda network, image: explain.grad_cam(network, image, 4, "conv1").map,
+    "field": lambda network, image: explain.measured_field(network, image, "conv1", (1, 2, 1)),
+    "fgsm": lambda network, image: (
+        np.float32(explain.fgsm(network, image, 4, 3)) - np.float32(image)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", EXPLAINED)
+def test_a_picture_is_that_of_the_function_for_programs(session, network, method):
+    asked = {"method": method, "class": 4, "layer": "0", "place": [1, 2, 1], "epsilon": 3,
+             "patch": 2, "stride": 1}  # fmt: skip
+    found = ask(session, "explain", image=image_of(1), **asked)
+    expected = EXPLAINED[method](network, DATA.test.images[1])
+    assert array_in(found["map"]).tobytes() == expected.astype(np.float32).tobytes()
+    assert found["text"]
+    if method == "fgsm":
+        moved = array_in(found["image"])[None]
+        assert np.float32(found["probabilities"]) == pytest.approx(network.predict_proba(moved)[0])
+    if method != "field":  # without a class, the answer is explained
+        del asked["class"]
+        answer = network.predict(DATA.test.images[1:2])[0]
+        assert ask(session, "explain", image=image_of(1), **asked)["class"] == answer
+
+
+def test_the_most_exciting_images_are_found_by_looking_at_all(session, network):
+    found = ask(session, "explain", method="most_exciting", layer="2", filter=1)
+    maps = dict(network.activations(DATA.test))["conv2"][:, 1].reshape(270, -1)
+    best = np.argsort(-maps.max(axis=1), kind="stable")[:9]
+    assert [each["index"] for each in found["images"]] == best.tolist()
+    first = found["images"][0]
+    assert (array_in(first["image"]) == DATA.test.images[best[0]]).all()
+    assert np.float32(first["value"]) == maps[best[0]].max()
+    assert tuple(first["field"]) == explain.receptive_field(network, "conv2", first["place"])
+    assert "most_exciting" not in ask(Session(network), "describe")["explains"]
+
+
+def drawn():
+    """A one on paper."""
+    picture = np.full((1, 60, 40), 255, np.uint8)
+    picture[:, 10:50, 18:23] = 0
+    return picture
+
+
+def test_a_drawn_digit_is_prepared_for_the_range_of_the_network(session):
+    found = ask(session, "prepare", image=array(drawn()))
+    made = array_in(found["image"])
+    assert (made.shape, made.dtype, made.max()) == ((1, 8, 8), np.uint8, 16)
+    assert [step["name"] for step in found["steps"]][-1] == "centered"
+    assert made[0, :, 3:5].mean() > made[0, :, :2].mean()  # light ink now
+    paper = array(np.full((1, 9, 9), 255, np.uint8))
+    assert "error" in ask(session, "prepare", image=paper)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_for_other_classes_an_image_is_only_resized(channels):
+    network = CNN(Conv2D(2), Dense(3)).build((3, 6, 5))
+    picture = np.zeros((channels, 60, 50), np.uint8)
+    picture[:3, :30] = 200
+    picture[3:] = 255
+    found = ask(Session(network), "prepare", image=array(picture))
+    made = array_in(found["image"])
+    assert made.shape == (3, 6, 5)
+    assert (made[:, :3] == 200).all() and not made[:, 3:].any()
+    two = array(np.zeros((2, 6, 5), np.uint8))
+    assert "1, 3 or 4 channels" in ask(Session(network), "prepare", image=two)["error"]
+
+
 class Trains:
     """Stands for a training."""
 
@@ -356,8 +456,10 @@ def test_every_answer_has_the_headers_that_keep_a_page_at_home(page, path):
     assert "default-src 'self'" in HEADERS["Content-Security-Policy"]
 
 
-HOSTS = ["evil.example", "127.0.0.1.evil.example", "", "0.0.0.0", "127.0.0.2", "localhost.",
-         "[::2]", "127.0.0.1:x", "localhost:80@evil.example", "127.1", "::1", "user@localhost"]  # fmt: skip
+HOSTS = [
+    "evil.example", "127.0.0.1.evil.example", "", "0.0.0.0", "127.0.0.2", "localhost.", "[::2]",
+    "127.0.0.1:x", "localhost:80@evil.example", "127.1", "::1", "user@localhost",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -642,7 +744,7 @@ def test_in_a_session_the_page_opens_and_stays(small, monkeypatch, capsys):
 def test_in_a_script_the_page_stays_until_ctrl_c(small, monkeypatch, capsys):
     monkeypatch.delattr(sys, "ps1", raising=False)
     ran = []
-    monkeypatch.setattr(Page, "run", lambda page: ran.append(page.url))
+    monkeypatch.setattr(Page, "run", lambda page: ran.append(page.url) or page.socket.close())
     assert small.explore(browser=False) is None
     out = capsys.readouterr().out
     assert ran[0] in out and "Ctrl-C" in out
