@@ -57,13 +57,14 @@ from glassbox.data.dataset import (
     divide,
 )
 from glassbox.data.download import DataUnavailable
+from glassbox.data.prepare import digit_steps, prepare_digits
 from glassbox.errors import unknown_name
 from glassbox.spelling import spelled
 
 __all__ = [
     "MNIST", "NORMALIZATIONS", "Augmentation", "DataUnavailable", "Dataset", "Digits",
-    "FashionMNIST", "Scaling", "Splits", "from_arrays", "from_csv", "from_folder", "from_idx",
-    "from_npz", "load",
+    "FashionMNIST", "Scaling", "Splits", "digit_steps", "from_arrays", "from_csv", "from_folder",
+    "from_idx", "from_npz", "load", "prepare_digits",
 ]  # fmt: skip
 
 Sizes = Sequence[float]

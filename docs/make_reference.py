@@ -25,7 +25,7 @@ MODULES = (
     *(f"glassbox.engine.{name}" for name in ("history", "sanity", "gradient_check")),
     *(f"glassbox.data.{name}" for name in ("dataset", "augment")),
     *("glassbox.bridges.onnx", "glassbox.bridges.sklearn", "glassbox.report"),
-    *("glassbox.callbacks", "glassbox.find_rate"),
+    *("glassbox.callbacks", "glassbox.explain", "glassbox.find_rate"),
 )
 
 

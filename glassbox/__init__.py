@@ -23,8 +23,8 @@ PUBLIC = {
     ),
     "Datasets": (
         "Augmentation", "Dataset", "DataUnavailable", "Digits", "FashionMNIST", "MNIST",
-        "Scaling", "Splits", "from_arrays", "from_csv", "from_folder", "from_idx", "from_npz",
-        "load",
+        "Scaling", "Splits", "digit_steps", "from_arrays", "from_csv", "from_folder", "from_idx",
+        "from_npz", "load", "prepare_digits",
     ),
 }  # fmt: skip
 _MODULES = {name: module for module, names in PUBLIC.items() for name in names}

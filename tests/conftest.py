@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from browser import browser, page  # noqa: F401  (fixtures for all)
 
 from glassbox.engine.machine import machine
 from glassbox.kernels import BACKENDS, choose

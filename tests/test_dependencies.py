@@ -67,7 +67,8 @@ def test_every_import_of_the_library_is_required():
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     ours = rooms | {path.stem for path in ROOT.glob("*.py")}
     known = {canonicalize_name(requirement.name) for requirement in REQUIRED}
-    known |= {"sklearn", "pil", "llvmlite"}  # scikit-learn's name; matplotlib and Numba bring these
+    known |= {"sklearn"}  # scikit-learn's name
+    known |= {"scipy", "pil", "llvmlite"}  # scikit-learn, matplotlib and Numba bring these
     files = [*ROOT.glob("*.py"), *(p for room in rooms for p in (ROOT / room).rglob("*.py"))]
     for path in files:
         words = set() if "benchmarks" in path.parts else set(imported(path))

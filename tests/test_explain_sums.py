@@ -33,15 +33,19 @@ def alone(make, shape, **settings):
     """A network of one layer, behind a Flatten where it takes rows; its address; an image."""
     rows = len(shape) == 1
     network = CNN(*[Flatten()] * rows, make(), **settings).build((*shape, 1, 1) if rows else shape)
+    return unlike(network), RNG(1).standard_normal(network.input_shape).astype(np.float32)
+
+
+def unlike(network):
+    """Biases of zero and scales of one hide mistakes."""
     rng = RNG(1)
     for node in nodes(network):
-        for name, array in node.layer.parameters.items():
-            if not node.adds and name != "weight":
-                array += rng.normal(0, 0.3, array.shape).astype(array.dtype)
         if not node.adds:
+            for array in node.layer.parameters.values():
+                array += (array.ndim == 1) * rng.normal(0, 0.3, array.shape).astype(array.dtype)
             for array in node.layer.buffers.values():
                 array += rng.random(array.shape).astype(array.dtype)
-    return network, rng.standard_normal(network.input_shape).astype(np.float32)
+    return network
 
 
 def some_places(shape, count=6, seed=2):

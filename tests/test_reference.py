@@ -14,6 +14,7 @@ from pages import ROOT
 import Datasets
 import Filters
 import MLP
+from glassbox import explain
 from glassbox.data.augment import Augmentation
 from glassbox.data.dataset import Dataset, Scaling, Splits
 from glassbox.engine.schedules import Constant, Progress, Schedule
@@ -27,6 +28,7 @@ DOCUMENTED = [
     *(Augmentation, Augmentation.__call__, Progress, Schedule, Constant),
     *(MLP.StepDecay, MLP.Exponential, MLP.InverseTime, MLP.Cosine, MLP.OneCycle, MLP.WarmUp),
 ]
+EXPLAIN = [name for name in explain.__all__ if inspect.isfunction(getattr(explain, name))]
 BRIDGES = ["onnx.export", "onnx.import_model", "sklearn.CNNClassifier", "sklearn.CNNClassifier.fit"]
 SECTIONS = (
     *("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", "See Also", "Notes"),
@@ -159,6 +161,12 @@ def arguments_of(thing):
 
 @pytest.mark.parametrize("thing", DOCUMENTED, ids=lambda thing: thing.__qualname__)
 def test_docstrings_are_numpydoc(thing):
+    assert list(faults(inspect.getdoc(thing), arguments_of(thing))) == []
+
+
+@pytest.mark.parametrize("name", EXPLAIN)
+def test_docstrings_of_explain_are_numpydoc(name):
+    thing = getattr(explain, name)
     assert list(faults(inspect.getdoc(thing), arguments_of(thing))) == []
 
 

@@ -127,7 +127,7 @@ def place_inside(shape: Shape, place: Any, what: str) -> Place:
     """Give a place of an array as a tuple of whole numbers; ValueError unless it is inside."""
     found = tuple(np.atleast_1d(np.asarray(place)).tolist())
     inside = len(found) == len(shape) and all(
-        isinstance(at, int) and 0 <= at < length for at, length in zip(found, shape, strict=True)
+        type(at) is int and 0 <= at < length for at, length in zip(found, shape, strict=True)
     )
     if not inside:
         ranges = ", ".join(f"0..{length - 1}" for length in shape)
@@ -155,6 +155,8 @@ def switched_off(known: list[Node], off: Off | None) -> dict[str, NDArray[np.int
 
 def class_number(network: Any, given_class: Any, what: str = "label") -> int:
     """Give the number of a class from its number or name; ValueError if there is none such."""
+    if len(network.output_shape) != 1:
+        raise ValueError(f"the last layer gives {network.output_shape}, expected (classes,)")
     count = network.output_shape[0]
     if isinstance(given_class, str):
         if given_class not in network.classes:

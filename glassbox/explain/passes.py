@@ -65,8 +65,12 @@ class Recorder:
     def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
         """The layer's own; nothing goes back through what was set to 0."""
         self.dy = dy
-        dx, self.gradients = self.layer.backward(self._without(dy), cache)
+        dx, self.gradients = self.layer.backward(self.arrived(), cache)
         return dx, self.gradients
+
+    def arrived(self) -> Array:
+        """The gradient of the layer's own output, with 0 for the channels that are off."""
+        return self._without(self.dy)
 
     def _without(self, array: Array) -> Array:
         if self.off.size:
@@ -88,11 +92,14 @@ class Pass:
         The channels or units to set to 0, by layer.
     before_activation : bool, default False
         Whether the last layer goes without its activation.
+    until : str, optional
+        The address of the last layer that is needed.
     """
 
     def __init__(
-        self, network: Any, x: Array, off: Off | None = None, before_activation: bool = False
-    ) -> None:
+        self, network: Any, x: Array, off: Off | None = None, before_activation: bool = False,
+        until: str = "",
+    ) -> None:  # fmt: skip
         self.network, self.nodes = network, nodes(network)
         self.by_address = {node.address: node for node in self.nodes}
         self.recorders: dict[str, Recorder] = {}
@@ -105,7 +112,7 @@ class Pass:
                 projected = self.recorders.get(f"{node.address}.shortcut")
                 vars(recorder.layer)["shortcut"] = projected
             self.recorders[node.address] = recorder
-        self.last = self.nodes[-1].address
+        self.last = until.split(".")[0] or self.nodes[-1].address
         self.chain = [self.recorders[each] for each in reversed([*self.way_back(self.last)])]
         if before_activation and isinstance(self.chain[-1].layer, Activation):
             self.last = self.entry(self.last)
@@ -226,7 +233,7 @@ def _seen(done: Pass) -> Activations:
     maps = {node.address: done.output(node.address) for node in done.nodes}
     scores = maps[done.last]
     if network.output_activation is not None:
-        scores = to_batch_first(network.output_activation.apply(to_batch_last(scores)))
+        scores = to_batch_first(network.output_activation.apply(to_batch_last(scores).copy()))
     last = network.output_activation or network.layers[-1]
     return Activations(done.output(INPUT), maps, scores, probabilities(scores, last))
 

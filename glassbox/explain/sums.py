@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ SHOWN = 12  # terms of a text
 STRONGEST = 20  # inputs named for a layer whose formula nobody knows
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """A number in a formula: its name, and where it comes from if it is one of an output."""
 
     name: str

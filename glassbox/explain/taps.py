@@ -72,3 +72,51 @@ def _pixels(window: Any, place: Place, size: Shape) -> list[tuple[Array, Array]]
         inside = (pixels >= 0) & (pixels < size[axis])
         found.append((taps[inside], pixels[inside]))
     return found
+
+
+def outputs_of(layer: Any, place: Place, x: Array) -> tuple[Array, Array]:
+    """Give the numbers of a layer's output that one of its input x goes into, before activation.
+
+    The other way round than `inputs_of`.
+    """
+    if isinstance(layer, Dense):
+        feature = np.ravel_multi_index(place, x.shape)
+        weights = layer.parameters["weight"][:, feature]
+        return grid(range(layer.units)), weights.astype(np.float64)
+    if isinstance(layer, GlobalAvgPool2D):
+        return np.array([place[:1]]), np.array([1 / (x.shape[1] * x.shape[2])])
+    if isinstance(layer, Conv2D):
+        (a, rows), (b, columns) = _windows(layer.window, place[1:])
+        weights = layer.parameters["weight"][:, place[0]][:, a][:, :, b]
+        return grid(range(layer.filters), rows, columns), weights.ravel().astype(np.float64)
+    if isinstance(layer, AvgPool2D | MaxPool2D):
+        (_, rows), (_, columns) = _windows(layer.window, place[1:])
+        places = grid(place[:1], rows, columns)
+        return places, np.array([_weight(layer, tuple(each), place, x) for each in places.tolist()])
+    if isinstance(layer, Flatten):
+        return np.array([[np.ravel_multi_index(place, x.shape)]]), np.ones(1)
+    if isinstance(layer, BatchNorm):
+        deviation = np.sqrt(np.float64(layer.buffers["running_var"][place[0]]) + layer.epsilon)
+        return np.array([place]), np.array([layer.parameters["weight"][place[0]] / deviation])
+    if isinstance(layer, ONE_BY_ONE):
+        return np.array([place]), np.ones(1)
+    return np.empty((0, len(layer.output_shape)), int), np.empty(0)
+
+
+def _windows(window: Any, pixel: Place) -> list[tuple[Array, Array]]:
+    """The taps by which windows meet a pixel, and the places of these, down and across."""
+    found = []
+    for axis in (0, 1):
+        taps = np.arange(window.kernel[axis])
+        starts = pixel[axis] + window.padding[2 * axis] - taps * window.dilation[axis]
+        places = starts // window.stride[axis]
+        inside = (places * window.stride[axis] == starts) & (places >= 0)
+        inside &= places < window.output[axis]
+        found.append((taps[inside], places[inside]))
+    return found
+
+
+def _weight(pool: Any, output: Place, place: Place, x: Array) -> float:
+    """How much a pixel counts in one window of a pool."""
+    places, weights = inputs_of(pool, output, x)
+    return float(weights[(places == place).all(axis=1)][0])

@@ -145,7 +145,8 @@ class Page:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.create_server((host, port), family=family)
         name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{self.socket.getsockname()[1]}/{self.token}/"
+        self.socket_address = self.socket.getsockname()
+        self.url = f"http://{name}:{self.socket_address[1]}/{self.token}/"
         self.files = {
             each.name: (each.read_bytes(), KINDS[each.suffix])
             for each in FRONT.iterdir()
@@ -181,7 +182,8 @@ class Page:
     def close(self) -> None:
         """End the server, from any thread."""
         self.server.should_exit = True
-        self.send({"event": "end"})  # wakes the streams
+        for reader in list(self.readers):
+            _tell(reader.loop, reader.wake.set)
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""

@@ -7,10 +7,7 @@ sentence}.  Several threads may ask at the same time.  The networks are never ch
 
 from __future__ import annotations
 
-import base64
-import binascii
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,20 +19,29 @@ from numpy.typing import NDArray
 
 from glassbox import explain
 from glassbox.data.dataset import UNLABELED, Dataset, Scaling
+from glassbox.data.suspicions import OWN
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS
-from glassbox.errors import as_float, require_count, short, unknown_name
+from glassbox.errors import as_float, short, unknown_name
 from glassbox.explain import activations_with, gradients_with, nodes, predict_with
 from glassbox.explain.nodes import find, place_inside
+from glassbox.explorer.explanations import METHODS
+from glassbox.explorer.messages import (
+    Answer,
+    Request,
+    array,
+    array_of,
+    count_of,
+    plain,
+    rows,
+    terms,
+    told,
+)
+from glassbox.explorer.preparing import steps_to
 
 MOST_SAMPLES = 1000  # images that are scored again
 MOST_LISTED = 50  # images named in an answer
 MOST_CHANGES = 1000  # weights changed by hand in one request
-MOST_PIXELS = 2**22  # of an image to prepare
-MOST_TEXT = 400  # of an error
 KEPT = 8  # networks of files that are held
-
-Request = dict[str, Any]
-Answer = dict[str, Any]
 
 
 class Entry(Protocol):
@@ -136,7 +142,10 @@ class Session:
     def words(self) -> dict[str, Callable[[Request], Answer]]:
         """What this session answers."""
         found: dict[str, Callable[[Request], Answer]]
-        found = {"describe": self.describe, "look": self.look, "sum": self.sum}
+        found = {
+            "describe": self.describe, "look": self.look, "sum": self.sum, "back": self.back,
+            "weight": self.weight, "explain": self.explain, "prepare": self.prepare,
+        }  # fmt: skip
         if self.samples is not None:
             found["sample"] = self.sample
         if self.scored is not None:
@@ -163,27 +172,40 @@ class Session:
         """The networks, and what one of them is made of."""
         entry = self._entry(request)
         network = entry.network()
-        scaling, samples = network.scaling, self.samples
+        samples = self.samples
         count = network.output_shape[0]
         answer = {
             "networks": [{"title": each.title, "epoch": each.epoch} for each in self.networks],
             "title": entry.title,
             "input_shape": network.input_shape,
-            "range": [0.0, 255.0] if scaling is None else [scaling.low, scaling.high],
+            "range": self._range(network),
             "classes": network.classes or [str(number) for number in range(count)],
             "parameters": network.parameter_count,
             "layers": [_layer(node) for node in nodes(network)],
             "samples": 0 if samples is None else len(samples),
             "can": list(self.words),
+            "explains": [name for name in METHODS if samples or name != "most_exciting"],
         }
         return answer if self.training is None else answer | {"training": self.training.state}
 
     def sample(self, request: Request) -> Answer:
         """One of the images, as it is stored."""
         samples: Any = self.samples
-        index = _count(request, "index", len(samples) - 1)
+        index = count_of(request, "index", len(samples) - 1)
         label = None if self.scored is None else int(samples.labels[index])
         return {"image": array(samples.images[index]), "label": label, "index": index}
+
+    def prepare(self, request: Request) -> Answer:
+        """A drawn or photographed image as the network takes it, and how it came about."""
+        network, image = self._network(request), array_of(request.get("image"))
+        if image.ndim != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image: expected uint8 (channels, height, width), got {short(image)}")
+        steps = steps_to(image, network)
+        low, high = self._range(network)
+        pixels = np.asarray(low + np.float32(list(steps.values())[-1]) / 255 * (high - low))
+        raw = np.rint(pixels).astype(np.uint8) if 1 < high <= 255 and low >= 0 else pixels
+        named = [{"name": name, "image": array(step)} for name, step in steps.items()]
+        return {"image": array(raw), "steps": named}
 
     def look(self, request: Request) -> Answer:
         """Every layer's output for an image; with a label, also their gradients."""
@@ -214,10 +236,53 @@ class Session:
             candidates = rows(place=found.places, value=found.values)
             won = {"place": found.winner, "value": found.result}
             return answer | {"candidates": candidates, "winner": won}
-        columns = (found.places, found.weights, found.values, found.products)
-        terms = rows(**dict(zip(("place", "weight", "value", "product"), columns, strict=True)))
-        rest = {"left_out": found.left_out, "left_out_sum": found.left_out_sum}
-        return answer | rest | {"terms": terms}
+        columns = {"place": "places", "weight": "weights", "value": "values", "product": "products"}
+        return answer | terms(found, columns)
+
+    def back(self, request: Request) -> Answer:
+        """Where the gradient of one number of a layer's output came from."""
+        network = changed(self._network(request), request)
+        label, where = request.get("label"), (request.get("layer", ""), request.get("place"))
+        image = self._image(request, network)
+        found = explain.back_behind(network, image, label, *where, _off(request))
+        names = {
+            "layer": "layers", "place": "places", "weight": "weights", "gradient": "gradients",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"next": found.next, "result": found.result, "text": found.formula}
+        return answer | terms(found, names)
+
+    def weight(self, request: Request) -> Answer:
+        """A weight, and with a label where its gradient came from."""
+        network = changed(self._network(request), request)
+        parameter, place = _parameter(nodes(network), request)
+        if request.get("label") is None:
+            return {"value": parameter[place]}
+        found = explain.gradient_behind(
+            network, self._image(request, network), request["label"], request["layer"],
+            request["parameter"], place, _off(request),
+        )  # fmt: skip
+        names = {
+            "output": "outputs", "gradient": "gradients", "input": "inputs", "value": "values",
+            "product": "products",
+        }  # fmt: skip
+        answer = {"value": found.value, "gradient": found.gradient, "text": found.formula}
+        return answer | terms(found, names)
+
+    def explain(self, request: Request) -> Answer:
+        """A picture of what something depends on."""
+        method = request.get("method")
+        if not isinstance(method, str) or method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+        network = changed(self._network(request), request)
+        if method == "most_exciting":
+            asked = self.samples and replace(self.samples, scaling=self._scaling(network))
+        else:
+            asked = self._image(request, network)
+        answer = METHODS[method](network, asked, request)
+        if _off(request):
+            answer["text"] += "; what is switched off counts here all the same"
+        return answer
 
     def rescore(self, request: Request) -> Answer:
         """How many answers are right with something changed, and as it is."""
@@ -236,7 +301,7 @@ class Session:
     def disagree(self, request: Request) -> Answer:
         """The images on which two networks differ."""
         scored: Any = self.scored
-        other = self.networks[_count(request, "other", len(self.networks) - 1)].network()
+        other = self.networks[count_of(request, "other", len(self.networks) - 1)].network()
         one, two = self._predicted(self._network(request)), self._predicted(other)
         differ = np.flatnonzero(one != two)
         accuracies = [float(np.mean(each == scored.labels)) for each in (one, two)]
@@ -255,7 +320,7 @@ class Session:
     # --- what a request names ----------------------------------------------------------------
 
     def _entry(self, request: Request) -> Entry:
-        return self.networks[_count(request, "network", len(self.networks) - 1, 0)]
+        return self.networks[count_of(request, "network", len(self.networks) - 1, 0)]
 
     def _network(self, request: Request) -> Any:
         return self._entry(request).network()
@@ -274,6 +339,16 @@ class Session:
     def _scaling(self, network: Any) -> Scaling:
         """That of the network, else that of the images."""
         return network.scaling or (self.samples.scaling if self.samples else Scaling())
+
+    def _range(self, network: Any) -> tuple[float, float]:
+        """The raw pixels of black and white."""
+        scaling = self._scaling(network)
+        if scaling.name not in OWN:
+            return scaling.low, scaling.high
+        images = None if self.samples is None else self.samples.images
+        if images is None or images.dtype == np.uint8 or not images.size:
+            return 0.0, 255.0
+        return float(images.min()), float(images.max())
 
 
 def changed(network: Any, request: Request) -> Any:
@@ -295,48 +370,11 @@ def changed(network: Any, request: Request) -> Any:
     return twin
 
 
-# --- from JSON -------------------------------------------------------------------------------
-
-
-def _count(request: Request, key: str, most: int, default: int | None = None) -> int:
-    number: Any = request.get(key, default)
-    require_count(key, number, least=0, most=most)
-    return int(number)
-
-
 def _off(request: Request) -> Any:
     off = request.get("off") or {}
     if not isinstance(off, dict):
         raise TypeError(f"off: expected {{layer's address: [channels]}}, got {short(off)}")
     return off
-
-
-def array_of(given: Any) -> NDArray[Any]:
-    """The array of {"shape", "type", "data"}.
-
-    >>> array_of({"shape": [2], "type": "uint8", "data": "AQI="}).tolist()
-    [1, 2]
-    """
-    if not isinstance(given, dict):
-        raise TypeError(f'image: expected {{"shape", "type", "data"}}, got {short(given)}')
-    shape, kind, data = (given.get(key) for key in ("shape", "type", "data"))
-    if not isinstance(shape, list) or not 0 < len(shape) <= 3:
-        raise ValueError(f"image: shape: expected [channels, height, width], got {short(shape)}")
-    for number in shape:
-        require_count("image: shape", number, most=MOST_PIXELS)
-    if kind not in ("uint8", "float32"):
-        raise unknown_name("type of an image", kind, ("uint8", "float32"))
-    try:
-        content = base64.b64decode(data, validate=True) if isinstance(data, str) else b""
-    except (binascii.Error, ValueError):
-        content = b""
-    kind = np.dtype(kind).newbyteorder("<")
-    if len(content) != math.prod(shape) * kind.itemsize or math.prod(shape) > MOST_PIXELS:
-        raise ValueError(f"image: data: expected base64 of {shape} numbers {kind}")
-    found = np.frombuffer(content, kind).astype(kind.newbyteorder("=")).reshape(shape)
-    if not np.isfinite(found).all():
-        raise ValueError("image: expected finite numbers, got NaN or infinity")
-    return found
 
 
 def _parameter(known: list[explain.Node], request: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
@@ -360,46 +398,6 @@ def _parameters(node: explain.Node) -> dict[str, tuple[int, ...]]:
     return {name: found.shape for name, found in node.layer.parameters.items()}
 
 
-# --- to JSON ---------------------------------------------------------------------------------
-
-
-def array(found: NDArray[Any]) -> Answer:
-    """An array as JSON: bytes stay bytes, all else becomes float32.
-
-    >>> array(np.array([1, 2], np.uint8))
-    {'shape': [2], 'type': 'uint8', 'data': 'AQI='}
-    """
-    kind = "uint8" if found.dtype == np.uint8 else "float32"
-    content = np.ascontiguousarray(found, np.dtype(kind).newbyteorder("<"))
-    data = base64.b64encode(content.tobytes()).decode()
-    return {"shape": list(found.shape), "type": kind, "data": data}
-
-
-def rows(**columns: NDArray[Any]) -> list[Answer]:
-    """Columns as a list of objects.
-
-    >>> rows(place=np.array([[0, 1]]), value=np.array([0.5]))
-    [{'place': [0, 1], 'value': 0.5}]
-    """
-    lists = [column.tolist() for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
-
-
-def plain(found: Any) -> Any:
-    """Tuples and arrays as lists, NumPy's numbers as Python's; None for NaN and infinity.
-
-    >>> plain({"a": (np.float32(0.5), math.nan)})
-    {'a': [0.5, None]}
-    """
-    if isinstance(found, dict):
-        return {key: plain(value) for key, value in found.items()}
-    if isinstance(found, np.ndarray | np.generic):
-        found = found.tolist()
-    if isinstance(found, list | tuple):
-        return [plain(each) for each in found]
-    return None if isinstance(found, float) and not math.isfinite(found) else found
-
-
 def _layer(node: explain.Node) -> Answer:
     layer = node.layer
     answer = {
@@ -413,11 +411,3 @@ def _layer(node: explain.Node) -> Answer:
 def _part(part: Any) -> Answer:
     answer = {"name": part.name, "value": part.value}
     return answer if part.place is None else answer | {"place": part.place, "from": part.layer}
-
-
-def told(error: Exception) -> str:
-    """An error as a sentence; what nobody meant to raise is named, too."""
-    meant = isinstance(error, ValueError | TypeError)
-    text = " ".join(str(error).split()) or "it failed"
-    text = text if meant else f"{type(error).__name__}: {text}"
-    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 3]}..."
