@@ -37,6 +37,7 @@ def watched(monkeypatch):
     """A function that trains with a tab open that is told of every step."""
     module = pytest.importorskip("glassbox.explorer.watching")
     monkeypatch.setattr(module, "EVERY", 0)
+    monkeypatch.setattr(module, "SHARE", float("inf"))
     pages = []
 
     def train(at=lambda watch, event: None, *callbacks, **settings):
@@ -108,6 +109,18 @@ def test_nobody_looks_so_nothing_is_copied(monkeypatch, watched):
     watch.page.close()
     of_the_trainer, before_and_after = 3, 2  # and none for the eight steps
     assert len(copies) <= of_the_trainer + before_and_after
+
+
+def test_answers_that_take_long_are_asked_for_less_often(watched, monkeypatch):
+    """A second of computing, of which 1 % is allowed, is 100 seconds until the next message."""
+    module = sys.modules["glassbox.explorer.watching"]
+    monkeypatch.setattr(module, "SHARE", 0.01)
+
+    def cost(watch, event):
+        watch.page.session.seconds += 1.0
+
+    _, _, events, _ = watched(cost)
+    assert [event["step"] for event in events] == [1, 8]  # the first, and the end
 
 
 def test_pause_step_and_go_on(watched):

@@ -135,6 +135,7 @@ class Session:
             networks = [Held("network", networks)]
         self.networks: list[Entry] = list(networks)
         self.samples, self.training = samples, training
+        self.seconds = 0.0  # of computing, that answers took so far
         labeled = samples is not None and samples.classes != UNLABELED
         self.scored = samples.take(min(len(samples), MOST_SAMPLES)) if labeled and samples else None
 
@@ -156,7 +157,7 @@ class Session:
 
     def answer(self, request: Request) -> Answer:
         """The reply to a request of the front end, with its id."""
-        reply = {"id": request.get("id")}
+        reply, begun = {"id": request.get("id")}, time.thread_time()
         try:
             word, words = request.get("ask"), self.words
             if not isinstance(word, str) or word not in words:
@@ -165,6 +166,8 @@ class Session:
                 return reply | plain(words[word](request))
         except Exception as error:  # of a layer of one's own, too
             return reply | {"error": told(error)}
+        finally:
+            self.seconds += time.thread_time() - begun
 
     # --- the questions -----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
 from dataclasses import asdict
@@ -13,7 +14,8 @@ from glassbox.explorer import show
 from glassbox.explorer.page import Page
 from glassbox.explorer.session import Session
 
-EVERY = 0.25  # seconds between two messages
+EVERY = 0.25  # seconds between two messages at least
+SHARE = 0.01  # of one core's time, at most, that goes into answering what is asked after a message
 POINTS = 200  # of the curve of the loss
 BEAT = 0.1  # seconds between two looks at Ctrl-C while paused
 
@@ -48,8 +50,9 @@ class Curve:
 class Watch:
     """Show the training of a network in the explorer: pause it, do a step at a time, stop it.
 
-    The page sees copies of the weights, made between two steps, a few times a second and only
-    while a page is open.  The training never waits for it, except where a person pauses.
+    The page sees copies of the weights, made between two steps, up to four times a second and only
+    while a page is open; less often where answering the page takes more than 1 % of a core's time.
+    The training never waits for it, except where a person pauses.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ class Watch:
         self._weights: list[Any] = []
         self._twin: tuple[Any, Any] = None, None  # weights, and the network that has them
         self._curve = Curve()
-        self._told = 0.0
+        self._told, self._taken = -math.inf, 0.0
         self.state: dict[str, Any] = {}
         self.page = Page(Session([self], samples, self))
 
@@ -95,7 +98,7 @@ class Watch:
         """Tell the page now and then; wait while paused."""
         self._curve.add(record.step, record.loss)
         waits, self._one = self._paused, False
-        if waits or (self.page.readers and time.perf_counter() - self._told >= EVERY):
+        if waits or (self.page.readers and time.perf_counter() >= self._due()):
             self._tell("paused" if waits else "running", record)
         with self._changed:
             while waits and self._paused and not (self._one or self._stopping()):
@@ -110,8 +113,13 @@ class Watch:
         """Show the weights that were kept, and how it ended."""
         self._tell(f"ended: {ended}")
 
+    def _due(self) -> float:
+        """When the next message is sent."""
+        taken = self.page.session.seconds - self._taken
+        return self._told + max(EVERY, taken / SHARE)
+
     def _tell(self, state: str, record: StepRecord | None = None) -> None:
-        self._told = time.perf_counter()
+        self._told, self._taken = time.perf_counter(), self.page.session.seconds
         self._weights = self.trained.parameters.snapshot()
         now = {} if record is None else {
             "step": record.step, "epoch": record.epoch, "loss": record.loss,
