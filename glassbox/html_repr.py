@@ -24,10 +24,11 @@ BLUE, ORANGE, GREEN, GRAY = "#2b8fd0", "#d55e00", "#009e73", "#808080"
 LINE = "1px solid rgba(128,128,128,0.4)"
 TILE = 32  # pixels of a thumbnail's longer side
 THUMBNAILS = 16  # of a layer
-BYTES = 100_000  # of the thumbnails of one object, before base64 makes four of three
+BYTES = 100_000  # of the pictures of a network, and of the pixels of those of a data set
 ROWS = 60  # of a table
 CLASSES = 100  # whose images are shown
 POINTS = 300  # of a curve
+SIDES = {"l": "left", "r": "right"}
 WIDE, HIGH, LEFT, BELOW = 310, 190, 52, 34  # of a panel of curves, and its margins
 
 
@@ -72,22 +73,21 @@ def frame(thing: Any, *parts: Html) -> str:
 
 
 def paragraph(text: str) -> Html:
-    """A line of text."""
-    return tag("div", text, style="margin:4px 0")
+    """A few lines of text."""
+    return tag("div", cut(text, 400), style="margin:4px 0")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], texts: int) -> Html:
-    """Rows under heads; the first `texts` columns are aligned at the left.
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], sides: str) -> Html:
+    """Rows under heads, the columns aligned at sides such as "lr": at the left, at the right.
 
     A row of one cell is as wide as the table.
     """
 
     def line(kind: str, row: Sequence[Any], style: str) -> Html:
         wide = {"colspan": len(heads)} if len(row) == 1 < len(heads) else {}
-        sides = ["left" if k < texts else "right" for k in range(len(row))]
         cells = (
-            tag(kind, cell, **wide, style=f"text-align:{side};padding:2px 6px;{style}")
-            for cell, side in zip(row, sides, strict=True)
+            tag(kind, cell, **wide, style=f"text-align:{SIDES[side]};padding:2px 6px;{style}")
+            for cell, side in zip(row, sides, strict=False)
         )
         return tag("tr", *cells, style="background:transparent")
 
@@ -140,15 +140,13 @@ def small(picture: Array, side: int) -> Array:
 
 
 def strip(tiles: NDArray[np.uint8]) -> bytes:
-    """Lay tiles (n, height, width, channels) out in a row, between gray lines, as a PNG."""
-    n, height, width, channels = tiles.shape
+    """Lay tiles (n, height, width, channels) out in a row, in a gray frame, as a PNG."""
+    height, width = tiles.shape[1:3]
     times = TILE // max(height, width)
     down, right = (max(times, -(-6 // size)) for size in (height, width))  # a line of pixels, too
     large = tiles.repeat(down, axis=1).repeat(right, axis=2)
-    sheet = np.full((height * down + 2, n * (width * right + 1) + 1, channels), 128, np.uint8)
-    inside = sheet[1:-1, 1:].reshape(height * down, n, width * right + 1, channels)
-    inside[:, :, :-1] = large.swapaxes(0, 1)
-    return png(sheet)
+    frames = np.pad(large, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=128)
+    return png(np.concatenate([*frames], axis=1))
 
 
 def diverging(values: Array, end: float) -> NDArray[np.uint8]:
@@ -187,23 +185,28 @@ def network(
     room = BYTES
     for number, row in enumerate(rows[:ROWS]):
         shown.append([cut(cell) for cell in row])
-        if number in kernels and room > 0:
-            picture, title = filters(kernels[number])
-            room -= len(picture)
-            shown.append([image(picture, "png", f"{cut(row[0])}: {title}")])
+        if number in kernels:
+            pixels, title = filters(kernels[number])
+            picture = image(pixels, "png", f"{cut(row[0])}: {title}")
+            if len(picture) <= room:
+                room -= len(picture)
+                shown.append([picture])
     if len(rows) > ROWS:
         shown.append([f"and {len(rows) - ROWS:,} more layers"])
-    grid = table(heads, [*shown, total] if total else shown, texts=2)
+    grid = table(heads, [*shown, total] if total else shown, "llrrrrr")
     return frame(thing, grid, *map(paragraph, notes))
 
 
+@np.errstate(all="ignore")  # weights may be anything
 def filters(kernels: Array) -> tuple[bytes, str]:
     """The first filters as a PNG on one scale, each by its strongest input channel; and a title."""
-    first = np.asarray(kernels[:THUMBNAILS], np.float64)
-    strength = np.abs(np.nan_to_num(first, posinf=0, neginf=0)).max(axis=(2, 3))
-    chosen = first[np.arange(len(first)), strength.argmax(axis=1)]
-    end = float(strength.max()) or 1.0
-    tiles = np.stack([small(each[..., None], TILE)[..., 0] for each in chosen])
+    first = []
+    for kernel in kernels[:THUMBNAILS]:
+        strength = np.abs(np.nan_to_num(kernel, posinf=0, neginf=0)).max(axis=(1, 2))
+        chosen = kernel[strength.argmax()].astype(np.float64)
+        first.append(small(chosen[..., None], TILE)[..., 0])
+    tiles = np.stack(first)
+    end = float(np.abs(tiles[np.isfinite(tiles)]).max(initial=0.0)) or 1.0
     count = f"{len(first)} of {len(kernels):,}" if len(first) < len(kernels) else f"{len(first)}"
     which = ", each by the strongest of its input channels" if kernels.shape[1] > 1 else ""
     size = " x ".join(map(str, kernels.shape[2:]))
@@ -237,10 +240,12 @@ def history(thing: Any) -> str:
     look |= {"font_family": "sans-serif", "font_size": 11, "fill": GRAY, "aria_label": title}
     picture = tag("svg", tag("title", title), panels[0], right, **look)
     names = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
-    rows = [("last", records[-1])] if best is None else [("best", best), ("last", records[-1])]
-    numbers = ([word, *(_number(name, each.get(name)) for name in names)] for word, each in rows)
+    rows = {"last": records[-1]} if best is None else {"best": best, "last": records[-1]}
+    numbers = ([word, *(_number(k, each.get(k)) for k in names)] for word, each in rows.items())
     heads = ["", *(name.replace("_", " ") for name in names)]
-    return frame(thing, image(picture.encode("utf-8"), "svg+xml", title), table(heads, numbers, 1))
+    return frame(
+        thing, image(picture.encode("utf-8"), "svg+xml", title), table(heads, numbers, "lrrrrrr")
+    )
 
 
 def _number(name: str, value: Any) -> str:
@@ -270,7 +275,7 @@ def panel(
     ends = np.log10(drawn) if logarithmic else drawn
     low, high = float(ends.min()), float(ends.max())
     low = low if percent or logarithmic else min(low, 0.0)
-    room = 0.04 * ((high - low) or 0.1)
+    room = 0.04 * (high - low if high - low > 1e-300 else 0.1)
     low, high = low - room * percent, high + room
     first, last = epochs[0] - 0.5, epochs[-1] + 0.5
 
@@ -323,13 +328,13 @@ def curve(x: Any, y: Any, epochs: Array, values: Array, kept: Array, color: str)
 
 
 def ticks(low: float, high: float, whole: bool) -> Array:
-    """At most five round numbers from low to high.
+    """At most six round numbers from low to high.
 
     >>> ticks(0.07, 0.93, whole=False).round(9).tolist(), ticks(0.5, 3.5, whole=True).tolist()
     ([0.2, 0.4, 0.6, 0.8], [1.0, 2.0, 3.0])
     """
     power = 10.0 ** math.floor(math.log10((high - low) / 3))
-    step = next(m * power for m in (1, 2, 5, 10) if high - low <= 4 * m * power)
+    step = next(m * power for m in (1, 2, 5, 10) if high - low <= 5 * m * power)
     step = max(step, 1.0) if whole else step
     return np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
 
@@ -341,9 +346,9 @@ def evaluation(thing: Any) -> str:
     """The share of right answers as a bar, and the numbers."""
     right = bar(thing.accuracy, GREEN, f"accuracy {thing.accuracy:.2%}")
     rows: list[list[Any]] = [["accuracy", f"{thing.accuracy:.2%}", right]]
-    rows.append(["loss", f"{thing.loss:.4f}", ""])
-    rows.append(["images", f"{thing.images:,}", f"in {thing.seconds:.2f} seconds"])
-    return frame(thing, table(["", "", ""], rows, texts=1))
+    rows += [["loss", f"{thing.loss:.4f}", ""], ["images", f"{thing.images:,}", ""]]
+    rows.append(["seconds", f"{thing.seconds:.2f}", ""])
+    return frame(thing, table(["", "", ""], rows, "lrl"))
 
 
 def sanity(thing: Any) -> str:
@@ -361,7 +366,7 @@ def sanity(thing: Any) -> str:
     color, share = GREEN if thing.accuracy == 1.0 else ORANGE, f"{thing.accuracy:.1%}"
     rows.append(["accuracy", share, bar(thing.accuracy, color, f"accuracy {share}")])
     what = f"{thing.images} images, {thing.epochs} epochs.  Verdict: {thing.verdict}"
-    return frame(thing, table(["", "", ""], rows, texts=1), paragraph(what))
+    return frame(thing, table(["", "", ""], rows, "lrl"), paragraph(what))
 
 
 def gradients(thing: Any) -> str:
@@ -375,8 +380,8 @@ def gradients(thing: Any) -> str:
     verdict = str(thing).splitlines()[-1]
     left = len(thing.errors) - len(rows)
     notes = [f"and {left:,} more, all of them behind these in order"] if left else []
-    grid = table(["layer", "gradient of", "relative error", "1e-16 to 1"], rows, texts=2)
-    return frame(thing, grid, *map(paragraph, [*notes, cut(verdict, 400)]))
+    grid = table(["layer", "gradient of", "relative error", "1e-16 to 1"], rows, "llrl")
+    return frame(thing, grid, *map(paragraph, [*notes, verdict]))
 
 
 # --- data ------------------------------------------------------------------------------------
@@ -396,9 +401,10 @@ def splits(thing: Any) -> str:
         for name, part in parts.items()
     ]
     images = classes_of(thing.train, [*parts.values()])
-    return frame(thing, table(["", "", ""], rows, texts=1), images)
+    return frame(thing, table(["", "", ""], rows, "lrl"), images)
 
 
+@np.errstate(all="ignore")  # and so may pixels
 def classes_of(data: Any, parts: Sequence[Any]) -> Html:
     """The first images of each class of `data`, and how many there are in each of the parts."""
     names = data.classes[:CLASSES]
@@ -414,7 +420,7 @@ def classes_of(data: Any, parts: Sequence[Any]) -> Html:
     for name, places, own in zip(names, found, zip(*counts, strict=True), strict=False):
         there = " / ".join(f"{count:,}" for count in own)
         shown = np.stack([next(tiles) for _ in places]) if len(places) else None
-        title = f"{len(places)} of {own[0]:,} images of {cut(name)}"
+        title = f"{len(places)} of {own[0]:,} images"
         picture = "" if shown is None else image(strip(shown), "png", title)
         words = tag("div", f"{cut(name, 24)}: {there}", style="font-size:12px")
         look = "display:inline-block;vertical-align:top;margin:4px 10px 4px 0"

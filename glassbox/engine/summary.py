@@ -104,7 +104,8 @@ def in_html(network: Any) -> str:
     if assembly and assembly.changed(Settings(*network._settings())):
         notes.append("Changed by hand since; the next step takes it over.")
     if assembly is None or not all(layer.input_shape for layer in layers):
-        rows = [[layer.name, f"{type(layer).__name__} {layer.describe()}"] for layer in layers]
+        named = ((layer.name or f"[{k}]", layer) for k, layer in enumerate(layers))
+        rows = [[name, f"{type(each).__name__} {each.describe()}"] for name, each in named]
         return html_repr.network(network, heads[:2], rows, [], {}, notes)
     *rows, total = _rows(layers, network.dtype.itemsize)
     kernels = {k: found for k, layer in enumerate(layers) if (found := _kernels(layer)) is not None}
