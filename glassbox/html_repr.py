@@ -163,9 +163,9 @@ def gray_or_rgb(images: list[Array], plain: bool) -> list[NDArray[np.uint8]]:
     Three channels are red, green and blue, of others the mean is gray.
     """
     kept = [each if each.shape[2] == 3 else each.mean(axis=2, keepdims=True) for each in images]
-    numbers = np.concatenate([np.ravel([0.0, 255.0]) if plain else each.ravel() for each in kept])
+    numbers = np.concatenate([[], *map(np.ravel, kept)])
     numbers = numbers[np.isfinite(numbers)]
-    low, high = (numbers.min(), numbers.max()) if numbers.size else (0.0, 1.0)
+    low, high = (0.0, 255.0) if plain or not numbers.size else (numbers.min(), numbers.max())
     shares = ((each - low) / ((high - low) or 1.0) for each in kept)
     return [(255 * np.nan_to_num(share).clip(0, 1)).round().astype(np.uint8) for share in shares]
 
