@@ -150,7 +150,7 @@ def strip(tiles: NDArray[np.uint8]) -> bytes:
 
 
 def diverging(values: Array, end: float) -> NDArray[np.uint8]:
-    """Color numbers: blue below zero, white at it, red above; black what is no finite number."""
+    """Color numbers: blue below zero, white at it, red above, black where one is not finite."""
     share = np.nan_to_num(values / end).clip(-1, 1)[..., None]
     ends = np.where(share > 0, (178, 24, 43), (33, 102, 172))
     colors = 255 + np.abs(share) * (ends - 255)
