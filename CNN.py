@@ -34,7 +34,7 @@ from glassbox.engine.parallel import Workers, exclusive
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_first, to_batch_last
-from glassbox.engine.summary import Printed, in_words, summary_table
+from glassbox.engine.summary import Printed, in_html, in_words, summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count, require_positive
 from glassbox.explorer import explore
@@ -117,7 +117,7 @@ class CNN(metaclass=Spelled):
         for layer in layers_of(layers):
             self.add(layer)
 
-    __repr__ = in_words
+    __repr__, _repr_html_ = in_words, in_html
 
     def __getattr__(self, name: str) -> Any:
         raise missing_method(type(self).__name__, name)  # what other libraries call it is answered

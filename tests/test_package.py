@@ -21,7 +21,7 @@ TOP = ("CNN", "Datasets", "Filters", "MLP")
 # From the ground up: a module imports from its own step and those below.
 STAIRS = [
     ["glassbox._version", "glassbox.errors", "glassbox.atomic", "glassbox.spelling"],
-    ["glassbox.kernels"],
+    ["glassbox.kernels", "glassbox.html_repr"],
     ["glassbox.data", "glassbox.report", "glassbox.engine"],
     ["glassbox.files", "glassbox.callbacks"],
     [

@@ -354,6 +354,11 @@ class Dataset:
         name = self.scaling.name
         return f"<Dataset: {len(self):,} images {shape}, {kinds} classes, normalized by {name!r}>"
 
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.dataset(self)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
@@ -503,6 +508,11 @@ class Splits(metaclass=Spelled):
             f"{self.name}: {counts} images to train / validate / test, {shape}, "
             f"{len(self.classes)} classes, normalized by {self.scaling.name!r}"
         )
+
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.splits(self)
 
 
 def divide(

@@ -209,6 +209,10 @@ class Assembly:
         movers = [group.optimizer for group in self.parameters.groups]
         self._watch = Watch([*self._every(), *held, *movers, self.settings.loss])
 
+    def changed(self, given: Settings) -> bool:
+        """Whether anything was changed by hand since the last `refresh`."""
+        return given != self.settings or self.layers != self._known or self._watch.changed()
+
     def refresh(self, given: Settings) -> tuple[Loss, Optimizer]:
         """Make what was changed by hand since the last call take effect.
 
@@ -216,14 +220,13 @@ class Assembly:
         built for its place, and the optimizers begin anew; else they keep their state.
         """
         now = self.settings
-        same = given == now
-        if same and self.layers == self._known and not self._watch.changed():
+        if not self.changed(given):
             return now.loss, now.optimizer
         self.settings = replace(
             given, loss=loss_named(given.loss), optimizer=optimizer_named(given.optimizer)
         )
         try:
-            self._take_over(same)
+            self._take_over(given == now)
         except BaseException:
             self.settings = now  # else the next call would think that it was done
             raise

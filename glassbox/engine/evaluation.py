@@ -33,6 +33,11 @@ class Evaluation:
     def __repr__(self) -> str:
         return f"<Evaluation: {self}>"
 
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.evaluation(self)
+
 
 def check_labels(data: Any, outputs: tuple[int, ...]) -> None:
     """Raise ValueError unless a network with these outputs has one for every class."""

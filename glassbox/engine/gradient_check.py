@@ -55,6 +55,11 @@ class GradientReport:
     def __repr__(self) -> str:
         return f"<GradientReport: {'passed' if self.passed else 'failed'}>"
 
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.gradients(self)
+
     def __str__(self) -> str:
         width = max((len(e.layer) for e in self.errors), default=5)
         lines = [f"{'layer':<{width}}  {'gradient of':<12}  relative error"]

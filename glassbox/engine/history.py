@@ -108,6 +108,11 @@ class History:
             f"{best['epoch']} with {words}accuracy {accuracy:.2%}; {self.ended or 'ended early'}>"
         )
 
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.history(self)
+
     def curves(self) -> tuple[list[float], list[float], list[float]]:
         """Images seen, running loss and running accuracy, as lists of the same length."""
         names = ("images", "loss", "accuracy")

@@ -50,6 +50,11 @@ class SanityReport:
     def __repr__(self) -> str:
         return f"<SanityReport: {'passed' if self.passed else 'failed'}>"
 
+    def _repr_html_(self) -> str:
+        from glassbox import html_repr
+
+        return html_repr.sanity(self)
+
     def __str__(self) -> str:
         start = "about what chance gives" if self.starts_at_chance else "far from chance"
         lines = [

@@ -29,17 +29,8 @@ def _cells(layer: Layer, field: ReceptiveField, item_bytes: int) -> list[str]:
     ]
 
 
-WIDTH = 60  # columns of a table; longer kinds and names take several lines
-LEAST = (8, 12)  # columns that names and kinds keep
-WHAT = ["layer", "kind", "output", "params"]
-COST = ["layer", "multiply-adds", "sees", "KiB"]
-
-
-def summary_table(layers: Sequence[Layer], item_bytes: int) -> str:
-    """Two tables with a line for each layer and a total: what a layer is, and what it costs.
-
-    "sees" is the receptive field in pixels; "KiB" what its output takes for one image.
-    """
+def _rows(layers: Sequence[Layer], item_bytes: int) -> list[list[str]]:
+    """A line for each layer, of what it is and what it costs, and a total."""
     rows, field = [], ReceptiveField()
     for layer in layers:
         field = field.behind(layer)
@@ -47,8 +38,23 @@ def summary_table(layers: Sequence[Layer], item_bytes: int) -> str:
     parameters = sum(array.size for layer in layers for array in layer.parameters.values())
     adds = sum(layer.multiply_adds() for layer in layers)
     memory = sum(math.prod(layer.output_shape) for layer in layers) * item_bytes / 1024
-    what = [*(row[:4] for row in rows), ["total", "", "", f"{parameters:,}"]]
-    cost = [*([row[0], *row[4:]] for row in rows), ["total", f"{adds:,}", "", f"{memory:,.1f}"]]
+    return [*rows, ["total", "", "", f"{parameters:,}", f"{adds:,}", "", f"{memory:,.1f}"]]
+
+
+WIDTH = 60  # columns of a table; longer kinds and names take several lines
+LEAST = (8, 12)  # columns that names and kinds keep
+WHAT = ["layer", "kind", "output", "params"]
+COST = ["layer", "multiply-adds", "sees", "KiB"]
+UNBUILT = "Not built yet: fit makes the weights, or build(data.shape)."
+
+
+def summary_table(layers: Sequence[Layer], item_bytes: int) -> str:
+    """Two tables with a line for each layer and a total: what a layer is, and what it costs.
+
+    "sees" is the receptive field in pixels; "KiB" what its output takes for one image.
+    """
+    rows = _rows(layers, item_bytes)
+    what, cost = [row[:4] for row in rows], [[row[0], *row[4:]] for row in rows]
     return f"{_table(WHAT, what, texts=3)}\n\n{_table(COST, cost, texts=1)}"
 
 
@@ -87,3 +93,34 @@ def in_words(network: Any) -> str:
         return f"<CNN: {count} layers, not built yet>"
     outputs, numbers = math.prod(network.output_shape), network.parameter_count
     return f"<CNN: {count} layers, images {shape} -> {outputs} outputs, {numbers:,} parameters>"
+
+
+def in_html(network: Any) -> str:
+    """A network as its summary with pictures of the filters, for a notebook; changes nothing."""
+    from glassbox import html_repr
+    from glassbox.engine.assembly import Settings
+
+    assembly, layers, heads = network.assembly, network.layers, [*WHAT, *COST[1:]]
+    notes = [UNBUILT] if assembly is None else [assembly.describe()]
+    if assembly and assembly.changed(Settings(*network._settings())):
+        notes.append("Changed by hand since; the next step takes it over.")
+    if assembly is None or not all(layer.input_shape for layer in layers):
+        named = ((layer.name or f"[{k}]", layer) for k, layer in enumerate(layers))
+        rows = [[name, f"{type(each).__name__} {each.describe()}"] for name, each in named]
+        return html_repr.network(network, heads[:2], rows, [], {}, notes)
+    *rows, total = _rows(layers, network.dtype.itemsize)
+    kernels = {k: found for k, layer in enumerate(layers) if (found := _kernels(layer)) is not None}
+    return html_repr.network(network, heads, rows, total, kernels, notes)
+
+
+def _kernels(layer: Layer) -> Any:
+    """The first weights in a layer that lie over an image: (outputs, channels, height, width)."""
+    for leaf in layer.leaves():
+        weight, shape = leaf.parameters.get("weight"), leaf.input_shape
+        if weight is None or weight.ndim not in (2, 4) or len(shape) != 3:
+            continue
+        if weight.ndim == 2 and weight.shape[1] == math.prod(shape):
+            weight = weight.reshape(len(weight), *shape)
+        if weight.ndim == 4 and weight.shape[2:] != (1, 1):
+            return weight
+    return None
