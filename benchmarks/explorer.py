@@ -54,7 +54,8 @@ ACT = """async ([name, number]) => {
     at("pointermove", part + 0.05);
     at("pointerup", part + 0.05);
     const click = { clientX: box.left + part * box.width, clientY: box.top + part * box.height };
-    if (name === "sum shown") target.dispatchEvent(new MouseEvent("click", { bubbles: true, ...click }));
+    if (name === "sum shown")
+        target.dispatchEvent(new MouseEvent("click", { bubbles: true, ...click }));
     for (let k = 0; k < 500; k += 1) {
         const entries = performance.getEntriesByName(name);
         if (entries.length > before) return entries.at(-1).duration;

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import webbrowser
 
 import numpy as np
@@ -38,22 +39,32 @@ def watched(monkeypatch):
     module = pytest.importorskip("glassbox.explorer.watching")
     monkeypatch.setattr(module, "EVERY", 0)
     monkeypatch.setattr(module, "SHARE", float("inf"))
-    pages = []
+    tabs = []
 
     def train(at=lambda watch, event: None, *callbacks, **settings):
         net = CNN(Conv2D(2), MaxPool2D(2), Dense(2), optimizer=SGD(0.5))
         data = net.build((1, 6, 6)) and settings.pop("samples", None)
         watch = explorer.watch(net, data, browser=False)
-        pages.append(watch.page)
         tab = Tab(lambda event: at(watch, event))
         watch.page.readers.append(tab)
+        tabs.append((watch.page, tab))
         settings = {"epochs": 2, "batch_size": 10, "progress": False, **settings}
         history = net.fit(DATA, callbacks=[watch, *callbacks], **settings)
         return net, history, tab.events, watch
 
     yield train
+    for page, tab in tabs:
+        page.readers.remove(tab)
+    close(*(page for page, _ in tabs))
+
+
+def close(*pages):
+    """Close all pages that are open, and wait until their threads are done."""
     for page in pages:
         page.close()
+    for thread in threading.enumerate():
+        if thread.name == "explorer page":
+            thread.join()
 
 
 def test_watching_changes_no_bit(watched):
@@ -106,7 +117,7 @@ def test_nobody_looks_so_nothing_is_copied(monkeypatch, watched):
     real = net.parameters.snapshot
     monkeypatch.setattr(net.parameters, "snapshot", lambda: copies.append(None) or real())
     net.fit(DATA, epochs=2, batch_size=10, progress=False, callbacks=watch)
-    watch.page.close()
+    close(watch.page)
     of_the_trainer, before_and_after = 3, 2  # and none for the eight steps
     assert len(copies) <= of_the_trainer + before_and_after
 
@@ -186,10 +197,12 @@ def test_a_resumed_run_shows_the_epochs_before(watched, tmp_path):
 
 
 def test_fit_opens_the_page(monkeypatch, capsys):
-    opened = []
+    opened, pages, real = [], [], explorer.watch
     monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(explorer, "watch", lambda *given: pages.append(real(*given)) or pages[0])
     net = CNN(Dense(2))
     net.fit(DATA, epochs=1, progress=False, watch=True)
+    close(pages[0].page)
     assert "The explorer is at http://127.0.0.1:" in capsys.readouterr().out
 
 

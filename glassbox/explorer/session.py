@@ -8,6 +8,7 @@ sentence}.  Several threads may ask at the same time.  The networks are never ch
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache

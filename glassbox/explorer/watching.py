@@ -76,6 +76,7 @@ class Watch:
         self._weights: list[Any] = []
         self._twin: tuple[Any, Any] = None, None  # weights, and the network that has them
         self._curve = Curve()
+        self._last: StepRecord | None = None
         self._told, self._taken = -math.inf, 0.0
         self.state: dict[str, Any] = {}
         self.page = Page(Session([self], samples, self))
@@ -85,7 +86,7 @@ class Watch:
     def before_training(self, run: RunRecord) -> None:
         """Open the page, on the weights at the beginning."""
         self._stopping, self._stopped = run.stopping, False
-        self._curve = Curve()
+        self._curve, self._last = Curve(), None
         self.state = {
             "state": "running", "step": 0, "epoch": len(run.done) + 1, "epochs": run.epochs,
             "loss": None, "accuracy": None, "history": [_entry(each) for each in run.done],
@@ -97,9 +98,10 @@ class Watch:
     def after_step(self, record: StepRecord) -> Verdict:
         """Tell the page now and then; wait while paused."""
         self._curve.add(record.step, record.loss)
+        self._last = record
         waits, self._one = self._paused, False
         if waits or (self.page.readers and time.perf_counter() >= self._due()):
-            self._tell("paused" if waits else "running", record)
+            self._tell("paused" if waits else "running")
         with self._changed:
             while waits and self._paused and not (self._one or self._stopping()):
                 self._changed.wait(BEAT)
@@ -118,13 +120,12 @@ class Watch:
         taken = self.page.session.seconds - self._taken
         return self._told + max(EVERY, taken / SHARE)
 
-    def _tell(self, state: str, record: StepRecord | None = None) -> None:
+    def _tell(self, state: str) -> None:
+        """Send a message, with a copy of the weights for who then looks."""
         self._told, self._taken = time.perf_counter(), self.page.session.seconds
         self._weights = self.trained.parameters.snapshot()
-        now = {} if record is None else {
-            "step": record.step, "epoch": record.epoch, "loss": record.loss,
-            "accuracy": record.accuracy,
-        }  # fmt: skip
+        names = ("step", "epoch", "loss", "accuracy")
+        now = {name: getattr(self._last, name) for name in names if self._last is not None}
         self.state = self.state | {"state": state, "recent": list(self._curve.points), **now}
         self.page.send({"event": "training", **self.state})
 
