@@ -651,7 +651,7 @@ def test_ctrl_c_ends_the_program_with_a_tab_open(tmp_path):
 
 def session_of(*words):
     page = program.make_page(program._parser().parse_args(list(words)))
-    page.socket.close()  # it is not to serve
+    page.close()  # it is not to serve
     return page.session
 
 

@@ -140,6 +140,7 @@ class Page:
     ) -> None:
         self.session = session
         self.token = token or secrets.token_urlsafe(16)
+        self.thread: threading.Thread | None = None
         self.readers: list[Reader] = []
         self.at_once = asyncio.Semaphore(AT_ONCE)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -167,8 +168,7 @@ class Page:
             log_config=None, log_level="critical", access_log=False, server_header=False,
             lifespan="off", ws="none", http="h11", loop="asyncio", timeout_graceful_shutdown=1,
         )  # fmt: skip
-        self.server = Server(config, self.close)
-        self.app = config.app
+        self.server = Server(config, self._end_streams)
 
     def run(self) -> None:
         """Serve until Ctrl-C, which ends it as KeyboardInterrupt."""
@@ -176,14 +176,21 @@ class Page:
 
     def start(self) -> Page:
         """Serve from a thread that ends with the program; returns the page."""
-        threading.Thread(target=self.run, name="explorer page", daemon=True).start()
+        self.thread = threading.Thread(target=self.run, name="explorer page", daemon=True)
+        self.thread.start()
         return self
 
     def close(self) -> None:
-        """End the server, from any thread."""
+        """End what `start` began."""
         self.server.should_exit = True
-        for reader in list(self.readers):
-            _tell(reader.loop, reader.wake.set)
+        if self.thread is not None:
+            self.thread.join()
+        self.socket.close()
+
+    def _end_streams(self) -> None:
+        """Wake them, so that they see that the server ends."""
+        for reader in self.readers:
+            reader.wake.set()
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""
@@ -241,13 +248,13 @@ class Page:
 class Server(uvicorn.Server):
     """uvicorn's, which ends the event streams before it waits for what is open."""
 
-    def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
-        self.close = close
+        self.end_streams = end_streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wake the streams, which then see that it is over."""
-        self.close()
+        """End the streams, then the rest."""
+        self.end_streams()
         await super().shutdown(sockets)
 
 
