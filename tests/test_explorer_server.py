@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -369,8 +370,16 @@ GOOD = {
 @pytest.mark.slow
 def test_no_request_is_answered_by_a_traceback_or_changes_the_network(session, network):
     before, refused = bits(network), 0
-    for word in [*session.words, "no such", None, 3, ["look"]]:
-        for key in [*GOOD, "id"]:
+    changed = ["network", "image", "off", "weights"]
+    read = {
+        "describe": ["network"], "sample": ["index"], "look": [*changed, "label"],
+        "sum": [*changed, "layer", "place"], "back": [*changed, "label", "layer", "place"],
+        "weight": [*changed, "label", "layer", "parameter", "place"], "prepare": ["image"],
+        "explain": [*changed, "method", "class"], "rescore": changed, "disagree": ["other"],
+    }  # fmt: skip
+    assert set(read) == set(session.words)
+    for word, keys in {**read, "no such": [], None: [], 3: [], ("look",): []}.items():
+        for key in [*keys, "id", "ask"]:
             for odd in ODD:
                 reply = session.answer({"id": 1, "ask": word, **GOOD, key: odd})
                 json.dumps(reply, allow_nan=False)
@@ -447,6 +456,21 @@ def test_a_request_is_answered_as_by_the_session(page, session):
     status, _, body = post(page, message)
     assert (status, json.loads(body)) == (200, session.answer(message))
     assert "unknown ask" in json.loads(post(page, {"id": 1, "ask": "rm"})[2])["error"]
+
+
+def test_a_small_answer_does_not_wait_for_a_full_packet(page):
+    accepted = []
+    made = page.server.config.http_protocol_class.connection_made
+
+    def note(protocol, transport):
+        plain = transport.get_extra_info("socket")
+        accepted.append(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(protocol, transport)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page.server.config.http_protocol_class, "connection_made", note)
+        assert call(page)[0] == 200
+    assert accepted and all(accepted)
 
 
 @pytest.mark.parametrize("path", [None, f"/{TOKEN}/page.js", "/", f"/{TOKEN}/ask"])
