@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from CNN import CNN
 from Datasets import Dataset, Digits
@@ -458,18 +459,16 @@ def test_a_request_is_answered_as_by_the_session(page, session):
     assert "unknown ask" in json.loads(post(page, {"id": 1, "ask": "rm"})[2])["error"]
 
 
-def test_a_small_answer_does_not_wait_for_a_full_packet(page):
-    accepted = []
-    made = page.server.config.http_protocol_class.connection_made
+def test_a_small_answer_does_not_wait_for_a_full_packet(page, monkeypatch):
+    accepted, made = [], H11Protocol.connection_made
 
     def note(protocol, transport):
         plain = transport.get_extra_info("socket")
         accepted.append(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         made(protocol, transport)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page.server.config.http_protocol_class, "connection_made", note)
-        assert call(page)[0] == 200
+    monkeypatch.setattr(H11Protocol, "connection_made", note)
+    assert call(page)[0] == 200
     assert accepted and all(accepted)
 
 
