@@ -41,15 +41,17 @@ function choice(label, options, onchoose) {
   return made;
 }
 
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 /** Buttons in rows of which one is in the order of Tab, and arrows lead to the others. */
 function roving(grid, columns) {
   const all = () => [...grid.querySelectorAll("button")];
   all().forEach((each, k) => (each.tabIndex = k ? -1 : 0));
   grid.addEventListener("keydown", (event) => {
     const list = all();
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    const to = list[list.indexOf(document.activeElement) + step];
-    if (!to) return;
+    const [down, right] = ARROWS[event.key] ?? [0, 0];
+    const to = list[list.indexOf(event.target) + down * columns + right];
+    if (!to || to === event.target) return;
     event.preventDefault();
     list.forEach((each) => (each.tabIndex = each === to ? 0 : -1));
     to.focus();
@@ -245,7 +247,7 @@ class MapView {
       this.element.style.maxWidth = `${layer.columns * 22}px`;
     } else {
       const caption = h("figcaption", {}, String(channel));
-      if (layer.filters) {
+      if (layer.filters && stack.ontoggle) {
         this.switch = button("on", () => stack.toggle(layer, channel), {
           "aria-label": `${layer.name}, filter ${channel}: on`, "aria-pressed": "true",
         });
@@ -302,7 +304,7 @@ class MapView {
 
   key(event) {
     const { layer } = this;
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = ARROWS[event.key];
     const jump = { PageUp: -1, PageDown: 1 }[event.key];
     if (step) {
       const column = layer.column + step[1];
@@ -362,15 +364,16 @@ function laidOut(layer) {
 
 /** The layers of a network, one below the other, each with its maps. */
 class Stack {
-  constructor(description, { onchoose, ontoggle, onread }) {
-    Object.assign(this, { onchoose, ontoggle, onread });
+  constructor(description, { onchoose, ontoggle }) {
+    Object.assign(this, { onchoose, ontoggle });
     const input = {
       address: INPUT, name: INPUT, kind: "the image as the network sees it", text: "", filters: 0,
       output_shape: description.input_shape, parameters: {},
     };
     this.layers = new Map([input, ...description.layers].map((each) => [each.address, laidOut(each)]));
     this.values = new Map();
-    this.element = h("div", { class: "stack" }, [...this.layers.values()].map((each) => this.section(each)));
+    this.caption = h("p", { class: "caption", hidden: true }, description.title);
+    this.element = h("div", { class: "stack" }, this.caption, [...this.layers.values()].map((each) => this.section(each)));
   }
 
   section(layer) {
@@ -444,11 +447,10 @@ class Stack {
     if (this.reading && this.reading !== view?.layer.readout) this.reading.textContent = "";
     this.reading = view?.layer.readout;
     if (view) this.reading.textContent = this.said(view, row, column);
-    this.onread?.(view && !view.layer.cells ? view.layer : null);
   }
 
   toggle(layer, channel) {
-    this.ontoggle(layer.address, channel);
+    this.ontoggle?.(layer.address, channel);
   }
 
   focused(layer) {
@@ -575,17 +577,18 @@ class Drawing {
 
   photograph({ can }) {
     if (!can.includes("prepare")) return null;
-    const file = h("input", { type: "file", accept: "image/*", onchange: () => this.prepare(file.files[0]), "aria-label": "Photograph" });
+    const file = h("input", {
+      type: "file", accept: "image/*", hidden: true, onchange: () => this.prepare(file.files[0]),
+    });
     this.steps = h("div", { class: "steps" });
-    const zone = h("div", {
+    return h("div", {
       class: "drop",
       ondragover: (event) => event.preventDefault(),
       ondrop: (event) => {
         event.preventDefault();
         this.prepare(event.dataTransfer.files[0]);
       },
-    }, h("label", {}, "Photograph: choose, drop or paste one ", file), this.steps);
-    return zone;
+    }, button("photograph", () => file.click()), " or drop or paste one", file, this.steps);
   }
 
   listen() {
@@ -615,7 +618,7 @@ class Drawing {
     on("blur", () => (this.cursor.hidden = true));
     on("keydown", (event) => {
       if (event.altKey || (event.metaKey && event.key !== "z")) return;
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      const step = ARROWS[event.key];
       if (step) {
         const from = [...this.pen];
         this.movePen(...step);
@@ -1123,7 +1126,7 @@ class Panel {
     const won = String(winner.place);
     return roving(h("div", { class: "grid", style: `--columns:${right - left}`, role: "group", "aria-label": "the window" },
       cells.map((each) => each
-        ? this.to(from, each.place, brief(each.value) + (String(each.place) === won ? " ★" : ""), { style: cellStyle(each.value, scale) })
+        ? this.to(from, each.place, brief(each.value), { class: String(each.place) === won ? "won" : null, style: cellStyle(each.value, scale) })
         : h("span", { class: "padding" }))), right - left);
   }
 
@@ -1324,7 +1327,8 @@ class Explain {
     const image = app.drawing.image;
     const found = await app.ask("explain", asked);
     const parts = [found.text && h("p", {}, found.text)];
-    if (found.layer !== undefined && found.layer !== null) parts.push(h("p", {}, `Layer: ${app.stack.layers.get(found.layer)?.name ?? found.layer}`));
+    const layer = app.stack.layers.get(found.layer)?.name;
+    if (layer && !found.text?.includes(layer)) parts.push(h("p", {}, `Layer: ${layer}`));
     if (found.images) parts.push(this.gallery(found.images));
     else if (method === "fgsm") parts.push(this.fooled(decode(found.image), image, found.probabilities));
     else parts.push(this.maps(decode(found.map), image, method));
@@ -1372,8 +1376,11 @@ class Explain {
   }
 
   gallery(images) {
-    return h("div", { class: "gallery" }, images.map(({ index, value, image, place }) => {
+    return h("div", { class: "gallery" }, images.map(({ index, value, image, place, field }) => {
       const figure = this.figure(`${index}: ${show(value, 3)}`, (canvas) => paintRaw(canvas, decode(image), this.app.drawing.range));
+      const seen = h("i", { class: "patch" });
+      cover(seen, field, ...image.shape.slice(1));
+      figure.prepend(h("div", { class: "frame" }, figure.firstChild, seen));
       const look = button(figure.lastChild.textContent, () => this.app.drawing.load(index), { "aria-label": `look at test image ${index}`, title: `at ${placeText(place)}` });
       figure.lastChild.replaceChildren(look);
       return figure;
@@ -1694,10 +1701,9 @@ class Explorer {
     if (other !== null) {
       const description = await this.host.ask("describe", { network: other }).catch(this.fail);
       if (!description || this.other !== other) return;
-      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place), ontoggle: () => {} });
+      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place) });
       this.beside.element.classList.add("beside");
-      for (const button of this.beside.element.querySelectorAll("figcaption button")) button.remove();
-      this.beside.title = description.title;
+      this.beside.caption.hidden = false;
     }
     this.head();
     this.refresh();
@@ -1788,8 +1794,12 @@ class Explorer {
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });
     const shown = [this.stack.element];
-    if (beside && this.view === "difference") this.stack.paint(differences(...values), this.off);
-    else {
+    this.stack.caption.hidden = !beside;
+    if (beside && this.view === "difference") {
+      this.stack.caption.textContent = `${this.description.title} minus ${beside.caption.textContent}`;
+      this.stack.paint(differences(...values), this.off);
+    } else {
+      this.stack.caption.textContent = this.description.title;
       this.stack.paint(values[0], this.off);
       if (beside) {
         beside.paint(values[1], {});
