@@ -15,9 +15,10 @@ function h(tag, given = {}, ...inside) {
     if (value === null || value === undefined) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (typeof value === "boolean") made[name] = value;
+    else if (name === "style") made.style.cssText = value; // a page may forbid the attribute
     else made.setAttribute(name, value);
   }
-  made.append(...inside.flat().filter((each) => each !== null && each !== false));
+  made.append(...inside.flat().filter((each) => each || each === 0));
   return made;
 }
 
@@ -40,15 +41,17 @@ function choice(label, options, onchoose) {
   return made;
 }
 
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 /** Buttons in rows of which one is in the order of Tab, and arrows lead to the others. */
 function roving(grid, columns) {
   const all = () => [...grid.querySelectorAll("button")];
   all().forEach((each, k) => (each.tabIndex = k ? -1 : 0));
   grid.addEventListener("keydown", (event) => {
     const list = all();
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    const to = list[list.indexOf(document.activeElement) + step];
-    if (!to) return;
+    const [down, right] = ARROWS[event.key] ?? [0, 0];
+    const to = list[list.indexOf(event.target) + down * columns + right];
+    if (!to || to === event.target) return;
     event.preventDefault();
     list.forEach((each) => (each.tabIndex = each === to ? 0 : -1));
     to.focus();
@@ -129,6 +132,16 @@ function show(number, digits = 4) {
   const size = Math.abs(number);
   if (size && (size < 1e-3 || size >= 1e5)) return number.toExponential(2);
   return String(Number(number.toPrecision(digits)));
+}
+
+/** A number for a small cell, in at most five characters; "-.25" is -0.25. */
+function brief(number) {
+  if (number === null || !Number.isFinite(number)) return "none";
+  const size = Math.abs(number);
+  if (size >= 1e4) return number.toExponential(0);
+  if (size && size < 5e-4) return "≈ 0";
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return String(Number(number.toFixed(digits))).replace(/^(-?)0\./, "$1.");
 }
 
 const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
@@ -234,7 +247,7 @@ class MapView {
       this.element.style.maxWidth = `${layer.columns * 22}px`;
     } else {
       const caption = h("figcaption", {}, String(channel));
-      if (layer.filters) {
+      if (layer.filters && stack.ontoggle) {
         this.switch = button("on", () => stack.toggle(layer, channel), {
           "aria-label": `${layer.name}, filter ${channel}: on`, "aria-pressed": "true",
         });
@@ -247,7 +260,7 @@ class MapView {
     listen("pointermove", (event) => stack.read(this, ...this.under(event)));
     listen("pointerleave", () => stack.read(null));
     listen("keydown", (event) => this.key(event));
-    listen("focus", () => this.at(this.layer.row, this.layer.column));
+    listen("focus", () => this.canvas.matches(":focus-visible") && this.at(this.layer.row, this.layer.column));
     listen("blur", () => this.at(null));
     this.at(null);
   }
@@ -291,7 +304,7 @@ class MapView {
 
   key(event) {
     const { layer } = this;
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = ARROWS[event.key];
     const jump = { PageUp: -1, PageDown: 1 }[event.key];
     if (step) {
       const column = layer.column + step[1];
@@ -351,22 +364,24 @@ function laidOut(layer) {
 
 /** The layers of a network, one below the other, each with its maps. */
 class Stack {
-  constructor(description, { onchoose, ontoggle, onread }) {
-    Object.assign(this, { onchoose, ontoggle, onread });
+  constructor(description, { onchoose, ontoggle }) {
+    Object.assign(this, { onchoose, ontoggle });
     const input = {
       address: INPUT, name: INPUT, kind: "the image as the network sees it", text: "", filters: 0,
       output_shape: description.input_shape, parameters: {},
     };
     this.layers = new Map([input, ...description.layers].map((each) => [each.address, laidOut(each)]));
     this.values = new Map();
-    this.element = h("div", { class: "stack" }, [...this.layers.values()].map((each) => this.section(each)));
+    this.caption = h("p", { class: "caption", hidden: true }, description.title);
+    this.element = h("div", { class: "stack" }, this.caption, [...this.layers.values()].map((each) => this.section(each)));
   }
 
   section(layer) {
     const { address, name, kind, text, output_shape, cells, units } = layer;
     layer.legend = h("span");
     layer.readout = h("span", { class: "readout" });
-    layer.grid = h("div", { class: cells ? "maps" : `maps ${units <= 4 ? "few" : units <= 16 ? "some" : "many"}` });
+    const lines = units <= 10 ? 1 : units <= 20 ? 2 : 3;
+    layer.grid = h("div", { class: "maps", style: `--count:${Math.ceil(units / lines)}` });
     layer.views = [];
     this.add(layer, cells ? 1 : Math.min(units, FIRST));
     layer.views[0].canvas.tabIndex = 0;
@@ -432,11 +447,10 @@ class Stack {
     if (this.reading && this.reading !== view?.layer.readout) this.reading.textContent = "";
     this.reading = view?.layer.readout;
     if (view) this.reading.textContent = this.said(view, row, column);
-    this.onread?.(view && !view.layer.cells ? view.layer : null);
   }
 
   toggle(layer, channel) {
-    this.ontoggle(layer.address, channel);
+    this.ontoggle?.(layer.address, channel);
   }
 
   focused(layer) {
@@ -529,8 +543,8 @@ class Drawing {
   }
 
   tools() {
-    const color = h("input", { type: "color", value: "#ffffff", "aria-label": "Color of the pen" });
-    const width = h("input", { type: "range", min: "0.5", max: "4", step: "0.25", value: "1.25", "aria-label": "Width of the pen" });
+    const color = h("input", { type: "color", value: "#ffffff", "aria-label": "color of the pen" });
+    const width = h("input", { type: "range", min: "0.5", max: "4", step: "0.25", value: "1.25", "aria-label": "width of the pen", title: "width of the pen" });
     this.settings = { color, width };
     this.erase = button("erase", () => this.erase.setAttribute("aria-pressed", String(!this.erasing)), {
       "aria-pressed": "false",
@@ -539,7 +553,7 @@ class Drawing {
     this.undoButton.disabled = true;
     const clear = button("clear", () => this.clear());
     return h("div", { class: "row" }, clear, this.undoButton, this.erase,
-      h("label", {}, "pen ", width), this.shape[0] >= 3 && color);
+      width, this.shape[0] >= 3 && color);
   }
 
   get erasing() {
@@ -550,30 +564,31 @@ class Drawing {
     if (!this.samples) return null;
     const last = this.samples - 1;
     this.number = h("input", {
-      type: "number", min: "0", max: String(last), value: "0", "aria-label": `Test image, 0 to ${last}`,
+      type: "number", min: "0", max: String(last), value: "0", "aria-label": `test image, 0 to ${last}`,
       onchange: () => this.load(Math.max(0, Math.min(last, Math.round(this.number.valueAsNumber || 0)))),
     });
     this.order = 0;
     const go = (step) => this.load(((this.index ?? 0) + step + this.samples) % this.samples);
-    return h("div", { class: "row samples" }, h("label", {}, "test image ", this.number),
-      button("previous", () => go(-1)), button("next", () => go(1)),
+    return h("div", { class: "row samples" }, h("label", {}, "image ", this.number),
+      button("◀", () => go(-1), { "aria-label": "previous test image" }), button("▶", () => go(1), { "aria-label": "next test image" }),
       // the same order in every visit: steps of the golden ratio reach all parts of the set
       button("random", () => this.load(Math.floor(((++this.order * 0.6180339887) % 1) * this.samples))));
   }
 
   photograph({ can }) {
     if (!can.includes("prepare")) return null;
-    const file = h("input", { type: "file", accept: "image/*", onchange: () => this.prepare(file.files[0]), "aria-label": "Photograph" });
+    const file = h("input", {
+      type: "file", accept: "image/*", hidden: true, onchange: () => this.prepare(file.files[0]),
+    });
     this.steps = h("div", { class: "steps" });
-    const zone = h("div", {
+    return h("div", {
       class: "drop",
       ondragover: (event) => event.preventDefault(),
       ondrop: (event) => {
         event.preventDefault();
         this.prepare(event.dataTransfer.files[0]);
       },
-    }, h("label", {}, "Photograph: choose, drop or paste one ", file), this.steps);
-    return zone;
+    }, button("photograph", () => file.click()), " or drop or paste one", file, this.steps);
   }
 
   listen() {
@@ -603,7 +618,7 @@ class Drawing {
     on("blur", () => (this.cursor.hidden = true));
     on("keydown", (event) => {
       if (event.altKey || (event.metaKey && event.key !== "z")) return;
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      const step = ARROWS[event.key];
       if (step) {
         const from = [...this.pen];
         this.movePen(...step);
@@ -1053,7 +1068,8 @@ class Panel {
 
   weightButton(layer, parameter, index, value, given = {}) {
     if (!this.app.can("weight") || !parameter) return show(value);
-    return button(show(value, 3), () => this.go({ layer, parameter, index }), {
+    return button(brief(value), () => this.go({ layer, parameter, index }), {
+      title: show(value),
       "aria-label": `${show(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
     });
   }
@@ -1085,15 +1101,15 @@ class Panel {
         roving(h("div", { class: columns > LARGE ? "grid tiny" : "grid", role: "group", "aria-label": title, style: `--columns:${columns}` },
           cells.map((term, k) => term ? make(term, k, { style: cellStyle(term[key], scales[key]) }) : h("span", { class: "padding", title: "padding" }))), columns));
       return h("div", { class: "block" },
-        grid("value", `${source.name}, map ${channel}`, (term, _, given) => this.to(found.from, term.place, show(term.value, 3), given)),
+        grid("value", `${source.name}, map ${channel}`, (term, _, given) => this.to(found.from, term.place, brief(term.value), { title: show(term.value), ...given })),
         h("span", { class: "sign" }, "×"),
         grid("weight", name ?? "share", (term, k, given) => {
           const index = [entry.place[0], channel, Math.floor(k / columns), k % columns];
           const made = this.weightButton(entry.layer, name, index, term.weight, given);
-          return made.nodeType ? made : h("span", given, show(term.weight, 3));
+          return made.nodeType ? made : h("span", { ...given, title: show(term.weight) }, brief(term.weight));
         }),
         h("span", { class: "sign" }, "="),
-        grid("product", `sum ${show(sum)}`, (term, _, given) => h("span", { ...given, title: show(term.product) }, show(term.product, 3))));
+        grid("product", `sum ${show(sum)}`, (term, _, given) => h("span", { ...given, title: show(term.product) }, brief(term.product))));
     });
     const all = ordered.length > this.blocks && button(`show all ${ordered.length} maps`, () => {
       this.blocks = Infinity;
@@ -1110,7 +1126,7 @@ class Panel {
     const won = String(winner.place);
     return roving(h("div", { class: "grid", style: `--columns:${right - left}`, role: "group", "aria-label": "the window" },
       cells.map((each) => each
-        ? this.to(from, each.place, show(each.value, 3) + (String(each.place) === won ? " ★" : ""), { style: cellStyle(each.value, scale) })
+        ? this.to(from, each.place, brief(each.value), { class: String(each.place) === won ? "won" : null, style: cellStyle(each.value, scale) })
         : h("span", { class: "padding" }))), right - left);
   }
 
@@ -1311,7 +1327,8 @@ class Explain {
     const image = app.drawing.image;
     const found = await app.ask("explain", asked);
     const parts = [found.text && h("p", {}, found.text)];
-    if (found.layer !== undefined && found.layer !== null) parts.push(h("p", {}, `Layer: ${app.stack.layers.get(found.layer)?.name ?? found.layer}`));
+    const layer = app.stack.layers.get(found.layer)?.name;
+    if (layer && !found.text?.includes(layer)) parts.push(h("p", {}, `Layer: ${layer}`));
     if (found.images) parts.push(this.gallery(found.images));
     else if (method === "fgsm") parts.push(this.fooled(decode(found.image), image, found.probabilities));
     else parts.push(this.maps(decode(found.map), image, method));
@@ -1359,8 +1376,11 @@ class Explain {
   }
 
   gallery(images) {
-    return h("div", { class: "gallery" }, images.map(({ index, value, image, place }) => {
+    return h("div", { class: "gallery" }, images.map(({ index, value, image, place, field }) => {
       const figure = this.figure(`${index}: ${show(value, 3)}`, (canvas) => paintRaw(canvas, decode(image), this.app.drawing.range));
+      const seen = h("i", { class: "patch" });
+      cover(seen, field, ...image.shape.slice(1));
+      figure.prepend(h("div", { class: "frame" }, figure.firstChild, seen));
       const look = button(figure.lastChild.textContent, () => this.app.drawing.load(index), { "aria-label": `look at test image ${index}`, title: `at ${placeText(place)}` });
       figure.lastChild.replaceChildren(look);
       return figure;
@@ -1681,10 +1701,9 @@ class Explorer {
     if (other !== null) {
       const description = await this.host.ask("describe", { network: other }).catch(this.fail);
       if (!description || this.other !== other) return;
-      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place), ontoggle: () => {} });
+      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place) });
       this.beside.element.classList.add("beside");
-      for (const button of this.beside.element.querySelectorAll("figcaption button")) button.remove();
-      this.beside.title = description.title;
+      this.beside.caption.hidden = false;
     }
     this.head();
     this.refresh();
@@ -1775,8 +1794,12 @@ class Explorer {
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });
     const shown = [this.stack.element];
-    if (beside && this.view === "difference") this.stack.paint(differences(...values), this.off);
-    else {
+    this.stack.caption.hidden = !beside;
+    if (beside && this.view === "difference") {
+      this.stack.caption.textContent = `${this.description.title} minus ${beside.caption.textContent}`;
+      this.stack.paint(differences(...values), this.off);
+    } else {
+      this.stack.caption.textContent = this.description.title;
       this.stack.paint(values[0], this.off);
       if (beside) {
         beside.paint(values[1], {});
