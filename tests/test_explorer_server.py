@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import Page as Documented
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from CNN import CNN
@@ -746,6 +747,11 @@ def test_the_networks_that_come_with_it_are_small_and_as_good_as_said(name):
     if data is None:
         pytest.skip(f"{said['data']} is not on this machine")
     assert network.evaluate(data).accuracy == pytest.approx(said["test_accuracy"], abs=2e-4)
+
+
+def test_the_examples_of_the_page_give_what_they_say():
+    count, said = Documented("docs/explorer.md").examples()
+    assert count > 5 and not said, said
 
 
 # --- network.explore ----------------------------------------------------------------------------
