@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -458,6 +459,8 @@ def test_a_request_is_answered_as_by_the_session(page, session):
     status, _, body = post(page, message)
     assert (status, json.loads(body)) == (200, session.answer(message))
     assert "unknown ask" in json.loads(post(page, {"id": 1, "ask": "rm"})[2])["error"]
+    assert "error" in json.loads(post(page, b'{"id": 1, "ask": "\\ud800"}')[2])
+    assert "error" in session.answer(["describe"])
 
 
 def test_a_small_answer_does_not_wait_for_a_full_packet(page, monkeypatch):
@@ -629,13 +632,13 @@ def test_every_tab_hears_of_events_and_the_latest_of_each_kind_counts(page):
         thread.start()
     for thread in senders:
         thread.join()
-    page.send({"event": "training", "step": 99})
+    page.send({"event": "training", "step": np.int64(99), "loss": float("nan")})
     page.send({"event": "networks"})
     for tab in tabs:
         seen = []
         while {"event": "networks"} not in seen:
             seen.append(tab.event())
-        assert {"event": "training", "step": 99} in seen
+        assert {"event": "training", "step": 99, "loss": None} in seen
         tab.close()
 
 
@@ -711,7 +714,8 @@ def test_a_run_is_listed_with_the_epochs_that_it_kept(tmp_path, small):
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["no/such.safetensors"], "no/such.safetensors"), (["--port", "70000"], "0..65535"),
-     (["--token", "short"], "16 to 100"), (["--host", "no such host"], "")],
+     (["--token", "short"], "16 to 100"), (["--host", "203.0.113.7"], "address"),
+     (["--host", "0.0.0.0"], "one address")],
 )  # fmt: skip
 def test_mistakes_end_with_a_sentence(words, said, capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
@@ -771,12 +775,26 @@ def test_in_a_session_the_page_opens_and_stays(small, monkeypatch, capsys):
 
 
 def test_in_a_script_the_page_stays_until_ctrl_c(small, monkeypatch, capsys):
-    monkeypatch.delattr(sys, "ps1", raising=False)
     ran = []
-    monkeypatch.setattr(Page, "run", lambda page: ran.append(page.url) or page.socket.close())
+
+    def run(page):
+        page.close()
+        ran.append(page.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.setattr(Page, "run", run)
     assert small.explore(browser=False) is None
     out = capsys.readouterr().out
     assert ran[0] in out and "Ctrl-C" in out
+
+
+def test_a_file_is_written_by_the_host_of_files(small, monkeypatch, tmp_path):
+    wrote = ModuleType("glassbox.explorer.single_file")
+    wrote.write = lambda *given: given
+    monkeypatch.setitem(sys.modules, wrote.__name__, wrote)
+    target = tmp_path / "small.html"
+    assert small.explore(target, DATA.test) == (small, target, DATA.test)
 
 
 def test_what_cannot_be_explored_is_said(monkeypatch):

@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from glassbox.explorer.messages import plain
 from glassbox.explorer.session import Session
 
 FRONT = Path(__file__).parent / "front"
@@ -107,7 +109,8 @@ class Reader:
             asleep = not self.waiting
             self.waiting[event["event"]] = event
         if asleep:
-            _tell(self.loop, self.wake.set)
+            with suppress(RuntimeError):  # the server has ended
+                self.loop.call_soon_threadsafe(self.wake.set)
 
     async def take(self) -> list[dict[str, Any]]:
         """Wait until there are events, and take them."""
@@ -213,24 +216,18 @@ class Page:
     async def _ask(self, request: Request) -> Response:
         """The session's answer, computed beside the server."""
         asked = _request_of(await _body(request))
-        return JSONResponse(await self._in_thread(lambda: self.session.answer(asked)))
-
-    async def _in_thread(self, compute: Callable[[], Any]) -> Any:
-        """What `compute` gives in a thread that the end of the program does not wait for."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-
-        def put(found: Any) -> None:
-            if not answer.done():  # the tab may have gone
-                answer.set_result(found)
+        found: Future[str] = Future()
+        found.set_running_or_notify_cancel()  # it is finished even if the tab goes
 
         def work() -> None:
-            found = compute()
-            _tell(loop, lambda: put(found))
+            try:
+                found.set_result(json.dumps(self.session.answer(asked)))
+            except Exception as error:
+                found.set_exception(error)
 
-        async with self.at_once:
+        async with self.at_once:  # in a thread that the end of the program does not wait for
             threading.Thread(target=work, name="explorer answer", daemon=True).start()
-            return await answer
+            return Response(await asyncio.wrap_future(found), media_type="application/json")
 
     async def _events(self, _: Request) -> Response:
         """Server-sent events, until the tab or the server goes."""
@@ -243,7 +240,7 @@ class Page:
             yield ": here\n\n"
             while not self.server.should_exit:
                 for event in await reader.take():
-                    yield f"data: {json.dumps(event)}\n\n"
+                    yield f"data: {json.dumps(plain(event))}\n\n"
         finally:
             self.readers.remove(reader)
 
@@ -259,12 +256,6 @@ class Server(uvicorn.Server):
         """End the streams, then the rest."""
         self.end_streams()
         await super().shutdown(sockets)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:
-    """Have the server's thread call something; nothing once it has ended."""
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(call)
 
 
 async def _body(request: Request) -> bytes:
