@@ -197,6 +197,7 @@ HELD = """() => {
 
 
 def test_while_the_host_computes_only_the_last_stroke_waits(opened):
+    answered(opened, "look", opened.get_by_role("button", name="clear").click)
     opened.evaluate(HELD)
     pen = opened.locator(".draw")
     for key in (" ", "ArrowRight", " ", "ArrowDown", " "):

@@ -1272,8 +1272,12 @@ class Explain {
     const [classLabel, chosen] = select("class", [["", "the network's answer"], ...classes], () => this.run());
     const [layerLabel, layer] = select("layer", [], () => this.run());
     this.filter = h("input", { "aria-label": "filter", type: "number", min: "0", value: "0", onchange: () => this.run() });
-    const [low, high] = app.drawing.range;
-    this.epsilon = h("input", { "aria-label": "epsilon", type: "range", min: "0", max: String((high - low) / 4), step: String((high - low) / 255), value: String((high - low) / 32), oninput: () => this.run() });
+    const most = app.drawing.range[1] - app.drawing.range[0];
+    const step = most >= 16 ? 1 : most / 256; // bytes move by whole numbers
+    this.epsilon = h("input", {
+      "aria-label": "epsilon", type: "range", min: 0, max: most / 4, step,
+      value: Math.max(step, most / 32), oninput: () => this.run(),
+    });
     this.size = h("output");
     Object.assign(this, { method, layer, chosen });
     this.fields = {
