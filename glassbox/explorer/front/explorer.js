@@ -24,8 +24,8 @@ function h(tag, given = {}, ...inside) {
 
 const button = (text, onclick, given = {}) => h("button", { type: "button", onclick, ...given }, text);
 
-function select(label, options, onchange, given = {}) {
-  const made = h("select", { onchange: () => onchange(made.value), ...given });
+function select(label, options, onchange) {
+  const made = h("select", { onchange: () => onchange(made.value), "aria-label": label });
   for (const [value, text] of options) made.append(h("option", { value }, text));
   return [h("label", {}, `${label} `, made), made];
 }
@@ -1271,9 +1271,13 @@ class Explain {
     const classes = app.description.classes.map((name, k) => [String(k), name]);
     const [classLabel, chosen] = select("class", [["", "the network's answer"], ...classes], () => this.run());
     const [layerLabel, layer] = select("layer", [], () => this.run());
-    this.filter = h("input", { type: "number", min: "0", value: "0", onchange: () => this.run() });
-    const [low, high] = app.drawing.range;
-    this.epsilon = h("input", { type: "range", min: "0", max: String((high - low) / 4), step: String((high - low) / 255), value: String((high - low) / 32), oninput: () => this.run() });
+    this.filter = h("input", { "aria-label": "filter", type: "number", min: "0", value: "0", onchange: () => this.run() });
+    const most = app.drawing.range[1] - app.drawing.range[0];
+    const step = most >= 16 ? 1 : most / 256; // bytes move by whole numbers
+    this.epsilon = h("input", {
+      "aria-label": "epsilon", type: "range", min: 0, max: most / 4, step,
+      value: Math.max(step, most / 32), oninput: () => this.run(),
+    });
     this.size = h("output");
     Object.assign(this, { method, layer, chosen });
     this.fields = {
@@ -1459,9 +1463,9 @@ class Training {
 
 const CARDS = [
   ["Draw a 3 and watch the first layer.", ".drawing .frame", ["drew"]],
-  ["Click a bright pixel of a map and read its sum.", '.layer:nth-child(2) .maps', ["sum"]],
+  ["Click a bright pixel of a map and read its sum.", ".layer:nth-of-type(2) .maps", ["sum"]],
   ["Follow the largest term, step by step, back to the image.", ".follow", ["input"]],
-  ["Switch one filter off. What changes behind it?", ".layer:nth-child(2) .maps", ["off"]],
+  ["Switch one filter off. What changes behind it?", ".layer:nth-of-type(2) .maps", ["off"]],
   ["See where the network looks, or fool it with FGSM.", ".explain .run", ["explained"]],
 ];
 
