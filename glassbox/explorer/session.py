@@ -158,7 +158,8 @@ class Session:
 
     def answer(self, request: Request) -> Answer:
         """The reply to a request of the front end, with its id."""
-        reply, begun = {"id": request.get("id")}, time.thread_time()
+        begun = time.thread_time()
+        reply = {"id": request.get("id") if isinstance(request, dict) else None}
         try:
             word, words = request.get("ask"), self.words
             if not isinstance(word, str) or word not in words:
