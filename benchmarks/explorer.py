@@ -43,7 +43,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ACT = """async ([name, number]) => {
     const before = performance.getEntriesByName(name).length;
     const target = document.querySelector(
-        name === "maps drawn" ? ".drawing canvas" : "[data-layer='0'] canvas");
+        name === "maps drawn" ? ".draw" : "[data-address='0'] .maps canvas");
     const box = target.getBoundingClientRect();
     const at = (type, part) => target.dispatchEvent(new PointerEvent(type, {
         bubbles: true, pointerId: 1, button: 0, buttons: type === "pointerup" ? 0 : 1,
@@ -104,7 +104,7 @@ def browser() -> Iterator[Any]:
 def act(page: Any, url: str) -> dict[str, list[float]]:
     """Milliseconds of every stroke and of every click."""
     page.goto(url)
-    page.wait_for_selector("[data-layer='0'] canvas")
+    page.wait_for_selector("[data-address='0'] .maps canvas")
     found = {}
     for what in AIMS:
         times = [page.evaluate(ACT, [what, number]) for number in range(WARM + STROKES)]
