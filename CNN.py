@@ -17,7 +17,7 @@ from Datasets import Dataset, Scaling
 from glassbox import checks
 from glassbox.callbacks import as_callbacks, attach
 from glassbox.data import given
-from glassbox.engine import evaluation, replacing
+from glassbox.engine import evaluation, freezing, replacing
 from glassbox.engine.assembly import Assembly, Settings
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.copies import clone_network
@@ -139,7 +139,7 @@ class CNN(metaclass=Spelled):
         self._ids.add(id(layer))
         return self
 
-    replace = replacing.replace
+    replace, freeze, unfreeze = replacing.replace, freezing.freeze, freezing.unfreeze
 
     def build(self, input_shape: Shape, budget: AllocationBudget | None = None) -> CNN:
         """Create the parameters for images of (channels, height, width); once is enough.
@@ -298,8 +298,8 @@ class CNN(metaclass=Spelled):
         progress : whether to print a bar, and a line for each epoch.
         sample_weight, class_weight : how much each training image, and each class, counts; see
             `Dataset.weighted`.  {-1: 0} ignores images labelled -1.
-        callbacks : functions of an `EpochRecord`, called after each epoch, or objects with
-            `after_epoch` or `after_step`, such as `callbacks.EarlyStopping()`; they stop the run by
+        callbacks : functions of an `EpochRecord`, called after each epoch, or objects with methods
+            of `callbacks.HOOKS`, such as `callbacks.EarlyStopping()`; they stop the run by
             returning True or a reason, which `history.ended` then tells.
         """
         data, checks = given.training_data(train, validation, self, sample_weight, class_weight)
@@ -312,8 +312,8 @@ class CNN(metaclass=Spelled):
             if part is not None:
                 evaluation.check_labels(part, self.build(part.shape).output_shape)
                 given.check_finite(part.images)
-        self.classes, self.scaling = data.classes, data.scaling
         trainer = Trainer(self, data, checks, settings)
+        self.classes, self.scaling = data.classes, data.scaling
         if checkpoint is not None or resume is not None:
             checkpoints.attach(trainer, self, checkpoint, resume, allow_changes)
         if preview:

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import main as shipped
-from benchmarks.machine import options, write_json
+from benchmarks.machine import CHOICES, options, write_json
 from CNN import CNN
 from Datasets import MNIST, from_folder, prepare_digits
 from glassbox.cli import Options
 
-HALVES = ("held-out", "development")
+HALVES = CHOICES["half"]
 STYLES = ("", "-Bold", "-Oblique", "-BoldOblique")
 FONTS = {
     "development": (
@@ -74,7 +74,7 @@ WAYS = {
         9 60 20 02 04 34 61 61 58 29 09; 40 11 13 34 53 51 40 | 51 59
         9 51 31 13 24 44 52 51 39""",
 }
-KINDS = {"printed": "fonts", "drawn": "a pen", "handwritten": "MNIST's test digits"}
+KINDS = ("printed", "drawn", "handwritten")  # the last are MNIST's test images
 POSES, TURNS, DIGITS = 4, 16, 400  # pictures of a font's digit, of a way to write, of MNIST
 Sample = tuple[str, str, int, Image.Image]  # kind, font or way, digit, ink from 0 to 255
 
@@ -92,7 +92,7 @@ def samples(half: str, mnist: MNIST, rng: np.random.Generator) -> Iterator[Sampl
         written, ways = row.split(maxsplit=1)
         for way in ways.split(";"):
             for _ in range(TURNS):
-                yield "drawn", way.strip(), int(written), drawn(way, rng)
+                yield "drawn", way.strip(), int(written), drawn(way, rng.uniform(4, 28), rng)
     first = HALVES.index(half) * DIGITS
     for image, label in zip(
         mnist.test.images[first:][:DIGITS, 0], mnist.test.labels[first:], strict=False
@@ -103,11 +103,10 @@ def samples(half: str, mnist: MNIST, rng: np.random.Generator) -> Iterator[Sampl
         yield "handwritten", "MNIST", int(label), page
 
 
-def drawn(way: str, rng: np.random.Generator) -> Image.Image:
-    """Draw with a pen of some width along a way whose points are moved a little."""
+def drawn(way: str, pen: float, rng: np.random.Generator) -> Image.Image:
+    """Draw with a pen of this width along a way whose points are moved a little."""
     page = Image.new("L", (400, 400))
-    draw, pen = ImageDraw.Draw(page), rng.uniform(4, 28)
-    stretch = rng.uniform(0.75, 1.2)
+    draw, stretch = ImageDraw.Draw(page), rng.uniform(0.75, 1.2)
     for stroke in way.split("|"):
         moved: dict[str, Any] = {}
         points = []

@@ -24,11 +24,13 @@ from glassbox.report.results import write_atomically
 
 ROOT = Path(__file__).parent.parent
 Step = Callable[[], object]
-CHOICES: dict[str, Sequence[str]] = {"networks": list(NETWORKS), "kernels": list(BACKENDS)}
+CHOICES: dict[str, Sequence[str]] = {
+    "networks": list(NETWORKS), "kernels": list(BACKENDS), "half": ("held-out", "development"),
+}  # fmt: skip
 HELP = {
     "seconds": "for each timing", "seeds": "of system D's network", "rounds": "of every timing",
     "first_runs": "with an empty folder", "picture": "draw the sweeps there (PNG)",
-    "json": "write everything there", "commit": "to compare with",
+    "half": "of the digits", "json": "write everything there", "commit": "to compare with",
 }  # fmt: skip
 
 

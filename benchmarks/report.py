@@ -1,4 +1,4 @@
-"""Write every generated table of README.md and docs/performance.md from committed JSON files.
+"""Write every generated table of README.md and of the pages in docs/ from committed JSON files.
 
     python -m benchmarks.report             # rewrite what has its JSON
     python -m benchmarks.report --check     # change nothing; fail where a page says something else
@@ -35,7 +35,7 @@ from glassbox.engine.machine import in_words
 from glassbox.kernels import BACKENDS
 
 BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
-README, PERFORMANCE = "README.md", "docs/performance.md"
+README, PERFORMANCE, MODELS = "README.md", "docs/performance.md", "docs/models.md"
 Found = Mapping[str, Any]
 
 # How a network of benchmarks.networks is called in a sentence; the others by their letter.
@@ -241,6 +241,28 @@ def _of_one_core(own: Found, key: str, flops: int) -> tuple[float, str]:
     return milliseconds, f"{milliseconds:.2f}, {100 * share:.0f} %"
 
 
+def drawn_digits_text(found: Found) -> str:
+    """Render what `benchmarks.drawn_digits` found, and what is mistaken most often."""
+    rows = [
+        (
+            kind,
+            f"{own['pictures']}",
+            f"{100 * own['resized']:.1f} %",
+            f"{100 * own['prepared']:.1f} %",
+        )
+        for kind, own in found["kinds"].items()
+    ]
+    heads = ("digits", "pictures", "right, resized to 28 x 28", "right, prepared")
+    first = {kind: pairs[0] for kind, pairs in found["confused"].items() if pairs}
+    mistakes = ", ".join(
+        f"a {kind} {digit} for {'blank' if answer < 0 else f'a {answer}'} ({count})"
+        for kind, (digit, answer, count) in first.items()
+    )
+    more = f"Of MNIST's own test images {100 * found['mnist_test_accuracy']:.2f} % are right. "
+    more += f"Mistaken most often: {mistakes}. " if mistakes else ""
+    return told("drawn_digits", found, markdown(heads, rows), more)
+
+
 def label(name: str) -> str:
     """Name a network as a page calls it."""
     return LABELS.get(name, name)
@@ -284,6 +306,7 @@ REGIONS = (
     Region(PERFORMANCE, "capture", "benchmarks/capture.json", capture_text),
     Region(PERFORMANCE, "startup", "benchmarks/startup.json", startup_text),
     Region(PERFORMANCE, "shortfalls", "benchmarks/against_pytorch.json", shortfalls_text),
+    Region(MODELS, "drawn_digits", "benchmarks/drawn_digits.json", drawn_digits_text),
 )
 
 

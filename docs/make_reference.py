@@ -26,6 +26,8 @@ MODULES = (
     *(f"glassbox.data.{name}" for name in ("dataset", "augment")),
     *("glassbox.bridges.onnx", "glassbox.bridges.sklearn", "glassbox.report"),
     *("glassbox.callbacks", "glassbox.explain", "glassbox.find_rate"),
+    *("glassbox.explorer", "!glassbox.explorer[.].+"),
+    *(f"glassbox.explorer.{name}" for name in ("session", "page")),
 )
 
 

@@ -61,13 +61,34 @@ class EpochRecord:
     validation_accuracy: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a callback is told before the first step.
+
+    Attributes
+    ----------
+    epochs : at which the run ends.
+    images : to train on in each.
+    validated : whether there are validation images.
+    done : the epochs that a resumed run has behind it.
+    stopping : a function that tells whether Ctrl-C was pressed, for callbacks that wait.
+    """
+
+    epochs: int
+    images: int
+    validated: bool
+    done: tuple[EpochRecord, ...] = ()
+    stopping: Callable[[], bool] = bool
+
+
+HOOKS = ("before_training", "after_step", "after_epoch")
 Verdict = Any  # None or False: go on; True, or a reason as text: stop
 
 
 class EarlyStopping:
     """Stop where a number of the epoch's record has not become better for some epochs.
 
-    `fit(patience=...)` does the same by validation accuracy, and survives a resumed run.
+    `fit(patience=...)` does the same by validation accuracy.
 
     Parameters
     ----------
@@ -94,11 +115,17 @@ class EarlyStopping:
         self.monitor, self.patience, self.least = monitor, patience, least
         self._best, self._waited = math.inf, 0
 
+    def before_training(self, run: RunRecord) -> None:
+        """Begin anew, with what a resumed run has behind it."""
+        if self.monitor.startswith("validation") and not run.validated:
+            raise ValueError(f"EarlyStopping watches {self.monitor}: pass validation=... to fit")
+        self._best, self._waited = math.inf, 0
+        for record in run.done:
+            self.after_epoch(record)
+
     def after_epoch(self, record: EpochRecord) -> Verdict:
         """The reason to stop, if it is time."""
         value = getattr(record, self.monitor)
-        if value is None:
-            raise ValueError(f"EarlyStopping watches {self.monitor}: pass validation=... to fit")
         sign = -1 if self.monitor.endswith("accuracy") else 1
         if sign * value < self._best - self.least:
             self._best, self._waited = sign * value, 0
@@ -115,12 +142,16 @@ class CSVLog:
 
     Parameters
     ----------
-    path : the file; one that is there is replaced when the first epoch is done.
+    path : the file; one that is there is replaced when an epoch is done.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
         self._rows: list[dict[str, Any]] = []
+
+    def before_training(self, run: RunRecord) -> None:
+        """Begin with the epochs that a resumed run has behind it."""
+        self._rows = [asdict(record) for record in run.done]
 
     def after_epoch(self, record: EpochRecord) -> Verdict:
         """Write all epochs so far."""
@@ -132,28 +163,57 @@ class CSVLog:
         write_atomically(self.path, text.getvalue().encode())
 
 
+class KeepEpochs:
+    """Save the network after every epoch, as 001.safetensors and so on: what the explorer shows.
+
+    The weights are those at the end of the epoch, without the running mean of `ema_decay`.
+
+    Parameters
+    ----------
+    network : the one that is trained.
+    folder : where to; it is made when it is needed.
+    """
+
+    def __init__(self, network: Any, folder: str | os.PathLike[str]) -> None:
+        self.network, self.folder = network, folder
+
+    def after_epoch(self, record: EpochRecord) -> Verdict:
+        """Save it."""
+        os.makedirs(self.folder, exist_ok=True)
+        self.network.save(os.path.join(self.folder, f"{record.epoch:03d}.safetensors"))
+
+
 def as_callbacks(given: Any) -> list[Any]:
     """A new list of callbacks, from one or several.
 
-    Raises TypeError for what is neither a function nor an object with `after_step` or
-    `after_epoch`.
+    Raises TypeError for what is neither a function nor an object with a method of HOOKS.
     """
     callbacks = list(given) if isinstance(given, list | tuple) else [given]
     for each in callbacks:
-        known = callable(each) or hasattr(each, "after_step") or hasattr(each, "after_epoch")
+        own = [name for name in HOOKS if hasattr(each, name)]
+        known = callable(each) if not own else all(callable(getattr(each, name)) for name in own)
         if isinstance(each, type) or not known:
             hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
             raise TypeError(
-                "callbacks: expected functions of an epoch's record, or objects with after_step "
-                f"or after_epoch, got {short(each)}{hint}"
+                "callbacks: expected functions of an epoch's record, or objects with methods "
+                f"{', '.join(HOOKS)} or some of them, got {short(each)}{hint}"
             )
     return callbacks
 
 
 def attach(trainer: Any, callbacks: Sequence[Any]) -> None:
-    """Have a trainer call these after its steps and epochs."""
+    """Tell these what is to come, and have a trainer call them after its steps and epochs."""
+    done = tuple(EpochRecord(**entry) for entry in trainer.history.records)
+    validated = trainer.validation is not None
+    run = RunRecord(
+        trainer.settings.epochs, len(trainer.data), validated, done,
+        lambda: trainer.stop_signal.requested,
+    )  # fmt: skip
+    for each in callbacks:
+        if hasattr(each, "before_training"):
+            each.before_training(run)
     steps = [each for each in callbacks if hasattr(each, "after_step")]
-    epochs = [each for each in callbacks if hasattr(each, "after_epoch") or each not in steps]
+    epochs = [each for each in callbacks if hasattr(each, "after_epoch") or callable(each)]
 
     def after_step(progress: Any, loss: float, accuracy: float) -> str:
         at, rate = trainer.at, trainer.network.optimizer.rate_at(progress)

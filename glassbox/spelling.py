@@ -56,6 +56,8 @@ METHODS = {
     "predict_classes": "it is called predict; predict_proba gives the shares",
     "transform": "it is called activations",
 }
+# What assigning False to an attribute of a layer means elsewhere; here it would do nothing.
+SWITCHES = ("trainable", "requires_grad")
 
 
 def argument_hint(given: str, known: Iterable[str]) -> str:
@@ -130,6 +132,13 @@ def refuse_unknown(who: str, named: Iterable[str], known: list[str]) -> None:
         if name not in known:
             hint = argument_hint(name, known) or f"it takes {', '.join(known)}"
             raise TypeError(f"{who} has no argument {name!r}; {hint}")
+
+
+def unknown_switch(who: str, name: str) -> AttributeError:
+    """The error for one of SWITCHES."""
+    return AttributeError(
+        f"{who} has no {name}; to keep a layer's weights write network.freeze(index or name)"
+    )
 
 
 def missing_name(module: str, name: str) -> AttributeError:

@@ -2,13 +2,15 @@
 
 import csv
 import dataclasses
+import signal
+import types
 
 import numpy as np
 import pytest
 
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
-from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, StepRecord
+from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, KeepEpochs, StepRecord
 from MLP import SGD, Dense
 
 LABELS = np.arange(30) % 3
@@ -135,7 +137,12 @@ def test_an_answer_that_is_no_verdict_is_refused():
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [(EarlyStopping, r"write EarlyStopping\(\)"), (3, "got 3"), ("stop", "got 'stop'")],
+    [
+        (EarlyStopping, r"write EarlyStopping\(\)"),
+        (3, "got 3"),
+        ("stop", "got 'stop'"),
+        (types.SimpleNamespace(after_epoch=3), "got namespace"),
+    ],
 )
 def test_what_is_no_callback_is_refused_before_the_first_step(given, told):
     net = network()
@@ -172,8 +179,36 @@ def test_early_stopping_says_what_it_lacks():
         ValueError, match=r"monitor: expected one of images, loss, .* got 'val_loss'"
     ):
         EarlyStopping("val_loss")
+    net = network()
     with pytest.raises(ValueError, match="watches validation_loss: pass validation="):
-        fit(network(), EarlyStopping())
+        fit(net, EarlyStopping())
+    assert net.steps_done == 0
+
+
+def test_early_stopping_begins_anew_with_every_run():
+    stop = EarlyStopping("loss", patience=2, least=10.0)
+    assert len(fit(network(), stop, epochs=9).records) == 3  # the first is better than nothing
+    assert len(fit(network(), stop, epochs=9).records) == 3
+
+
+def test_a_resumed_run_tells_what_was_done(tmp_path):
+    """Early stopping counts, and the table holds, the epochs before the run was stopped."""
+    file, told = tmp_path / "run.safetensors", []
+
+    class Told:
+        def before_training(self, run):
+            told.append(run)
+
+    stop = Listening(at_epoch=2)
+    fit(network(), stop, Told(), epochs=9, checkpoint=file, validation=DATA)
+    log, early = CSVLog(tmp_path / "log.csv"), EarlyStopping("loss", patience=2, least=10.0)
+    history = fit(network(), log, early, Told(), epochs=9, resume=file, validation=DATA)
+    assert [dataclasses.astuple(run)[:3] for run in told] == [(9, 30, True)] * 2
+    assert [run.done for run in told] == [(), tuple(stop.epochs)]
+    assert not told[0].stopping()
+    assert len(history.records) == 3
+    lines = (tmp_path / "log.csv").read_text("utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
 
 
 def test_csv_log_holds_every_epoch(tmp_path):
@@ -184,3 +219,26 @@ def test_csv_log_holds_every_epoch(tmp_path):
     assert [len(text.splitlines()) for text in seen] == [2, 3, 4]  # whole after every epoch
     assert [float(row["loss"]) for row in rows] == [record["loss"] for record in history.records]
     assert rows[0]["validation_loss"] == ""
+
+
+def test_keep_epochs_saves_the_network_of_every_epoch(tmp_path):
+    net, weights = network(), []
+    keep = KeepEpochs(net, tmp_path / "epochs")
+    fit(net, keep, lambda record: weights.append(net.parameters.values.copy()))
+    files = sorted((tmp_path / "epochs").iterdir())
+    assert [file.name for file in files] == [f"{k:03d}.safetensors" for k in (1, 2, 3)]
+    for file, values in zip(files, weights, strict=True):
+        assert (CNN.load(file).parameters.values == values).all()
+
+
+def test_a_callback_that_waits_learns_of_ctrl_c():
+    class Waiting:
+        def before_training(self, run):
+            self.run = run
+
+        def after_step(self, record):
+            if record.step == 2:
+                signal.raise_signal(signal.SIGINT)
+                assert self.run.stopping()
+
+    assert fit(network(), Waiting()).ended == "interrupted in epoch 1"

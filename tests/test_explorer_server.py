@@ -7,14 +7,18 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from pages import Page as Documented
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from CNN import CNN
 from Datasets import Dataset, Digits
@@ -369,8 +373,16 @@ GOOD = {
 @pytest.mark.slow
 def test_no_request_is_answered_by_a_traceback_or_changes_the_network(session, network):
     before, refused = bits(network), 0
-    for word in [*session.words, "no such", None, 3, ["look"]]:
-        for key in [*GOOD, "id"]:
+    changed = ["network", "image", "off", "weights"]
+    read = {
+        "describe": ["network"], "sample": ["index"], "look": [*changed, "label"],
+        "sum": [*changed, "layer", "place"], "back": [*changed, "label", "layer", "place"],
+        "weight": [*changed, "label", "layer", "parameter", "place"], "prepare": ["image"],
+        "explain": [*changed, "method", "class"], "rescore": changed, "disagree": ["other"],
+    }  # fmt: skip
+    assert set(read) == set(session.words)
+    for word, keys in {**read, "no such": [], None: [], 3: [], ("look",): []}.items():
+        for key in [*keys, "id", "ask"]:
             for odd in ODD:
                 reply = session.answer({"id": 1, "ask": word, **GOOD, key: odd})
                 json.dumps(reply, allow_nan=False)
@@ -447,6 +459,21 @@ def test_a_request_is_answered_as_by_the_session(page, session):
     status, _, body = post(page, message)
     assert (status, json.loads(body)) == (200, session.answer(message))
     assert "unknown ask" in json.loads(post(page, {"id": 1, "ask": "rm"})[2])["error"]
+    assert "error" in json.loads(post(page, b'{"id": 1, "ask": "\\ud800"}')[2])
+    assert "error" in session.answer(["describe"])
+
+
+def test_a_small_answer_does_not_wait_for_a_full_packet(page, monkeypatch):
+    accepted, made = [], H11Protocol.connection_made
+
+    def note(protocol, transport):
+        plain = transport.get_extra_info("socket")
+        accepted.append(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(protocol, transport)
+
+    monkeypatch.setattr(H11Protocol, "connection_made", note)
+    assert call(page)[0] == 200
+    assert accepted and all(accepted)
 
 
 @pytest.mark.parametrize("path", [None, f"/{TOKEN}/page.js", "/", f"/{TOKEN}/ask"])
@@ -605,13 +632,13 @@ def test_every_tab_hears_of_events_and_the_latest_of_each_kind_counts(page):
         thread.start()
     for thread in senders:
         thread.join()
-    page.send({"event": "training", "step": 99})
+    page.send({"event": "training", "step": np.int64(99), "loss": float("nan")})
     page.send({"event": "networks"})
     for tab in tabs:
         seen = []
         while {"event": "networks"} not in seen:
             seen.append(tab.event())
-        assert {"event": "training", "step": 99} in seen
+        assert {"event": "training", "step": 99, "loss": None} in seen
         tab.close()
 
 
@@ -651,7 +678,7 @@ def test_ctrl_c_ends_the_program_with_a_tab_open(tmp_path):
 
 def session_of(*words):
     page = program.make_page(program._parser().parse_args(list(words)))
-    page.socket.close()  # it is not to serve
+    page.close()  # it is not to serve
     return page.session
 
 
@@ -687,7 +714,8 @@ def test_a_run_is_listed_with_the_epochs_that_it_kept(tmp_path, small):
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["no/such.safetensors"], "no/such.safetensors"), (["--port", "70000"], "0..65535"),
-     (["--token", "short"], "16 to 100"), (["--host", "no such host"], "")],
+     (["--token", "short"], "16 to 100"), (["--host", "203.0.113.7"], "address"),
+     (["--host", "0.0.0.0"], "one address")],
 )  # fmt: skip
 def test_mistakes_end_with_a_sentence(words, said, capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
@@ -725,6 +753,11 @@ def test_the_networks_that_come_with_it_are_small_and_as_good_as_said(name):
     assert network.evaluate(data).accuracy == pytest.approx(said["test_accuracy"], abs=2e-4)
 
 
+def test_the_examples_of_the_page_give_what_they_say():
+    count, said = Documented("docs/explorer.md").examples()
+    assert count > 5 and not said, said
+
+
 # --- network.explore ----------------------------------------------------------------------------
 
 
@@ -742,12 +775,26 @@ def test_in_a_session_the_page_opens_and_stays(small, monkeypatch, capsys):
 
 
 def test_in_a_script_the_page_stays_until_ctrl_c(small, monkeypatch, capsys):
-    monkeypatch.delattr(sys, "ps1", raising=False)
     ran = []
-    monkeypatch.setattr(Page, "run", lambda page: ran.append(page.url) or page.socket.close())
+
+    def run(page):
+        page.close()
+        ran.append(page.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.setattr(Page, "run", run)
     assert small.explore(browser=False) is None
     out = capsys.readouterr().out
     assert ran[0] in out and "Ctrl-C" in out
+
+
+def test_a_file_is_written_by_the_host_of_files(small, monkeypatch, tmp_path):
+    wrote = ModuleType("glassbox.explorer.single_file")
+    wrote.write = lambda *given: given
+    monkeypatch.setitem(sys.modules, wrote.__name__, wrote)
+    target = tmp_path / "small.html"
+    assert small.explore(target, DATA.test) == (small, target, DATA.test)
 
 
 def test_what_cannot_be_explored_is_said(monkeypatch):

@@ -48,6 +48,7 @@ NEEDED = {
     "StepDecay": {"rate": 0.1, "step_size": 2}, "WarmUp": {"then": 0.1, "steps": 2},
     "from_arrays": {"images": IMAGES, "labels": LABELS},
     "FitSettings": {"epochs": 1, "batch_size": 1},
+    "prepare_digits": {"images": [np.eye(24)]}, "digit_steps": {"image": np.eye(24)},
 }  # fmt: skip
 OTHER_WORDS = {"then": "learning_rate", "mean": "fitted", "std": "fitted"}
 NUMBER = re.compile(r"\b(int|float|Pair|Sizes)\b")

@@ -29,6 +29,7 @@ from Datasets import Dataset, Digits, Scaling
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.layer import Activation, Layer
 from glassbox.engine.losses import MSE, CrossEntropy, Loss
+from glassbox.engine.more_optimizers import Frozen
 from glassbox.engine.names import ACTIVATIONS, LOSSES, OPTIMIZERS
 from glassbox.engine.optimizers import Optimizer
 from glassbox.engine.schedules import Progress, Schedule
@@ -145,6 +146,7 @@ def test_every_kind_comes_back_with_every_argument():
         (Adadelta(WarmUp(Cosine(0.1, 0.01), 7), 0.8, 1e-3, 0.1), Optimizer),
         (Constant(0.1, "step"), Schedule), (StepDecay(0.1, 3, 0.2, "step"), Schedule),
         (Exponential(0.1, 0.9, "step"), Schedule), (InverseTime(0.1, 0.2, "step"), Schedule),
+        (Frozen(SGD(0.1)), Optimizer), (Frozen(), Optimizer),
         (OneCycle(0.1, 0.2, 3.0, 4.0), Schedule), (MSE(0.2), Loss), (CrossEntropy(0.2), Loss),
     ]  # fmt: skip
     things += [(make(), Layer) for make, _ in CASES]

@@ -24,6 +24,7 @@ from glassbox.engine.schedules import Constant, Progress, Schedule
 DOCUMENTED = [
     *(Datasets.MNIST, Datasets.FashionMNIST, Datasets.Digits, Datasets.load),
     *(getattr(Datasets, name) for name in Datasets.__all__ if name.startswith("from_")),
+    *(Datasets.prepare_digits, Datasets.digit_steps),
     *(Dataset, Dataset.batch, Dataset.subset, Splits, Scaling, Scaling.fit, Scaling.apply),
     *(Augmentation, Augmentation.__call__, Progress, Schedule, Constant),
     *(MLP.StepDecay, MLP.Exponential, MLP.InverseTime, MLP.Cosine, MLP.OneCycle, MLP.WarmUp),

@@ -41,7 +41,7 @@ def test_a_page_says_what_the_committed_file_says(region):
     assert renewed == page
 
 
-@pytest.mark.parametrize("name", [report.README, report.PERFORMANCE])
+@pytest.mark.parametrize("name", [report.README, report.PERFORMANCE, report.MODELS])
 def test_every_region_has_its_marks_and_every_mark_its_region(name):
     page = (report.ROOT / name).read_text("utf-8")
     found = re.findall(r"<!-- table of (\w+): (begin|end) -->", page)
@@ -79,8 +79,8 @@ def test_a_text_goes_between_its_marks():
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder with both pages, and no results but one measurement of the start."""
-    for name in (report.README, report.PERFORMANCE):
+    """A folder with all pages, and no results but one measurement of the start."""
+    for name in (report.README, report.PERFORMANCE, report.MODELS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((report.ROOT / name).read_text("utf-8"), "utf-8")
     put_measurement(tmp_path, "startup", STARTUP)
@@ -151,6 +151,7 @@ TABLES = {
         "startup": "| numpy | 0.50 (0.50 to 0.50) |",
         "shortfalls": "Nothing did.",
     },
+    report.MODELS: {"drawn_digits": "| printed, dark on light | 70 | 12.5 % | 75.0 % |"},
 }
 
 
@@ -165,7 +166,29 @@ def made_up():
         "scaling": scaling(),
         "startup": STARTUP,
         "capture": {"machine": MACHINE, "D": {"eager": [6.0, 4.0], "captured": [2.0, 4.0]}},
+        "drawn_digits": DRAWN_DIGITS,
     }
+
+
+DRAWN_DIGITS = {
+    "machine": MACHINE,
+    "half": "held-out",
+    "mnist_test_accuracy": 0.9876,
+    "kinds": {"printed, dark on light": {"pictures": 70, "resized": 0.125, "prepared": 0.75}},
+    "confused": {"printed": [[1, 7, 5], [8, 6, 2]], "drawn": [[4, -1, 1]], "handwritten": []},
+}
+
+
+def test_drawn_digits():
+    text = report.drawn_digits_text(DRAWN_DIGITS)
+    assert cells(text)["printed, dark on light"] == ["70", "12.5 %", "75.0 %"]
+    assert "Of MNIST's own test images 98.76 % are right." in text
+    assert "Mistaken most often: a printed 1 for a 7 (5), a drawn 4 for blank (1). " in text
+
+
+def test_the_page_reports_digits_that_nothing_was_improved_on():
+    path = report.RESULTS / "benchmarks" / "drawn_digits.json"
+    assert json.loads(path.read_text("utf-8"))["half"] == "held-out"
 
 
 STARTUP = {

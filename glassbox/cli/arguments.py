@@ -88,6 +88,9 @@ class Options:
     preview: float | None = _option(
         None, "draw the feature maps each time this share of an epoch is done, such as 0.25",
         metavar="SHARE", type=_share)
+    keep_epochs: bool = _option(
+        False, "save the network after every epoch too, in the folder epochs/ of the results",
+        action="store_true")
     output: str = _option("results", "folder of all results (default: {default})", metavar="FOLDER")
     checkpoint_every: int | None = _option(
         None, "write a checkpoint every so many steps, in addition to after each epoch",

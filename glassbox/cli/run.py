@@ -24,6 +24,7 @@ import numpy as np
 from CNN import CNN
 from Datasets import Dataset, DataUnavailable, Digits, Splits, load
 from Filters import Conv2D
+from glassbox.callbacks import KeepEpochs
 from glassbox.cli.arguments import Options, parse
 from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Builder = Callable[[Options], CNN]
-MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+MODEL, CHECKPOINT, EPOCHS = "model.safetensors", "checkpoint.safetensors", "epochs"
 IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
 
 
@@ -181,6 +182,7 @@ def _train(model: CNN, data: Splits, options: Options, results: Results) -> None
         checkpoint=checkpoint, checkpoint_every=options.checkpoint_every,
         resume=checkpoint if options.resume is not None else None,
         allow_changes=bool(options.changed),
+        callbacks=[KeepEpochs(model, results.path / EPOCHS)] if options.keep_epochs else [],
     )  # fmt: skip
     for change in model.history.changes:
         print("Changed after {step} steps of epoch {epoch}: {what} {was} -> {now}".format(**change))

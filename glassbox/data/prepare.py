@@ -13,7 +13,7 @@ from glassbox.data.folders import read_picture
 from glassbox.errors import short
 
 WORKING = 384  # pixels of the longer side on which ink is searched for: bounds time and memory
-WINDOW = 0.45  # of the longer side: what is narrower is ink, what is wider is light and shadow
+WINDOW = 0.35  # of the longer side: what is narrower is ink, what is wider is light and shadow
 FAINT = 0.04  # of the range of pixels: what differs less from the paper is no ink
 NOISE = 4.0  # standard deviations of the paper: the same
 SPECK = 0.08  # of the ink of the largest piece: what has less is dirt
@@ -33,7 +33,7 @@ def prepare_digits(images: Iterable[Any], size: int = 28) -> NDArray[np.uint8]:
         height, width) of one to four channels (gray, gray and opacity, RGB, RGB and opacity), a
         Pillow image, or the path of a PNG or JPEG file.
     size : int, default 28
-        Side of the result in pixels, from 7 on; the digit fills 20 of 28.
+        Side of the result in pixels, from 7 to 384; the digit fills 20 of 28.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def prepare_digits(images: Iterable[Any], size: int = 28) -> NDArray[np.uint8]:
             prepared.append(digit_steps(image, size)["centered"])
         except (TypeError, ValueError) as error:
             raise type(error)(f"images[{index}]: {error}") from error
-    return np.stack(prepared)[:, None] if prepared else np.zeros((0, 1, size, size), np.uint8)
+    return np.array(prepared, np.uint8).reshape(-1, 1, size, size)
 
 
 def digit_steps(image: Any, size: int = 28) -> dict[str, NDArray[Any]]:
@@ -67,8 +67,10 @@ def digit_steps(image: Any, size: int = 28) -> dict[str, NDArray[Any]]:
 
     Parameters
     ----------
-    image, size
-        As for `prepare_digits`.
+    image : array_like, Pillow image or path-like
+        As one of those for `prepare_digits`.
+    size : int, default 28
+        Side of the result in pixels, from 7 to 384.
 
     Returns
     -------
@@ -83,8 +85,8 @@ def digit_steps(image: Any, size: int = 28) -> dict[str, NDArray[Any]]:
     TypeError, ValueError
         As for `prepare_digits`.
     """
-    if not isinstance(size, int) or size < 7:
-        raise ValueError(f"size must be a whole number from 7 on, got {short(size)}")
+    if not isinstance(size, int | np.integer) or not 7 <= size <= WORKING:
+        raise ValueError(f"size must be a whole number from 7 to {WORKING}, got {short(size)}")
     gray = _gray(_pixels(image))
     even = _even(gray)
     ink = _ink(even)
@@ -155,7 +157,8 @@ def _gray(pixels: Gray) -> Gray:
     Red ink on green paper of the same brightness then stands out as black on white does.
     """
     flat = pixels.reshape(-1, pixels.shape[2])
-    _, axes = np.linalg.eigh(np.cov(flat, rowvar=False).reshape(flat.shape[1], -1))
+    apart = flat - flat.mean(axis=0)
+    _, axes = np.linalg.eigh(apart.T @ apart)
     weights = axes[:, -1] * np.sign(axes[:, -1].sum() or 1)
     return pixels @ (weights / np.abs(weights).sum())
 
@@ -170,11 +173,19 @@ def _even(gray: Gray) -> Gray:
     from scipy import ndimage  # as above
 
     longer = max(gray.shape)
-    calm = ndimage.gaussian_filter(gray, longer / 200, mode="nearest")
     window = max(3, round(WINDOW * longer))
-    dark_on = ndimage.grey_closing(calm, window, mode="nearest")
-    light_on = ndimage.grey_opening(calm, window, mode="nearest")
-    even = dark_on - calm if dark_on.std() <= light_on.std() else calm - light_on
+    calm = ndimage.gaussian_filter(np.pad(gray, window, "edge"), longer / 200)
+    inside = (slice(window, -window),) * 2  # else a shadow at the border would be narrow
+    calm, paper_of_dark, paper_of_light = (
+        picture[inside]
+        for picture in (
+            calm,
+            ndimage.grey_closing(calm, window),
+            ndimage.grey_opening(calm, window),
+        )
+    )
+    dark = paper_of_dark.std() <= paper_of_light.std()
+    even = paper_of_dark - calm if dark else calm - paper_of_light
     ink, paper = _two_levels(even)
     if ink.mean() - paper.mean() < max(FAINT, NOISE * paper.std()):
         raise ValueError("it is blank: no ink stands out from the ground")
@@ -197,7 +208,7 @@ def _ink(even: Gray) -> Gray:
 
     longer = max(even.shape)
     near = ndimage.maximum_filter(even, max(3, round(WINDOW * longer)), mode="nearest")
-    level = even / np.maximum(near, 0.4 * even.max())  # ink in a shadow differs from paper by less
+    level = even / np.maximum(near, 0.5 * even.max())  # ink in a shadow differs from paper by less
     ink, paper = _two_levels(level)
     low, high = paper.mean(), ink.mean()
     level = np.clip((level - low) / (high - low), 0, 1)

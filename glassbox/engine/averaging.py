@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from glassbox.engine.layer import Array
 
 
@@ -9,7 +11,8 @@ class Average:
     """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
 
     After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
-    that the first weights are soon forgotten.  A decay of 0 does nothing.
+    that the first weights are soon forgotten.  A decay of 0 does nothing.  `still`: stretches of
+    weights that never move, which rounding must not move either.
 
     Examples
     --------
@@ -23,8 +26,8 @@ class Average:
     [3.333]
     """
 
-    def __init__(self, decay: float, weights: Array) -> None:
-        self.decay, self.weights = decay, weights
+    def __init__(self, decay: float, weights: Array, still: Sequence[slice] = ()) -> None:
+        self.decay, self.weights, self.still = decay, weights, still
         self.mean = weights.copy() if decay else weights[:0]
         self.steps = 0
 
@@ -36,6 +39,8 @@ class Average:
         keep = min(self.decay, self.steps / (self.steps + 10))
         self.mean *= self.mean.dtype.type(keep)
         self.mean += self.mean.dtype.type(1 - keep) * self.weights
+        for part in self.still:
+            self.mean[part] = self.weights[part]
 
     def swap(self) -> None:
         """The mean in the weights' place and the weights in the mean's."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from glassbox.spelling import Spelled
+from glassbox.spelling import SWITCHES, Spelled, unknown_switch
 
 
 class EditableType(Spelled):
@@ -40,6 +40,8 @@ class Editable(metaclass=EditableType):
         return f"{type(self).__name__}({', '.join(settings)})"
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if value is False and name in SWITCHES:
+            raise unknown_switch(type(self).__name__, name)
         super().__setattr__(name, value)
         EditableType.edits += 1
 

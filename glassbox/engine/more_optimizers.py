@@ -1,4 +1,4 @@
-"""More optimizers: AdamW, RMSprop and Adadelta."""
+"""More optimizers: AdamW, RMSprop and Adadelta; and Frozen, which moves nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Adam, Optimizer, State
 from glassbox.engine.schedules import Schedule
-from glassbox.errors import require_positive, require_share
+from glassbox.errors import require_positive, require_share, short
 
 
 class AdamW(Adam):
@@ -106,3 +106,29 @@ class Adadelta(Optimizer):
         u += number(1 - self.rho) * g * g
         g *= number(rate)
         w -= g
+
+
+class Frozen(Optimizer):
+    """Moves nothing: the optimizer of layers that keep their weights (see `CNN.freeze`).
+
+    Parameters
+    ----------
+    former : the layer's optimizer before, which `CNN.unfreeze` gives back; None: the network's.
+
+    Examples
+    --------
+    >>> Frozen(Adam(0.001))
+    Frozen(Adam(0.001))
+    """
+
+    def __init__(self, former: Optimizer | None = None) -> None:
+        if not isinstance(former, Optimizer | None):
+            raise TypeError(f"Frozen: expected an optimizer such as Adam(), got {short(former)}")
+        super().__init__(1.0)
+        self.former = former
+
+    def update(self, w: Array, g: Array, state: State, rate: float) -> None:
+        """Leave w as it is."""
+
+    def __repr__(self) -> str:
+        return f"Frozen({self.former or ''})"

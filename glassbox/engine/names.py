@@ -26,6 +26,7 @@ def _by_name(base: type[Kind]) -> dict[str, type[Kind]]:
 ACTIVATIONS = _by_name(Activation)
 LOSSES = _by_name(Loss)
 OPTIMIZERS = _by_name(Optimizer)
+del OPTIMIZERS["frozen"]  # for single layers, and `CNN.freeze` makes it
 
 
 def activation_named(given: str | Activation | None) -> Activation:

@@ -18,7 +18,8 @@ def replace(network: Any, which: int | str, layer: Layer) -> Any:
     """Put a layer in the place of another, by index or name; returns the network.
 
     A new layer draws its weights; one of another network comes as a copy with its weights.  All
-    other layers keep theirs.  In a built network the optimizers begin anew.
+    other layers keep theirs.  In a built network the optimizers begin anew.  A last layer with
+    another number of outputs makes a network for other classes, whose names `fit` brings.
 
     Raises KeyError for a name and IndexError for an index that the network does not have, TypeError
     for what is not a layer, ValueError where the layer does not fit; the network is then unchanged.
@@ -41,6 +42,8 @@ def replace(network: Any, which: int | str, layer: Layer) -> Any:
         except Exception:
             network.layers[index] = before
             raise
+        if len(network.classes) != network.output_shape[0]:
+            network.classes = ()
     return network
 
 

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from glassbox.engine.freezing import is_frozen
 from glassbox.engine.layer import Layer
 from glassbox.engine.receptive_field import ReceptiveField
 
@@ -21,7 +22,7 @@ def _cells(layer: Layer, field: ReceptiveField, item_bytes: int) -> list[str]:
         layer.name,
         f"{kind} {detail}".strip(),
         " x ".join(str(n) for n in layer.output_shape),
-        f"{count:,}",
+        f"{count:,} frozen" if is_frozen(layer) and count else f"{count:,}",
         f"{layer.multiply_adds():,}",
         seen,
         f"{math.prod(layer.output_shape) * item_bytes / 1024:,.1f}",

@@ -17,6 +17,7 @@ import numpy as np
 
 from glassbox.engine.diagnosis import missing_gradient
 from glassbox.engine.layer import Array, BuildContext, Context, Gradients, Layer
+from glassbox.engine.more_optimizers import Frozen
 from glassbox.engine.parallel import tree_sum
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import (
@@ -177,8 +178,8 @@ class BatchNorm(SyncLayer):
 
     One class for rows and volumes: batch-last makes them the same, the first axis is the channel.
     In training mean and variance are those of the whole mini-batch (summed over its shards); in
-    use they are running averages: running = (1 - momentum) running + momentum batch, with the
-    unbiased variance, as in PyTorch.
+    use, and where the layer is frozen, they are running averages: running = (1 - momentum) running
+    + momentum batch, with the unbiased variance, as in PyTorch.
 
     Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps xhat and 1/std.
     Raises ValueError in training where a channel has a single value in the whole batch.
@@ -231,7 +232,7 @@ class BatchNorm(SyncLayer):
         by the mean of what is left when it is taken away.
         """
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
-        if context.training:
+        if context.training and not isinstance(self.optimizer, Frozen):
             count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
                 raise ValueError(
@@ -271,6 +272,8 @@ class BatchNorm(SyncLayer):
     def after_step(self, cache: Any) -> None:
         """Move the running averages towards the batch's."""
         _, _, mean, variance, count = cache
+        if not count:  # frozen
+            return
         for name, value in (
             ("running_mean", mean),
             ("running_var", variance * (count / (count - 1))),

@@ -14,6 +14,7 @@ import numpy as np
 from glassbox.engine.averaging import Average
 from glassbox.engine.evaluation import check_validation
 from glassbox.engine.fit_settings import FitSettings
+from glassbox.engine.freezing import frozen_parts
 from glassbox.engine.history import History, MovingMetrics, Position
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
@@ -49,10 +50,11 @@ class Trainer:
         self.data, self.validation, self.settings = data, validation, settings
         self.after_step: Callable[[Progress, float, float], str] = lambda *of_the_step: ""
         self.after_epoch: Callable[[dict[str, Any]], str] = lambda record: ""
-        self.told_to_stop = ""
+        self.told_to_stop, self.stop_signal = "", StopSignal()
         self.on_checkpoint: Callable[[Trainer], None] = lambda trainer: None
         self.history, self.at = History(), Position()
-        self.average = Average(settings.ema_decay, self.parameters.values)
+        still = frozen_parts(self.parameters)
+        self.average = Average(settings.ema_decay, self.parameters.values, still)
         self.per_epoch = math.ceil(len(data) / settings.batch_size)
         self.running = self._new_running()
         self.waited = 0
@@ -64,11 +66,12 @@ class Trainer:
 
     def run(self, stop_signal: StopSignal) -> History:
         """Train until done, stopped early or interrupted; always restores the best weights."""
+        self.stop_signal = stop_signal
         self.history.ended = self._reason_to_stop()
         try:
             while not self.history.ended:
-                self._epoch(stop_signal)
-                self.history.ended = self._reason_to_stop(stop_signal)
+                self._epoch()
+                self.history.ended = self._reason_to_stop()
         except Diverged:
             self.history.ended = f"diverged in epoch {self.at.epoch + 1}"
             self.best = self.best or self.sound
@@ -83,9 +86,9 @@ class Trainer:
             print(f"Stopped: {self.history.ended}.", file=sys.stderr)
         return self.history
 
-    def _reason_to_stop(self, stop_signal: StopSignal | None = None) -> str:
+    def _reason_to_stop(self) -> str:
         epochs, patience = self.settings.epochs, self.settings.patience
-        if stop_signal is not None and stop_signal.requested:
+        if self.stop_signal.requested and self.history.records:
             return f"interrupted in epoch {self.history.records[-1]['epoch']}"
         if self.told_to_stop:
             return self.told_to_stop
@@ -98,7 +101,7 @@ class Trainer:
     def _new_running(self) -> MovingMetrics:
         return MovingMetrics(max(1000, 10 * self.settings.batch_size))
 
-    def _epoch(self, stop_signal: StopSignal) -> None:
+    def _epoch(self) -> None:
         """Train on the batches of an epoch that are not done yet, then validate and record."""
         at, count, settings = self.at, len(self.data), self.settings
         begun = time.perf_counter() - at.seconds
@@ -122,7 +125,7 @@ class Trainer:
                     self.history.note(at.epoch * count + at.seen, self.running)
                 size = len(indices)
                 self.told_to_stop = self.after_step(progress, loss / size, right / size)
-                stopping = stop_signal.requested or self.told_to_stop
+                stopping = self.stop_signal.requested or self.told_to_stop
                 if at.seen < count:
                     at.seconds, every = time.perf_counter() - begun, settings.checkpoint_every
                     if stopping or (every and (step + 1) % every == 0):

@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -55,8 +56,9 @@ def explore(
     page = show(made.Page(session), browser)
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return page.start()
-    print("Ctrl-C ends it.")
-    page.run()
+    print("Ctrl-C ends it.", flush=True)
+    with suppress(KeyboardInterrupt):
+        page.run()
     return None
 
 

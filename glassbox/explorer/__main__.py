@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show(page, not options.no_browser)
         print("Ctrl-C ends it.", flush=True)
         page.run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the way to end it
         pass
     except Exception as error:
         print(told(error), file=sys.stderr)
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=0, help="port of the page; by default the system chooses one"
     )
     parser.add_argument(
-        "--host", default="127.0.0.1",
+        "--host", type=_host, default="127.0.0.1",
         help="address to listen at, if others may open the page, too (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -77,6 +77,12 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 <= int(text[:9]) <= 65535:
         raise argparse.ArgumentTypeError(f"expected a number of 0..65535, got {text}")
     return int(text)
+
+
+def _host(text: str) -> str:
+    if text in ("", "0.0.0.0", "::"):  # the page answers to one name, by which others reach it
+        raise argparse.ArgumentTypeError("expected one address of this machine, not all of them")
+    return text
 
 
 def _token(text: str) -> str:

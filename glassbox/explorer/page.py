@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from glassbox.explorer.messages import plain
 from glassbox.explorer.session import Session
 
 FRONT = Path(__file__).parent / "front"
@@ -107,7 +109,8 @@ class Reader:
             asleep = not self.waiting
             self.waiting[event["event"]] = event
         if asleep:
-            _tell(self.loop, self.wake.set)
+            with suppress(RuntimeError):  # the server has ended
+                self.loop.call_soon_threadsafe(self.wake.set)
 
     async def take(self) -> list[dict[str, Any]]:
         """Wait until there are events, and take them."""
@@ -140,10 +143,14 @@ class Page:
     ) -> None:
         self.session = session
         self.token = token or secrets.token_urlsafe(16)
+        self.thread: threading.Thread | None = None
         self.readers: list[Reader] = []
         self.at_once = asyncio.Semaphore(AT_ONCE)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.create_server((host, port), family=family)
+        made = socket.create_server((host, port), family=family)
+        # asyncio sends small answers at once if it is told that this is TCP; else they take 40 ms
+        tcp = socket.SOCK_STREAM, socket.IPPROTO_TCP
+        self.socket = socket.socket(family, *tcp, fileno=made.detach())
         name = f"[{host}]" if ":" in host else host
         self.socket_address = self.socket.getsockname()
         self.url = f"http://{name}:{self.socket_address[1]}/{self.token}/"
@@ -167,8 +174,7 @@ class Page:
             log_config=None, log_level="critical", access_log=False, server_header=False,
             lifespan="off", ws="none", http="h11", loop="asyncio", timeout_graceful_shutdown=1,
         )  # fmt: skip
-        self.server = Server(config, self.close)
-        self.app = config.app
+        self.server = Server(config, self._end_streams)
 
     def run(self) -> None:
         """Serve until Ctrl-C, which ends it as KeyboardInterrupt."""
@@ -176,14 +182,21 @@ class Page:
 
     def start(self) -> Page:
         """Serve from a thread that ends with the program; returns the page."""
-        threading.Thread(target=self.run, name="explorer page", daemon=True).start()
+        self.thread = threading.Thread(target=self.run, name="explorer page", daemon=True)
+        self.thread.start()
         return self
 
     def close(self) -> None:
-        """End the server, from any thread."""
+        """End what `start` began."""
         self.server.should_exit = True
-        for reader in list(self.readers):
-            _tell(reader.loop, reader.wake.set)
+        if self.thread is not None:
+            self.thread.join()
+        self.socket.close()
+
+    def _end_streams(self) -> None:
+        """Wake them, so that they see that the server ends."""
+        for reader in self.readers:
+            reader.wake.set()
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""
@@ -203,24 +216,18 @@ class Page:
     async def _ask(self, request: Request) -> Response:
         """The session's answer, computed beside the server."""
         asked = _request_of(await _body(request))
-        return JSONResponse(await self._in_thread(lambda: self.session.answer(asked)))
-
-    async def _in_thread(self, compute: Callable[[], Any]) -> Any:
-        """What `compute` gives in a thread that the end of the program does not wait for."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-
-        def put(found: Any) -> None:
-            if not answer.done():  # the tab may have gone
-                answer.set_result(found)
+        found: Future[str] = Future()
+        found.set_running_or_notify_cancel()  # it is finished even if the tab goes
 
         def work() -> None:
-            found = compute()
-            _tell(loop, lambda: put(found))
+            try:
+                found.set_result(json.dumps(self.session.answer(asked)))
+            except Exception as error:
+                found.set_exception(error)
 
-        async with self.at_once:
+        async with self.at_once:  # in a thread that the end of the program does not wait for
             threading.Thread(target=work, name="explorer answer", daemon=True).start()
-            return await answer
+            return Response(await asyncio.wrap_future(found), media_type="application/json")
 
     async def _events(self, _: Request) -> Response:
         """Server-sent events, until the tab or the server goes."""
@@ -233,7 +240,7 @@ class Page:
             yield ": here\n\n"
             while not self.server.should_exit:
                 for event in await reader.take():
-                    yield f"data: {json.dumps(event)}\n\n"
+                    yield f"data: {json.dumps(plain(event))}\n\n"
         finally:
             self.readers.remove(reader)
 
@@ -241,20 +248,14 @@ class Page:
 class Server(uvicorn.Server):
     """uvicorn's, which ends the event streams before it waits for what is open."""
 
-    def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
-        self.close = close
+        self.end_streams = end_streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wake the streams, which then see that it is over."""
-        self.close()
+        """End the streams, then the rest."""
+        self.end_streams()
         await super().shutdown(sockets)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:
-    """Have the server's thread call something; nothing once it has ended."""
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(call)
 
 
 async def _body(request: Request) -> bytes:

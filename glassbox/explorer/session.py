@@ -156,7 +156,7 @@ class Session:
 
     def answer(self, request: Request) -> Answer:
         """The reply to a request of the front end, with its id."""
-        reply = {"id": request.get("id")}
+        reply = {"id": request.get("id") if isinstance(request, dict) else None}
         try:
             word, words = request.get("ask"), self.words
             if not isinstance(word, str) or word not in words:

@@ -15,6 +15,7 @@ from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.layer import Activation, Array, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.more_layers import Softmax
+from glassbox.engine.more_optimizers import Frozen
 from glassbox.engine.names import ACTIVATIONS, LOSSES, OPTIMIZERS
 from glassbox.engine.optimizers import Optimizer
 from glassbox.files import arrays_file, records
@@ -138,7 +139,7 @@ MOST_STEPS = 2**62  # steps are counted in 64 bits
 def kinds_of(*modules: Any) -> list[type]:
     """Return the classes that files may name: those of the modules, and all that have a name."""
     listed = [getattr(module, name) for module in modules for name in module.__all__]
-    named = [*LOSSES.values(), *OPTIMIZERS.values(), *ACTIVATIONS.values()]
+    named = [*LOSSES.values(), *OPTIMIZERS.values(), Frozen, *ACTIVATIONS.values()]
     return list(dict.fromkeys([*(kind for kind in listed if kind is not Activation), *named]))
 
 

@@ -24,8 +24,8 @@ function h(tag, given = {}, ...inside) {
 
 const button = (text, onclick, given = {}) => h("button", { type: "button", onclick, ...given }, text);
 
-function select(label, options, onchange, given = {}) {
-  const made = h("select", { onchange: () => onchange(made.value), ...given });
+function select(label, options, onchange) {
+  const made = h("select", { onchange: () => onchange(made.value), "aria-label": label });
   for (const [value, text] of options) made.append(h("option", { value }, text));
   return [h("label", {}, `${label} `, made), made];
 }
@@ -41,15 +41,17 @@ function choice(label, options, onchoose) {
   return made;
 }
 
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 /** Buttons in rows of which one is in the order of Tab, and arrows lead to the others. */
 function roving(grid, columns) {
   const all = () => [...grid.querySelectorAll("button")];
   all().forEach((each, k) => (each.tabIndex = k ? -1 : 0));
   grid.addEventListener("keydown", (event) => {
     const list = all();
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    const to = list[list.indexOf(document.activeElement) + step];
-    if (!to) return;
+    const [down, right] = ARROWS[event.key] ?? [0, 0];
+    const to = list[list.indexOf(event.target) + down * columns + right];
+    if (!to || to === event.target) return;
     event.preventDefault();
     list.forEach((each) => (each.tabIndex = each === to ? 0 : -1));
     to.focus();
@@ -178,8 +180,10 @@ function colorOf(number, scale) {
 /** CSS for a cell: the color of a number, and a text color that can be read on it. */
 function cellStyle(number, scale) {
   const color = colorOf(number, scale);
-  const [r, g, b] = [color & 255, (color >> 8) & 255, (color >> 16) & 255];
-  return `background:rgb(${r} ${g} ${b});color:${0.3 * r + 0.6 * g + 0.1 * b > 130 ? "#000" : "#fff"}`;
+  const rgb = [color & 255, (color >> 8) & 255, (color >> 16) & 255];
+  const [r, g, b] = rgb.map((part) => (part / 255) ** 2.2);
+  const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return `background:rgb(${rgb.join(" ")});color:${light > 0.179 ? "#000" : "#fff"}`;
 }
 
 /** The largest size of a finite number. */
@@ -245,7 +249,7 @@ class MapView {
       this.element.style.maxWidth = `${layer.columns * 22}px`;
     } else {
       const caption = h("figcaption", {}, String(channel));
-      if (layer.filters) {
+      if (layer.filters && stack.ontoggle) {
         this.switch = button("on", () => stack.toggle(layer, channel), {
           "aria-label": `${layer.name}, filter ${channel}: on`, "aria-pressed": "true",
         });
@@ -302,7 +306,7 @@ class MapView {
 
   key(event) {
     const { layer } = this;
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = ARROWS[event.key];
     const jump = { PageUp: -1, PageDown: 1 }[event.key];
     if (step) {
       const column = layer.column + step[1];
@@ -362,15 +366,16 @@ function laidOut(layer) {
 
 /** The layers of a network, one below the other, each with its maps. */
 class Stack {
-  constructor(description, { onchoose, ontoggle, onread }) {
-    Object.assign(this, { onchoose, ontoggle, onread });
+  constructor(description, { onchoose, ontoggle }) {
+    Object.assign(this, { onchoose, ontoggle });
     const input = {
       address: INPUT, name: INPUT, kind: "the image as the network sees it", text: "", filters: 0,
       output_shape: description.input_shape, parameters: {},
     };
     this.layers = new Map([input, ...description.layers].map((each) => [each.address, laidOut(each)]));
     this.values = new Map();
-    this.element = h("div", { class: "stack" }, [...this.layers.values()].map((each) => this.section(each)));
+    this.caption = h("p", { class: "caption", hidden: true }, description.title);
+    this.element = h("div", { class: "stack" }, this.caption, [...this.layers.values()].map((each) => this.section(each)));
   }
 
   section(layer) {
@@ -391,7 +396,7 @@ class Stack {
     return h(
       "section",
       { class: `layer depth${address.split(".").length - 1}`, "aria-label": `${name}, ${about}`, "data-address": address },
-      h("header", {}, h("h3", {}, name), h("span", { class: "about" }, about), layer.legend, layer.readout),
+      h("header", {}, h("h2", {}, name), h("span", { class: "about" }, about), layer.legend, layer.readout),
       layer.grid,
       more,
     );
@@ -405,7 +410,7 @@ class Stack {
     }
   }
 
-  /** Draw what was found: {address: array}; what is missing stays empty. */
+  /** Draw what was found: {address: array}; what is missing is hidden. */
   paint(values, off) {
     this.values = values;
     this.off = off;
@@ -415,11 +420,11 @@ class Stack {
   paintLayer(layer) {
     const found = this.values.get(layer.address);
     layer.scale = found ? scaleOf(found.data) : 0;
-    layer.legend.replaceChildren(found ? legend(layer.scale) : "not computed here");
+    layer.legend.replaceChildren(found ? legend(layer.scale) : "no difference: the shapes differ");
+    layer.grid.hidden = !found;
     const off = this.off?.[layer.address] ?? [];
     for (const view of layer.views) {
       if (found) view.paint(found, layer.scale);
-      else view.canvas.width = view.canvas.height = 1;
       const isOff = !layer.cells && off.includes(view.channel);
       view.element.classList.toggle("off", isOff);
       if (view.switch) {
@@ -444,11 +449,10 @@ class Stack {
     if (this.reading && this.reading !== view?.layer.readout) this.reading.textContent = "";
     this.reading = view?.layer.readout;
     if (view) this.reading.textContent = this.said(view, row, column);
-    this.onread?.(view && !view.layer.cells ? view.layer : null);
   }
 
   toggle(layer, channel) {
-    this.ontoggle(layer.address, channel);
+    this.ontoggle?.(layer.address, channel);
   }
 
   focused(layer) {
@@ -575,17 +579,18 @@ class Drawing {
 
   photograph({ can }) {
     if (!can.includes("prepare")) return null;
-    const file = h("input", { type: "file", accept: "image/*", onchange: () => this.prepare(file.files[0]), "aria-label": "Photograph" });
+    const file = h("input", {
+      type: "file", accept: "image/*", hidden: true, onchange: () => this.prepare(file.files[0]),
+    });
     this.steps = h("div", { class: "steps" });
-    const zone = h("div", {
+    return h("div", {
       class: "drop",
       ondragover: (event) => event.preventDefault(),
       ondrop: (event) => {
         event.preventDefault();
         this.prepare(event.dataTransfer.files[0]);
       },
-    }, h("label", {}, "Photograph: choose, drop or paste one ", file), this.steps);
-    return zone;
+    }, button("photograph", () => file.click()), " or drop or paste one", file, this.steps);
   }
 
   listen() {
@@ -615,7 +620,7 @@ class Drawing {
     on("blur", () => (this.cursor.hidden = true));
     on("keydown", (event) => {
       if (event.altKey || (event.metaKey && event.key !== "z")) return;
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      const step = ARROWS[event.key];
       if (step) {
         const from = [...this.pen];
         this.movePen(...step);
@@ -767,7 +772,7 @@ class Scores {
       this.all = !this.all;
       this.paint();
     });
-    this.element = h("section", { class: "scores", "aria-label": "Scores" }, h("h3", {}, "Scores"), this.verdict, this.list, this.more);
+    this.element = h("section", { class: "scores", "aria-label": "Scores" }, h("h2", {}, "Scores"), this.verdict, this.list, this.more);
   }
 
   /** Probabilities of one network, or of two side by side. */
@@ -849,7 +854,7 @@ class Panel {
     this.app = app;
     this.trail = [];
     this.at = -1;
-    this.heading = h("h3", { tabindex: "-1" });
+    this.heading = h("h2", { tabindex: "-1" });
     this.steps = h("ol", { class: "trail", "aria-label": "Numbers visited" });
     this.body = h("div", { class: "body", "aria-live": "polite" });
     this.backButton = button("◀", () => this.travel(-1), { "aria-label": "Back" });
@@ -1067,7 +1072,7 @@ class Panel {
     if (!this.app.can("weight") || !parameter) return show(value);
     return button(brief(value), () => this.go({ layer, parameter, index }), {
       title: show(value),
-      "aria-label": `${show(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
+      "aria-label": `${brief(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
     });
   }
 
@@ -1123,7 +1128,7 @@ class Panel {
     const won = String(winner.place);
     return roving(h("div", { class: "grid", style: `--columns:${right - left}`, role: "group", "aria-label": "the window" },
       cells.map((each) => each
-        ? this.to(from, each.place, brief(each.value) + (String(each.place) === won ? " ★" : ""), { style: cellStyle(each.value, scale) })
+        ? this.to(from, each.place, brief(each.value), { class: String(each.place) === won ? "won" : null, style: cellStyle(each.value, scale) })
         : h("span", { class: "padding" }))), right - left);
   }
 
@@ -1219,7 +1224,7 @@ class Changes {
     this.none = h("p", {}, "Nothing yet. Each map has a button that switches it off; the panel of a weight sets another value.");
     this.reset = button("put all back", () => app.changeNothing());
     this.element = h("section", { class: "changes", "aria-label": "What is changed" },
-      h("h3", {}, "Changed"), this.none, this.list, h("div", { class: "row" }, this.button, this.reset), this.result);
+      h("h2", {}, "Changed"), this.none, this.list, h("div", { class: "row" }, this.button, this.reset), this.result);
     this.paint();
   }
 
@@ -1268,9 +1273,13 @@ class Explain {
     const classes = app.description.classes.map((name, k) => [String(k), name]);
     const [classLabel, chosen] = select("class", [["", "the network's answer"], ...classes], () => this.run());
     const [layerLabel, layer] = select("layer", [], () => this.run());
-    this.filter = h("input", { type: "number", min: "0", value: "0", onchange: () => this.run() });
-    const [low, high] = app.drawing.range;
-    this.epsilon = h("input", { type: "range", min: "0", max: String((high - low) / 4), step: String((high - low) / 255), value: String((high - low) / 32), oninput: () => this.run() });
+    this.filter = h("input", { "aria-label": "filter", type: "number", min: "0", value: "0", onchange: () => this.run() });
+    const most = app.drawing.range[1] - app.drawing.range[0];
+    const step = most >= 16 ? 1 : most / 256; // bytes move by whole numbers
+    this.epsilon = h("input", {
+      "aria-label": "epsilon", type: "range", min: 0, max: most / 4, step,
+      value: Math.max(step, most / 32), oninput: () => this.run(),
+    });
     this.size = h("output");
     Object.assign(this, { method, layer, chosen });
     this.fields = {
@@ -1280,7 +1289,7 @@ class Explain {
     this.result = h("div", { class: "result", "aria-live": "polite" });
     this.run = latest(() => this.explain(), app.fail);
     this.element = h("section", { class: "explain", "aria-label": "Explanations", hidden: !options.length },
-      h("h3", {}, "Explain"), methodLabel, Object.values(this.fields),
+      h("h2", {}, "Explain"), methodLabel, Object.values(this.fields),
       button("explain", () => this.run(), { class: "run" }), this.result);
     if (options.length) this.choose(method.value, false);
   }
@@ -1324,7 +1333,8 @@ class Explain {
     const image = app.drawing.image;
     const found = await app.ask("explain", asked);
     const parts = [found.text && h("p", {}, found.text)];
-    if (found.layer !== undefined && found.layer !== null) parts.push(h("p", {}, `Layer: ${app.stack.layers.get(found.layer)?.name ?? found.layer}`));
+    const layer = app.stack.layers.get(found.layer)?.name;
+    if (layer && !found.text?.includes(layer)) parts.push(h("p", {}, `Layer: ${layer}`));
     if (found.images) parts.push(this.gallery(found.images));
     else if (method === "fgsm") parts.push(this.fooled(decode(found.image), image, found.probabilities));
     else parts.push(this.maps(decode(found.map), image, method));
@@ -1372,8 +1382,11 @@ class Explain {
   }
 
   gallery(images) {
-    return h("div", { class: "gallery" }, images.map(({ index, value, image, place }) => {
+    return h("div", { class: "gallery" }, images.map(({ index, value, image, place, field }) => {
       const figure = this.figure(`${index}: ${show(value, 3)}`, (canvas) => paintRaw(canvas, decode(image), this.app.drawing.range));
+      const seen = h("i", { class: "patch" });
+      cover(seen, field, ...image.shape.slice(1));
+      figure.prepend(h("div", { class: "frame" }, figure.firstChild, seen));
       const look = button(figure.lastChild.textContent, () => this.app.drawing.load(index), { "aria-label": `look at test image ${index}`, title: `at ${placeText(place)}` });
       figure.lastChild.replaceChildren(look);
       return figure;
@@ -1410,7 +1423,7 @@ class Training {
     this.buttons = Object.fromEntries(["pause", "go on", "step", "stop"].map((word) => [word, act(word)]));
     this.buttons.step.textContent = "one step";
     this.element = h("section", { class: "training", "aria-label": "Training", hidden: true },
-      h("h3", {}, "Training"), this.text, this.curve, this.epochs, h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
+      h("h2", {}, "Training"), this.text, this.curve, this.epochs, h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
   }
 
   show(state) {
@@ -1452,9 +1465,9 @@ class Training {
 
 const CARDS = [
   ["Draw a 3 and watch the first layer.", ".drawing .frame", ["drew"]],
-  ["Click a bright pixel of a map and read its sum.", '.layer:nth-child(2) .maps', ["sum"]],
+  ["Click a bright pixel of a map and read its sum.", ".layer:nth-of-type(2) .maps", ["sum"]],
   ["Follow the largest term, step by step, back to the image.", ".follow", ["input"]],
-  ["Switch one filter off. What changes behind it?", ".layer:nth-child(2) .maps", ["off"]],
+  ["Switch one filter off. What changes behind it?", ".layer:nth-of-type(2) .maps", ["off"]],
   ["See where the network looks, or fool it with FGSM.", ".explain .run", ["explained"]],
 ];
 
@@ -1564,7 +1577,7 @@ class Explorer {
     this.training = new Training(this);
     this.panel = new Panel(this);
     this.guide = new Guide(this);
-    this.title = h("h2");
+    this.title = h("h1");
     this.about = h("span", { class: "about" });
     this.choices = h("div", { class: "choices" });
     this.stacks = h("div", { class: "stacks" });
@@ -1694,10 +1707,9 @@ class Explorer {
     if (other !== null) {
       const description = await this.host.ask("describe", { network: other }).catch(this.fail);
       if (!description || this.other !== other) return;
-      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place), ontoggle: () => {} });
+      this.beside = new Stack(description, { onchoose: (layer, place) => this.lookBeside(layer, place) });
       this.beside.element.classList.add("beside");
-      for (const button of this.beside.element.querySelectorAll("figcaption button")) button.remove();
-      this.beside.title = description.title;
+      this.beside.caption.hidden = false;
     }
     this.head();
     this.refresh();
@@ -1788,8 +1800,12 @@ class Explorer {
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });
     const shown = [this.stack.element];
-    if (beside && this.view === "difference") this.stack.paint(differences(...values), this.off);
-    else {
+    this.stack.caption.hidden = !beside;
+    if (beside && this.view === "difference") {
+      this.stack.caption.textContent = `${this.description.title} minus ${beside.caption.textContent}`;
+      this.stack.paint(differences(...values), this.off);
+    } else {
+      this.stack.caption.textContent = this.description.title;
       this.stack.paint(values[0], this.off);
       if (beside) {
         beside.paint(values[1], {});
