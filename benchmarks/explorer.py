@@ -26,9 +26,9 @@ from typing import Any
 
 from benchmarks.machine import alternate, options, ratios, spread, write_json
 from benchmarks.networks import network, random_images
-from glassbox.explorer import single_file
 from glassbox.explorer.page import Page
 from glassbox.explorer.session import Session
+from glassbox.explorer.single_file import write
 from glassbox.explorer.watching import Watch
 
 AIMS = {"maps drawn": {"D 8/16": 50, "E CNN": 150}, "sum shown": {"D 8/16": 50, "E CNN": 50}}
@@ -119,7 +119,7 @@ def in_browser(name: str) -> dict[str, Any]:
         served = Page(Session(ours, data)).start()
         found: dict[str, Any] = {"page": act(page, served.url)}
         served.close()
-        file = Path(single_file.write(ours, Path(folder) / "network.html", data.take(SAMPLES)))
+        file = Path(write(ours, Path(folder) / "network.html", data.take(SAMPLES)))
         found["file"] = act(page, file.as_uri())
         found["bytes of the file"] = file.stat().st_size
     return found

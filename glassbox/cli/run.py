@@ -30,6 +30,7 @@ from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
 from glassbox.engine.machine import machine
 from glassbox.engine.summary import summary_table
+from glassbox.explorer import single_file
 from glassbox.interrupt import CODE
 from glassbox.only_one import LOCK, only_one
 from glassbox.report.evaluation import Run, Scores, write_evaluation
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Builder = Callable[[Options], CNN]
+EXPLORER, LARGE = "explorer.html", 250_000  # parameters from which it has them in 16 bits
 MODEL, CHECKPOINT, EPOCHS = "model.safetensors", "checkpoint.safetensors", "epochs"
 IMAGES_AT_LEAST = 40_000  # a small data set is gone through more often, unless --epochs says
 
@@ -217,7 +219,7 @@ def report(
         summary=summary_table(model.layers, model.dtype.itemsize), machine=decided["machine"],
         seconds={"training": history.seconds}, begun=begun,
         numbers={"validation": validation, "parameters": model.parameter_count},
-        figures=_figures(model, part),
+        figures=_figures(model, part), explorer=_explorer(model, part, results, data.name),
     )  # fmt: skip
     scores = write_evaluation(results, run)
     print(f"\n{scores.metrics.table()}\n\n{name} {tested}")
@@ -225,6 +227,20 @@ def report(
     print(f"{seconds:.1f} s in total, {history.seconds:.1f} s for training and validation")
     print(f"Results: {results.path}\nOpen report.html there to see everything on one page.")
     return scores
+
+
+def _explorer(model: CNN, part: Dataset, results: Results, title: str) -> str:
+    """Write the explorer with the network inside; give the file's name, "" where there is none.
+
+    There is none of layers of your own, which no browser could compute.
+    """
+    try:
+        written = single_file.write(
+            model, results.path / EXPLORER, part, model.parameter_count > LARGE, title
+        )
+    except ValueError:
+        return ""
+    return written.name
 
 
 def hidden_layer(model: CNN) -> str | None:

@@ -76,8 +76,9 @@ base-uri 'none'; form-action 'none'">
 
 
 def write(
-    network: Any, path: str | os.PathLike[str], samples: Dataset | None = None, half: bool = False
-) -> Path:
+    network: Any, path: str | os.PathLike[str], samples: Dataset | None = None, half: bool = False,
+    title: str = "",
+) -> Path:  # fmt: skip
     """Write the explorer with a network inside as one HTML file.
 
     Parameters
@@ -85,12 +86,14 @@ def write(
     network : CNN
         A built network.
     path : path
-        The file, such as "digits.html"; its stem is the title.
+        The file, such as "digits.html".
     samples : Dataset, optional
         Images to look at.  Of more than 20, the first ones of each class are taken.
     half : bool, default False
         Whether weights are stored in 16 bits instead of 32: the file is half as large, and the
         scores differ from the network's in the third digit or so.
+    title : str, optional
+        Of the page; else the file's name without its ending.
 
     Returns
     -------
@@ -106,9 +109,10 @@ def write(
         If the file cannot be written.
     """
     path = Path(path)
-    saved = record(network, path.stem, samples, half)
+    title = title or path.stem
+    saved = record(network, title, samples, half)
     style = "".join((FRONT / name).read_text("utf-8") for name in ("style.css", "page.css"))
-    return write_atomically(path, page(path.stem, style, saved, MODULES, START).encode())
+    return write_atomically(path, page(title, style, saved, MODULES, START).encode())
 
 
 def page(title: str, style: str, saved: Any, modules: tuple[str, ...], start: str) -> str:

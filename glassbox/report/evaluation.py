@@ -11,7 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassbox.report.embedding import sample_places, tsne
 from glassbox.report.metrics import Metrics, evaluate_predictions
-from glassbox.report.report import Listing, Part, Picture, Switch, Table, facts, page, readable
+from glassbox.report.report import (
+    Link,
+    Listing,
+    Part,
+    Picture,
+    Switch,
+    Table,
+    facts,
+    page,
+    readable,
+)
 from glassbox.report.results import Results, as_json, encode
 from glassbox.report.scores import Calibration, Roc, calibration, roc
 from glassbox.report.style import array_of
@@ -53,6 +63,7 @@ class Run:
     numbers: Mapping[str, Any] = field(default_factory=dict)  # more for metrics.json
     # more pictures: file name -> (title, figure)
     figures: Mapping[str, "tuple[str, Figure]"] = field(default_factory=dict)
+    explorer: str = ""  # a file beside the page that shows the network at work
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +214,8 @@ def _sections(
     chief = {**scores.readable(), **({} if run.loss is None else {"loss": f"{run.loss:.4g}"})}
     spent = {name: f"{value:,.1f} s" for name, value in seconds.items()}
     matrix = {"images": pictures["confusion"], "shares": pictures["confusion_shares"]}
+    draw = "Draw an image and see every layer of this network, every number and its sum"
+    opened = [Link(draw, run.explorer)] if run.explorer else []
     wrong = _most_confused(scores.metrics.confusion, run.classes)
     return {
         "Learning": [_learning(run.history), *some("curves")] if run.history else [],
@@ -210,7 +223,7 @@ def _sections(
         "Mistakes": [wrong, Switch("matrix", matrix), *some("confused", "mistakes")],
         "Classes": [_by_class(scores)],
         "Scores": some("roc", "reliability"),
-        "What it sees": some("embedding", *run.figures),
+        "What it sees": [*opened, *some("embedding", *run.figures)],
         "Training": some("running") + ([_epochs(run.history)] if run.history else []),
         "Network": [Listing(run.summary)] if run.summary else [],
         "Settings": [facts(run.settings)] if run.settings else [],

@@ -42,7 +42,15 @@ class Switch:
     choices: Mapping[str, Picture]
 
 
-Part = str | Picture | Table | Listing | Switch
+@dataclass(frozen=True)
+class Link:
+    """A file beside the page, and what to say of it."""
+
+    text: str
+    file: str
+
+
+Part = str | Picture | Table | Listing | Switch | Link
 
 # Nothing may be fetched: should a link slip in, the browser refuses to follow it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -61,7 +69,7 @@ h1 { font-size: 1.6rem; margin: 0.5rem 0 }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 0.6rem; padding-top: 0.6rem;
   border-top: 1px solid var(--line) }
 p { max-width: 42rem }
-nav a { color: var(--link); margin-right: 0.9rem; white-space: nowrap }
+nav a, .link a { color: var(--link); } nav a { margin-right: 0.9rem; white-space: nowrap }
 .wide { overflow-x: auto; margin: 0.8rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--faint); text-align: left;
@@ -196,6 +204,8 @@ def _part(part: Part) -> str:
         )
     if isinstance(part, Switch):
         return _switch(part)
+    if isinstance(part, Link):
+        return f'<p class="link"><a href="{_text(part.file)}">{_text(part.text)}</a></p>'
     if isinstance(part, Table):
         return _table(part)
     return (
