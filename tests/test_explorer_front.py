@@ -126,6 +126,7 @@ def test_a_clicked_number_leads_step_by_step_to_the_image(opened, networks, inde
     else:
         click(opened, address, place, found.maps[address][0].shape)
     opened.locator(".panel h2 output").wait_for()
+    assert shown(opened)[1] == tuple(place)
     visited = []
     while not visited or visited[-1] != "input":
         name, at, number = shown(opened)

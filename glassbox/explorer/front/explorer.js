@@ -854,9 +854,9 @@ class Panel {
     this.app = app;
     this.trail = [];
     this.at = -1;
-    this.heading = h("h2", { tabindex: "-1" });
+    this.heading = h("h2", { "aria-live": "polite" });
     this.steps = h("ol", { class: "trail", "aria-label": "Numbers visited" });
-    this.body = h("div", { class: "body", "aria-live": "polite" });
+    this.body = h("div", { class: "body" });
     this.backButton = button("◀", () => this.travel(-1), { "aria-label": "Back" });
     this.forwardButton = button("▶", () => this.travel(1), { "aria-label": "Forward" });
     this.followButton = button("largest term", () => this.follow(), {
@@ -1680,6 +1680,7 @@ class Explorer {
       this.explain.choose(this.explain.method.value, false);
     }
     this.changes.paint();
+    this.training.show(description.training);
     if (anew) this.head();
     else this.title.textContent = description.title;
     await this.refresh();
@@ -1839,7 +1840,8 @@ function differences(one, two) {
 
 export default {
   render({ model, el }) {
-    const element = h("div", { class: "glassbox-explorer" });
+    // the attribute keeps JupyterLab's shortcuts away from keys that are ours
+    const element = h("div", { class: "glassbox-explorer", "data-lm-suppress-shortcuts": "true" });
     el.append(element);
     const explorer = new Explorer(model, element);
     return () => explorer.close();
