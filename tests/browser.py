@@ -5,6 +5,7 @@ A page that speaks to a server on this machine says `page.context.set_offline(Fa
 """
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -28,8 +29,8 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def page(browser):
+@contextmanager
+def empty_page(browser):
     """An empty page without a network.
 
     `page.requests` lists the address of each request but those for data that it holds itself, and
@@ -44,4 +45,11 @@ def page(browser):
             "console",
             lambda said: page.complaints.append(said.text) if said.type == "error" else None,
         )
+        yield page
+
+
+@pytest.fixture
+def page(browser):
+    """An `empty_page` for one test."""
+    with empty_page(browser) as page:
         yield page

@@ -50,6 +50,14 @@ def state(network):
     return [array.tobytes() for array in arrays], flags, network.steps_done, network.mode
 
 
+def test_the_last_map_of_one_image_stays_what_the_loss_sees():
+    """The softmax that the loss takes over works in place."""
+    network, images = trained(blocks(loss="cross_entropy"))
+    found = activations_with(network, images[0])
+    assert np.array_equal(found.maps["7"], network.activations(images[:1])[-1][1])
+    assert np.array_equal(found.scores, network.scores(images[:1]))
+
+
 # --- layers and their addresses ----------------------------------------------------------------
 
 

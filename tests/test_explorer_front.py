@@ -92,7 +92,7 @@ def click(page, address, place, shape):  # noqa: F811
 
 def shown(page):  # noqa: F811
     """What the panel's heading says: the layer's name, the place, the number."""
-    text = page.locator(".panel h3").inner_text().replace("gradient of ", "")
+    text = page.locator(".panel h2").inner_text().replace("gradient of ", "")
     name, rest = text.split(", ", 1)
     place, number = rest.split(" = ")
     return name, tuple(map(int, re.findall(r"\d+", place))), float(number)
@@ -125,7 +125,7 @@ def test_a_clicked_number_leads_step_by_step_to_the_image(opened, networks, inde
         canvas(opened, address).click(position={"x": (place[0] + 0.5) / 10 * box["width"], "y": 4})
     else:
         click(opened, address, place, found.maps[address][0].shape)
-    opened.locator(".panel h3 output").wait_for()
+    opened.locator(".panel h2 output").wait_for()
     visited = []
     while not visited or visited[-1] != "input":
         name, at, number = shown(opened)
@@ -133,14 +133,14 @@ def test_a_clicked_number_leads_step_by_step_to_the_image(opened, networks, inde
         truth = found.input[0] if name == "input" else outputs[name]
         assert number == pytest.approx(float(truth[at]), rel=1e-8)
         if name != "input":
-            before = opened.locator(".panel h3").inner_text()
+            before = opened.locator(".panel h2").inner_text()
             opened.get_by_role("button", name="largest term").click()
             opened.wait_for_function(
-                "old => document.querySelector('.panel h3').innerText !== old", arg=before
+                "old => document.querySelector('.panel h2').innerText !== old", arg=before
             )
     assert len(visited) > 2
     opened.get_by_role("button", name="Back", exact=True).click()
-    opened.locator(".panel h3", has_text=visited[-2]).wait_for()
+    opened.locator(".panel h2", has_text=visited[-2]).wait_for()
 
 
 def test_a_sums_grids_hold_the_patch_the_kernel_and_their_products(opened, networks):
@@ -240,9 +240,9 @@ def test_it_is_used_by_the_keyboard_alone(opened):
     press("o")
     opened.get_by_role("button", name="conv1, filter 1: on").wait_for()
     press("Enter")
-    opened.locator(".panel h3", has_text="conv1, map 1, row 1, column 1").wait_for()
+    opened.locator(".panel h2", has_text="conv1, map 1, row 1, column 1").wait_for()
     press("n")
-    opened.locator(".panel h3", has_text="input, map 0").wait_for()
+    opened.locator(".panel h2", has_text="input, map 0").wait_for()
     press("Escape")
     opened.locator(".panel").wait_for(state="hidden")
 
@@ -284,7 +284,7 @@ def test_backward_a_click_asks_where_a_gradient_came_from(opened, networks):
     label = int(DATA.test.labels[0])
     answered(opened, "look", opened.get_by_role("button", name="backward").click)
     click(opened, "1", (2, 1, 1), (4, 4, 4))
-    opened.locator(".panel h3", has_text="gradient of pool1, map 2, row 1, column 1").wait_for()
+    opened.locator(".panel h2", has_text="gradient of pool1, map 2, row 1, column 1").wait_for()
     found = explain.gradients_with(networks[0].network(), DATA.test.images[:1], label)
     assert shown(opened)[2] == pytest.approx(float(found.maps["1"][0][2, 1, 1]), rel=1e-5)
 
@@ -414,7 +414,7 @@ def test_no_width_needs_a_horizontal_scroll_bar(page, served, wide, width, schem
     for each, shapes in ((served, (4, 8, 8)), (wide, (128, 32, 32))):
         open_at(page, each, width, color_scheme=scheme)
         click(page, "0", (1, 4, 4), shapes)
-        page.locator(".panel h3", has_text="conv1, map 1, row 4, column 4 =").wait_for()
+        page.locator(".panel h2", has_text="conv1, map 1, row 4, column 4 =").wait_for()
         beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert beyond <= 0
         ground = page.locator(".glassbox-explorer").evaluate(

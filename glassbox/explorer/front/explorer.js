@@ -180,8 +180,10 @@ function colorOf(number, scale) {
 /** CSS for a cell: the color of a number, and a text color that can be read on it. */
 function cellStyle(number, scale) {
   const color = colorOf(number, scale);
-  const [r, g, b] = [color & 255, (color >> 8) & 255, (color >> 16) & 255];
-  return `background:rgb(${r} ${g} ${b});color:${0.3 * r + 0.6 * g + 0.1 * b > 130 ? "#000" : "#fff"}`;
+  const rgb = [color & 255, (color >> 8) & 255, (color >> 16) & 255];
+  const [r, g, b] = rgb.map((part) => (part / 255) ** 2.2);
+  const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return `background:rgb(${rgb.join(" ")});color:${light > 0.179 ? "#000" : "#fff"}`;
 }
 
 /** The largest size of a finite number. */
@@ -394,7 +396,7 @@ class Stack {
     return h(
       "section",
       { class: `layer depth${address.split(".").length - 1}`, "aria-label": `${name}, ${about}`, "data-address": address },
-      h("header", {}, h("h3", {}, name), h("span", { class: "about" }, about), layer.legend, layer.readout),
+      h("header", {}, h("h2", {}, name), h("span", { class: "about" }, about), layer.legend, layer.readout),
       layer.grid,
       more,
     );
@@ -408,7 +410,7 @@ class Stack {
     }
   }
 
-  /** Draw what was found: {address: array}; what is missing stays empty. */
+  /** Draw what was found: {address: array}; what is missing is hidden. */
   paint(values, off) {
     this.values = values;
     this.off = off;
@@ -418,11 +420,11 @@ class Stack {
   paintLayer(layer) {
     const found = this.values.get(layer.address);
     layer.scale = found ? scaleOf(found.data) : 0;
-    layer.legend.replaceChildren(found ? legend(layer.scale) : "not computed here");
+    layer.legend.replaceChildren(found ? legend(layer.scale) : "no difference: the shapes differ");
+    layer.grid.hidden = !found;
     const off = this.off?.[layer.address] ?? [];
     for (const view of layer.views) {
       if (found) view.paint(found, layer.scale);
-      else view.canvas.width = view.canvas.height = 1;
       const isOff = !layer.cells && off.includes(view.channel);
       view.element.classList.toggle("off", isOff);
       if (view.switch) {
@@ -770,7 +772,7 @@ class Scores {
       this.all = !this.all;
       this.paint();
     });
-    this.element = h("section", { class: "scores", "aria-label": "Scores" }, h("h3", {}, "Scores"), this.verdict, this.list, this.more);
+    this.element = h("section", { class: "scores", "aria-label": "Scores" }, h("h2", {}, "Scores"), this.verdict, this.list, this.more);
   }
 
   /** Probabilities of one network, or of two side by side. */
@@ -852,7 +854,7 @@ class Panel {
     this.app = app;
     this.trail = [];
     this.at = -1;
-    this.heading = h("h3", { tabindex: "-1" });
+    this.heading = h("h2", { tabindex: "-1" });
     this.steps = h("ol", { class: "trail", "aria-label": "Numbers visited" });
     this.body = h("div", { class: "body", "aria-live": "polite" });
     this.backButton = button("◀", () => this.travel(-1), { "aria-label": "Back" });
@@ -1070,7 +1072,7 @@ class Panel {
     if (!this.app.can("weight") || !parameter) return show(value);
     return button(brief(value), () => this.go({ layer, parameter, index }), {
       title: show(value),
-      "aria-label": `${show(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
+      "aria-label": `${brief(value)}: ${parameter} ${placeText(index)}`, "data-key": `${parameter} ${index}`, ...given,
     });
   }
 
@@ -1222,7 +1224,7 @@ class Changes {
     this.none = h("p", {}, "Nothing yet. Each map has a button that switches it off; the panel of a weight sets another value.");
     this.reset = button("put all back", () => app.changeNothing());
     this.element = h("section", { class: "changes", "aria-label": "What is changed" },
-      h("h3", {}, "Changed"), this.none, this.list, h("div", { class: "row" }, this.button, this.reset), this.result);
+      h("h2", {}, "Changed"), this.none, this.list, h("div", { class: "row" }, this.button, this.reset), this.result);
     this.paint();
   }
 
@@ -1287,7 +1289,7 @@ class Explain {
     this.result = h("div", { class: "result", "aria-live": "polite" });
     this.run = latest(() => this.explain(), app.fail);
     this.element = h("section", { class: "explain", "aria-label": "Explanations", hidden: !options.length },
-      h("h3", {}, "Explain"), methodLabel, Object.values(this.fields),
+      h("h2", {}, "Explain"), methodLabel, Object.values(this.fields),
       button("explain", () => this.run(), { class: "run" }), this.result);
     if (options.length) this.choose(method.value, false);
   }
@@ -1421,7 +1423,7 @@ class Training {
     this.buttons = Object.fromEntries(["pause", "go on", "step", "stop"].map((word) => [word, act(word)]));
     this.buttons.step.textContent = "one step";
     this.element = h("section", { class: "training", "aria-label": "Training", hidden: true },
-      h("h3", {}, "Training"), this.text, this.curve, this.epochs, h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
+      h("h2", {}, "Training"), this.text, this.curve, this.epochs, h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
   }
 
   show(state) {
@@ -1575,7 +1577,7 @@ class Explorer {
     this.training = new Training(this);
     this.panel = new Panel(this);
     this.guide = new Guide(this);
-    this.title = h("h2");
+    this.title = h("h1");
     this.about = h("span", { class: "about" });
     this.choices = h("div", { class: "choices" });
     this.stacks = h("div", { class: "stacks" });
