@@ -213,6 +213,9 @@ def test_an_image_made_for_a_filter_excites_it_and_is_always_the_same():
     other = maximal_activation(network, "3.0", 1, steps=20, seed=1)
     assert not np.array_equal(found.image, other.image)
     assert state(network) == before
+    start = 255 * RNG(0).uniform(0.45, 0.55, (2, 13, 11))
+    step = maximal_activation(network, "3.0", 1, steps=1, rate=0.02).image - start
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.02 * 255, rel=1e-3)
     exact = activations_with(network, found.image).maps["3.0"][0, 1].mean()
     assert found.values[-1] == pytest.approx(float(exact), rel=1e-4)
 
@@ -310,6 +313,20 @@ def test_receptive_fields_are_what_a_pixel_that_is_no_number_reaches():
 
     for_all(60, drawn_networks(), fields)
     assert exact > 300
+
+
+def test_a_block_sees_what_its_shortcut_sees():
+    """At the border both taps of this kernel miss the pixel that the shortcut hands on."""
+    network = CNN(Residual(Conv2D(1, 2, padding=1, dilation=2))).build((1, 5, 5))
+    assert receptive_field(network, "0.0", (0, 0, 4)) == (1, 2, 3, 4)
+    assert receptive_field(network, "0", (0, 0, 4)) == (0, 2, 3, 5)
+
+
+def test_rows_see_where_they_come_from_and_a_softmax_sees_all_of_them():
+    network = CNN(Flatten(), BatchNorm(), Softmax()).build((2, 3, 4))
+    for layer in (0, 1):
+        assert receptive_field(network, layer, 12 + 6) == (1, 2, 2, 3)
+    assert receptive_field(network, 2, 18) == (0, 3, 0, 4)
 
 
 def contains(outer, inner):

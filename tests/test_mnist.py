@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from Datasets import MNIST
+from Datasets import MNIST, prepare_digits
 from glassbox.cli import Options
 from main import network
 
@@ -35,6 +35,18 @@ def test_pixels_are_centerd_by_the_training_mean(mnist):
     x, _ = mnist.train.batch(np.arange(50_000))
     assert x.mean() == pytest.approx(0, abs=1e-4)
     assert x.max() - x.min() == pytest.approx(1, abs=1e-5)
+
+
+def test_prepared_digits_come_back_as_they_were(mnist):
+    """Dark on a page that is lit from above, three times as large; a pixel off is no match."""
+    before = mnist.test.images[:100, 0]
+    light = np.linspace(240, 140, 120)[:, None]
+    pages = [light * (1 - 0.8 * np.pad(np.kron(i, np.ones((3, 3))), 18) / 255) for i in before]
+    after = prepare_digits(page.astype(np.uint8) for page in pages)[:, 0]
+    found = [
+        np.corrcoef(*pair)[0, 1] for pair in zip(after.reshape(100, -1), before.reshape(100, -1))
+    ]
+    assert np.median(found) > 0.95
 
 
 def test_main_network_learns_from_a_third_of_an_epoch(mnist):
