@@ -112,6 +112,9 @@ def test_scores_are_behind_a_softmax_that_the_loss_took():
     assert np.allclose(found.scores, network.scores(images), rtol=1e-5)
     assert np.allclose(found.scores.sum(axis=1), 1)
     assert not np.allclose(found.maps["7"].sum(axis=1), 1)
+    one = activations_with(network, images[0])
+    assert np.array_equal(one.maps["7"], network.activations(images[:1])[-1][1])
+    assert np.allclose(one.scores, found.scores[:1], rtol=1e-5)
 
 
 # --- gradients -----------------------------------------------------------------------------------

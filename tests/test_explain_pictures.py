@@ -322,6 +322,13 @@ def test_a_block_sees_what_its_shortcut_sees():
     assert receptive_field(network, "0", (0, 0, 4)) == (0, 2, 3, 5)
 
 
+def test_rows_see_where_they_come_from_and_a_softmax_sees_all_of_them():
+    network = CNN(Flatten(), BatchNorm(), Softmax()).build((2, 3, 4))
+    for layer in (0, 1):
+        assert receptive_field(network, layer, 12 + 6) == (1, 2, 2, 3)
+    assert receptive_field(network, 2, 18) == (0, 3, 0, 4)
+
+
 def contains(outer, inner):
     return (
         outer[0] <= inner[0] and inner[1] <= outer[1] and outer[2] <= inner[2]

@@ -233,7 +233,8 @@ def _seen(done: Pass) -> Activations:
     maps = {node.address: done.output(node.address) for node in done.nodes}
     scores = maps[done.last]
     if network.output_activation is not None:
-        scores = to_batch_first(network.output_activation.apply(to_batch_last(scores).copy()))
+        outputs = done.recorders[done.last].out.copy()
+        scores = to_batch_first(network.output_activation.apply(outputs))
     last = network.output_activation or network.layers[-1]
     return Activations(done.output(INPUT), maps, scores, probabilities(scores, last))
 

@@ -10,7 +10,7 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -172,9 +172,9 @@ class Page:
         config = uvicorn.Config(
             Guard(app, self.token, tuple(dict.fromkeys((*OURS, name)))),
             log_config=None, log_level="critical", access_log=False, server_header=False,
-            lifespan="off", ws="none", http="h11", loop="asyncio", timeout_graceful_shutdown=1,
+            lifespan="off", ws="none", http="h11", loop="asyncio", timeout_graceful_shutdown=0,
         )  # fmt: skip
-        self.server = Server(config, self._end_streams)
+        self.server = uvicorn.Server(config)
 
     def run(self) -> None:
         """Serve until Ctrl-C, which ends it as KeyboardInterrupt."""
@@ -192,11 +192,6 @@ class Page:
         if self.thread is not None:
             self.thread.join()
         self.socket.close()
-
-    def _end_streams(self) -> None:
-        """Wake them, so that they see that the server ends."""
-        for reader in self.readers:
-            reader.wake.set()
 
     def send(self, event: dict[str, Any]) -> None:
         """Tell all tabs {"event": word, ...}, from any thread; the latest of each word counts."""
@@ -238,24 +233,11 @@ class Page:
         self.readers.append(reader)
         try:
             yield ": here\n\n"
-            while not self.server.should_exit:
+            while True:
                 for event in await reader.take():
                     yield f"data: {json.dumps(plain(event))}\n\n"
         finally:
             self.readers.remove(reader)
-
-
-class Server(uvicorn.Server):
-    """uvicorn's, which ends the event streams before it waits for what is open."""
-
-    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
-        super().__init__(config)
-        self.end_streams = end_streams
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams, then the rest."""
-        self.end_streams()
-        await super().shutdown(sockets)
 
 
 async def _body(request: Request) -> bytes:

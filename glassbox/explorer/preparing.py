@@ -40,8 +40,8 @@ def steps_to(image: NDArray[np.uint8], network: Any) -> Steps:
 
 
 def _as_bytes(step: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture (height, width) as bytes, its darkest number 0 and its lightest 255."""
+    """A picture (height, width) of numbers of about 0 to 1 as bytes."""
     if step.dtype == np.uint8:
         return step[None]
-    low, spread = step.min(), np.ptp(step) or 1
-    return np.rint(255 * (step - low) / spread).astype(np.uint8)[None]
+    low, high = min(step.min(), 0), max(step.max(), 1)
+    return np.rint(255 * (step - low) / (high - low)).astype(np.uint8)[None]
