@@ -41,25 +41,24 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Draws a short line with the pen, or clicks a pixel of the first layer's first map, and waits until
 # the page has measured what came of it.
 ACT = """async ([name, number]) => {
-    const before = performance.getEntriesByName(name).length;
-    const target = document.querySelector(
-        name === "maps drawn" ? ".draw" : "[data-address='0'] .maps canvas");
+    const latest = () => performance.getEntriesByName(name).at(-1);
+    const before = latest()?.startTime;
+    const selector = name === "maps drawn" ? ".draw" : "[data-address='0'] .maps canvas";
+    const target = document.querySelector(selector);
     const box = target.getBoundingClientRect();
-    const at = (type, part) => target.dispatchEvent(new PointerEvent(type, {
-        bubbles: true, pointerId: 1, button: 0, buttons: type === "pointerup" ? 0 : 1,
-        clientX: box.left + part * box.width, clientY: box.top + box.height * (0.3 + 0.4 * part),
+    const part = 0.2 + 0.06 * (number % 10);
+    const at = (kind, part, type = PointerEvent) => target.dispatchEvent(new type(kind, {
+        bubbles: true, pointerId: 1, button: 0, buttons: kind === "pointerup" ? 0 : 1,
+        clientX: box.left + part * box.width, clientY: box.top + part * box.height,
     }));
-    const part = 0.2 + 0.6 * (number % 10) / 10;
-    at("pointerdown", part);
-    at("pointermove", part + 0.05);
-    at("pointerup", part + 0.05);
-    const click = { clientX: box.left + part * box.width, clientY: box.top + part * box.height };
-    if (name === "sum shown")
-        target.dispatchEvent(new MouseEvent("click", { bubbles: true, ...click }));
-    for (let k = 0; k < 500; k += 1) {
-        const entries = performance.getEntriesByName(name);
-        if (entries.length > before) return entries.at(-1).duration;
+    if (name === "maps drawn") {
+        at("pointerdown", part);
+        at("pointermove", part + 0.05);
+        at("pointerup", part + 0.05);
+    } else at("click", part, MouseEvent);
+    for (let k = 0; k < 1000; k += 1) {
         await new Promise((resolve) => setTimeout(resolve, 5));
+        if (latest() && latest().startTime !== before) return latest().duration;
     }
     throw new Error(`${name}: nothing came of it`);
 }"""

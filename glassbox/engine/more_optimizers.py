@@ -117,8 +117,8 @@ class Frozen(Optimizer):
 
     Examples
     --------
-    >>> Frozen(Adam(0.001))
-    Frozen(Adam(0.001))
+    >>> Frozen(Adam(0.01)).former.learning_rate
+    0.01
     """
 
     def __init__(self, former: Optimizer | None = None) -> None:

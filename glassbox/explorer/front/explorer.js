@@ -108,6 +108,13 @@ function latest(work, fail) {
   };
 }
 
+/** Note in the browser's timeline how long something took, the last time alone. */
+function measured(name, start) {
+  if (start === undefined) return;
+  performance.clearMeasures(name);
+  performance.measure(name, { start });
+}
+
 const TYPES = { uint8: Uint8Array, float32: Float32Array };
 
 /** {shape, type, data: base64} as {shape, type, data: typed array}. */
@@ -890,7 +897,7 @@ class Panel {
   }
 
   arrive() {
-    Object.assign(this, { blocks: BLOCKS, rows: ROWS });
+    Object.assign(this, { blocks: BLOCKS, rows: ROWS, clickedAt: performance.now() });
     this.next = null;
     if (this.entry.place) this.app.stack.reveal(this.entry.layer, this.entry.place);
     return this.refresh();
@@ -932,6 +939,7 @@ class Panel {
     app.drawing.shade(found.field ?? (row === undefined ? null : [row, row + 1, column, column + 1]));
     this.paintTrail();
     if (focus) this.element.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
+    this.clickedAt = measured("sum shown", this.clickedAt);
     app.did(entry.layer === INPUT ? "input" : word);
   }
 
@@ -1730,6 +1738,7 @@ class Explorer {
     if (what === "cleared" || what === "photograph") this.useLabel(null, false);
     this.explain?.stale();
     this.did(what);
+    this.changedAt ??= performance.now();
     return this.refresh();
   }
 
@@ -1821,6 +1830,7 @@ class Explorer {
       this.guide.paint();
     }
     this.scores.show(this.description.classes, this.label, found);
+    this.changedAt = measured("maps drawn", this.changedAt);
     await this.panel.refresh();
   }
 
