@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
 # the benchmarks that tables are made from
-MEASURED := accuracy against_pytorch memory roofline scaling startup capture drawn_digits
+MEASURED := accuracy against_pytorch memory roofline scaling startup capture drawn_digits explorer
 
 # on all cores, but not on so many that the threads of the tests take them from each other
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal

@@ -36,6 +36,7 @@ from glassbox.kernels import BACKENDS
 
 BEGIN, END = "<!-- table of {}: begin -->", "<!-- table of {}: end -->"
 README, PERFORMANCE, MODELS = "README.md", "docs/performance.md", "docs/models.md"
+EXPLORER = "docs/explorer.md"
 Found = Mapping[str, Any]
 
 # How a network of benchmarks.networks is called in a sentence; the others by their letter.
@@ -201,6 +202,29 @@ def scaling_text(found: Found) -> str:
     return told("scaling", found, markdown(heads, rows))
 
 
+def explorer_text(found: Found) -> str:
+    """Render what `benchmarks.explorer` found: how long a person waits, and what watching costs."""
+    own = {name: each for name, each in found.items() if name != "machine"}
+    rows = []
+    for what, words in (("maps drawn", "stroke to all maps"), ("sum shown", "click to its sum")):
+        for host, where in (("page", "page"), ("file", "single file")):
+            cells = [_milliseconds(each[host][what]) for each in own.values()]
+            rows.append((f"{words}, {where}, ms", *cells))
+    rescored = [spread(each["seconds to rescore"]) for each in own.values()]
+    rows.append(("1,000 images scored again, s", *rescored))
+    size = [f"{each['bytes of the file'] / 1000:,.0f}" for each in own.values()]
+    rows.append(("the single file with 20 images, kB", *size))
+    slower = [spread(ratios(*reversed(each["seconds of two epochs"].values()))) for each in
+              own.values()]  # fmt: skip
+    rows.append(("training watched / not watched", *slower))
+    return told("explorer", found, markdown(("", *map(label, own)), rows))
+
+
+def _milliseconds(times: Sequence[float]) -> str:
+    """Give the median and the longest: "14 (at most 22)"."""
+    return f"{median(times):.0f} (at most {max(times):.0f})"
+
+
 def roofline_text(found: Found) -> str:
     """Render what `benchmarks.roofline` found: where a step of 128 goes, on one core and on all."""
     rows: list[Sequence[str]] = []
@@ -305,6 +329,7 @@ REGIONS = (
     Region(PERFORMANCE, "memory", "benchmarks/memory.json", memory_text),
     Region(PERFORMANCE, "capture", "benchmarks/capture.json", capture_text),
     Region(PERFORMANCE, "startup", "benchmarks/startup.json", startup_text),
+    Region(EXPLORER, "explorer", "benchmarks/explorer.json", explorer_text),
     Region(PERFORMANCE, "shortfalls", "benchmarks/against_pytorch.json", shortfalls_text),
     Region(MODELS, "drawn_digits", "benchmarks/drawn_digits.json", drawn_digits_text),
 )
