@@ -4,7 +4,7 @@
 # make test   lint, type-check and run every test, offline
 # make trust  the long forms of the tests of trust; their figures go to results/trust.json
 # make results  run every example that is not in results/ yet (hours; can be stopped and resumed)
-# make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
+# make measure  run every benchmark (two hours; the machine should do nothing else), then the tables
 # make table  write the generated tables of README.md and docs/performance.md from results/
 # make docs   write the API reference, made from the docstrings, to build/docs/index.html
 # make lock   write requirements-ci.txt, the hashes of what constraints.txt names, on Python 3.11
@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TRUSTED := $(shell grep -l "def test.*trust" tests/test_*.py)
 
 # the benchmarks that tables are made from
-MEASURED := accuracy against_pytorch memory roofline scaling startup capture drawn_digits explorer
+MEASURED := accuracy memory roofline scaling startup capture drawn_digits explorer
 
 # on all cores, but not on so many that the threads of the tests take them from each other
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
@@ -56,6 +56,10 @@ measure: .venv/run.stamp
 	$(PIP) -r benchmarks/requirements.txt
 	for name in $(MEASURED); do \
 		$(BIN)/python -m benchmarks.$$name --json results/benchmarks/$$name.json || exit 1; done
+	! grep -qs avx512f /proc/cpuinfo || $(BIN)/python -m benchmarks.against_peers \
+		--json results/benchmarks/against_peers_avx512.json
+	$(BIN)/python -m benchmarks.against_peers --processor avx2 \
+		--json results/benchmarks/against_peers_avx2.json
 	$(BIN)/python -m benchmarks.report
 
 table: .venv/run.stamp

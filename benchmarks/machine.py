@@ -26,11 +26,13 @@ ROOT = Path(__file__).parent.parent
 Step = Callable[[], object]
 CHOICES: dict[str, Sequence[str]] = {
     "networks": list(NETWORKS), "kernels": list(BACKENDS), "half": ("held-out", "development"),
+    "processor": ("own", "avx2"),
 }  # fmt: skip
 HELP = {
     "seconds": "for each timing", "seeds": "of system D's network", "rounds": "of every timing",
     "first_runs": "with an empty folder", "picture": "draw the sweeps there (PNG)",
     "half": "of the digits", "json": "write everything there", "commit": "to compare with",
+    "processor": "that everybody has to do with",
 }  # fmt: skip
 
 

@@ -46,6 +46,11 @@ CAPTIONS = {
     "train-1": "The same, one image at a time:",
     "inference": "Class scores of 1,000 images, images per second:",
 }
+SHORT = {"train-128": "batches of 128", "train-1": "one image", "inference": "1,000 class scores"}
+NAMES = {
+    "pytorch": "PyTorch", "torch.compile": "torch.compile", "jax": "JAX",
+    "onnxruntime": "ONNX Runtime",
+}  # fmt: skip
 # What was aimed at, in times the speed of PyTorch: (mode, kernels) -> (words, each network, mean).
 AIMS: dict[tuple[str, str], tuple[str, float, float | None]] = {
     ("train-128", "compiled"): ("training, batches of 128", 2, 3),
@@ -75,49 +80,94 @@ def accuracy_text(found: Found) -> str:
     return told("accuracy", found, markdown(heads, rows))
 
 
-def pytorch_text(found: Found) -> str:
-    """Render what `benchmarks.against_pytorch` found: a table for each mode."""
+def peers_text(found: Found) -> str:
+    """Render the short table of what `benchmarks.against_peers` found: compiled beside the best."""
     modes = [mode for mode in CAPTIONS if mode in found]
-    parts = [f"{CAPTIONS[mode]}\n\n{pytorch_table(found[mode], mode)}" for mode in modes]
-    rounds = f"Medians of {found['rounds']} rounds. "
-    return told("against_pytorch", found, "\n\n".join(parts), rounds)
-
-
-def pytorch_table(found: Found, mode: str) -> str:
-    """List images per second and ratios with their range; their geometric means at the end."""
-    runtime = mode == "inference"
-    beside = {"compiled / pytorch": "compiled / PyTorch", "numpy / pytorch": "numpy / PyTorch"}
-    if runtime:
-        beside["compiled / onnxruntime"] = "compiled / ONNX Runtime"
-    heads = ["network", "PyTorch", *["ONNX Runtime"] * runtime, *BACKENDS, *beside.values()]
     rows = []
-    for name, own in found["networks"].items():
-        columns = [own["better_format"], *["onnxruntime"] * runtime, *BACKENDS]
-        speeds = [median(own["images_per_second"][column]) for column in columns]
-        cells = [f"{speed:,.0f}" for speed in speeds]
-        cells += [spread(own["ratios"][kind]) for kind in beside]
-        what = NETWORKS[name][0].removeprefix("main.py's, ")
-        rows.append([f"{what} ({label(name)})" if mode == "train-128" else label(name), *cells])
-    means = [f"{found['geometric_mean'][kind]:.2f}" for kind in beside]
-    blank = [""] * (len(heads) - 1 - len(means))
-    return markdown(heads, [*rows, ["geometric mean", *blank, *means]])
+    for name in found[modes[0]]["networks"]:
+        own = [found[mode]["networks"][name] for mode in modes]
+        cells = [
+            f"{median(one['ratios']['compiled / best']):.2f} {NAMES[one['best']]}" for one in own
+        ]
+        rows.append([in_full(name), *cells])
+    for peer, word in {"best": "the best", **NAMES}.items():
+        means = [found[mode]["geometric_mean"].get(f"compiled / {peer}") for mode in modes]
+        if any(means):
+            cells = [f"{mean:.2f}" if mean else "" for mean in means]
+            rows.append([f"geometric mean beside {word}", *cells])
+    return told(
+        "against_peers",
+        found,
+        markdown(["network", *(SHORT[mode] for mode in modes)], rows),
+        found_in(found),
+    )
 
 
-def heading(mode: str) -> str:
-    """Give the columns of the table that `benchmarks.against_pytorch` prints of a mode."""
-    runtime = f"{'ONNX Runtime':>13}" if mode == "inference" else ""
-    beside = f"{'compiled / PyTorch':>23}{'numpy / PyTorch':>22}"
-    return f"{'network':<9}{'PyTorch':>10}{runtime}{'compiled':>11}{'numpy':>11}{beside}"
+def all_peers_text(found: Found) -> str:
+    """Render everything that `benchmarks.against_peers` found: two tables for each mode."""
+    parts = []
+    for mode in (mode for mode in CAPTIONS if mode in found):
+        parts += [f"{CAPTIONS[mode]}", speeds_table(found[mode]), ratios_table(found[mode])]
+    return told(command(found), found, "\n\n".join(parts), found_in(found))
+
+
+def speeds_table(found: Found) -> str:
+    """List images per second: of every peer in its faster way, and of both backends."""
+    own = found["networks"].values()
+    peers = [peer for peer in NAMES if all(peer in one["faster"] for one in own)]
+    rows = []
+    for name, one in found["networks"].items():
+        ways = [*(one["faster"][peer] for peer in peers), *BACKENDS]
+        rows.append(
+            [label(name), *(f"{median(one['images_per_second'][way]):,.0f}" for way in ways)]
+        )
+    return markdown(["images per second", *(NAMES[peer] for peer in peers), *BACKENDS], rows)
+
+
+def ratios_table(found: Found) -> str:
+    """List the ratios of compiled to every peer, those of numpy to the best, and their means."""
+    kinds = [kind for kind in found["geometric_mean"] if kind.startswith("compiled")]
+    kinds.append("numpy / best")
+    rows = [
+        [label(name), *(spread(one["ratios"][kind]) for kind in kinds)]
+        for name, one in found["networks"].items()
+    ]
+    rows.append(["geometric mean", *(f"{found['geometric_mean'][kind]:.2f}" for kind in kinds)])
+    heads = [" / ".join(NAMES.get(word, word) for word in kind.split(" / ")) for kind in kinds]
+    return markdown(["ratio", *heads], rows)
+
+
+def command(found: Found) -> str:
+    """Give the benchmark beside the peers with what was asked of it."""
+    return "against_peers --processor avx2" if "restricted" in found else "against_peers"
+
+
+def found_in(found: Found) -> str:
+    """Say how often each was timed, and who was left out."""
+    left_out = "".join(f"{NAMES[peer]} is left out. " for peer in found["left_out"])
+    return f"Medians of {found['rounds']} rounds. {left_out}"
+
+
+def in_full(name: str) -> str:
+    """Name a network with what it is: "lab, 2 and 3 filters (A)"."""
+    what = NETWORKS[name][0].removeprefix("main.py's, ")
+    return f"{what} ({label(name)})"
+
+
+def heading() -> str:
+    """Give the columns of the table that `benchmarks.against_peers` prints of a mode."""
+    words = f"{'network':<9}{'best peer':<24}{'compiled':>10}{'numpy':>10}"
+    return f"{words}{'compiled / best':>23}{'numpy / best':>23}"
 
 
 def row(name: str, result: dict[str, Any]) -> str:
     """Give medians, and ratios with their spread: at most 99 characters."""
-    found = result["images_per_second"].items()
-    speeds = {key: f"{median(every):,.0f}" for key, every in found}
-    runtime = f"{speeds['onnxruntime']:>13}" if "onnxruntime" in speeds else ""
-    compiled, plain = (spread(result["ratios"][f"{d} / pytorch"]) for d in ("compiled", "numpy"))
-    cells = f"{speeds[result['better_format']]:>10}{runtime}{speeds['compiled']:>11}"
-    return f"{name:<9}{cells}{speeds['numpy']:>11}{compiled:>23}{plain:>22}"
+    speeds = {key: f"{median(every):,.0f}" for key, every in result["images_per_second"].items()}
+    best = f"{result['best']} {speeds[result['faster'][result['best']]]}"
+    beside = "".join(
+        f"{spread(result['ratios'][f'{own} / best']):>23}" for own in ("compiled", "numpy")
+    )
+    return f"{name:<9}{best:<24}{speeds['compiled']:>10}{speeds['numpy']:>10}{beside}"
 
 
 def means(results: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -141,7 +191,7 @@ def shortfalls_text(found: Found) -> str:
         if mean_aim is not None and mean < mean_aim:
             rows.append((f"geometric mean, {words}", f"{mean:.2f}", f"{mean_aim:g}"))
     text = markdown(("what", "times PyTorch", "aim"), rows) if rows else "Nothing did."
-    return told("against_pytorch", found, text)
+    return told(command(found), found, text)
 
 
 def startup_words(found: Found) -> str:
@@ -321,7 +371,8 @@ REGIONS = (
     Region(README, "core", "", core_text),
     Region(README, "results", "*/result.json", table),
     Region(README, "accuracy", "benchmarks/accuracy.json", accuracy_text),
-    Region(README, "against_pytorch", "benchmarks/against_pytorch.json", pytorch_text),
+    Region(README, "against_peers_avx512", "benchmarks/against_peers_avx512.json", peers_text),
+    Region(README, "against_peers_avx2", "benchmarks/against_peers_avx2.json", peers_text),
     Region(README, "startup", "benchmarks/startup.json", startup_words),
     Region(README, "trust", "trust.json", trust_table),
     Region(PERFORMANCE, "roofline", "benchmarks/roofline.json", roofline_text),
@@ -330,7 +381,11 @@ REGIONS = (
     Region(PERFORMANCE, "capture", "benchmarks/capture.json", capture_text),
     Region(PERFORMANCE, "startup", "benchmarks/startup.json", startup_text),
     Region(EXPLORER, "explorer", "benchmarks/explorer.json", explorer_text),
-    Region(PERFORMANCE, "shortfalls", "benchmarks/against_pytorch.json", shortfalls_text),
+    Region(
+        PERFORMANCE, "against_peers_avx512", "benchmarks/against_peers_avx512.json", all_peers_text
+    ),
+    Region(PERFORMANCE, "against_peers_avx2", "benchmarks/against_peers_avx2.json", all_peers_text),
+    Region(PERFORMANCE, "shortfalls", "benchmarks/against_peers_avx512.json", shortfalls_text),
     Region(MODELS, "drawn_digits", "benchmarks/drawn_digits.json", drawn_digits_text),
 )
 

@@ -5,7 +5,7 @@ Imports nothing of this framework, so that a process can be measured that holds 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ def load(twin: nn.Sequential, weights: Sequence[np.ndarray]) -> nn.Sequential:
 def loss_of(word: str, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The loss of that name, mean over the batch."""
     if word == "mse":
-        return functional.mse_loss(outputs, functional.one_hot(labels, outputs.shape[1]).float())
+        wanted = functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+        return functional.mse_loss(outputs, wanted)
     return functional.cross_entropy(outputs, labels)
 
 
@@ -43,8 +44,90 @@ def step(
     twin: nn.Sequential, optimizer: torch.optim.Optimizer, word: str, images: Any, labels: Any
 ) -> torch.Tensor:
     """One training step, as PyTorch's own examples write it; returns the loss before it."""
+    return _step(lambda x, y: loss_of(word, twin(x), y), optimizer, images, labels)
+
+
+def _step(loss_of_batch: Any, optimizer: Any, images: Any, labels: Any) -> torch.Tensor:
     optimizer.zero_grad()
-    loss = loss_of(word, twin(images), labels)
+    loss: torch.Tensor = loss_of_batch(images, labels)
     loss.backward()
     optimizer.step()
     return loss
+
+
+class Trainer:
+    """Trains a twin, eager or with torch.compile, which makes the loss and its gradients.
+
+    Numbers are of the type of the weights; `layout` is the name of a memory format.
+    """
+
+    def __init__(
+        self, recipe: Any, word: str, rates: tuple[float, float], weights: Sequence[np.ndarray],
+        layout: str = "contiguous_format", compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self._layout = getattr(torch, layout)
+        twin = build(recipe).to(torch.from_numpy(weights[0]).dtype)
+        self._twin = load(twin.to(memory_format=self._layout), weights).train()
+        self._optimizer = sgd(self._twin, *rates)
+
+        def loss(images: Any, labels: Any) -> torch.Tensor:
+            return loss_of(word, self._twin(images), labels)
+
+        self._loss = _compiled(loss) if compiled else loss
+
+    def place(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        """A batch as `step` takes it."""
+        x = torch.from_numpy(np.ascontiguousarray(images)).to(memory_format=self._layout)
+        return x, torch.from_numpy(labels.copy())
+
+    def step(self, images: Any, labels: Any) -> torch.Tensor:
+        """One step; returns the loss before it."""
+        return _step(self._loss, self._optimizer, images, labels)
+
+    def load(self, weights: Sequence[np.ndarray]) -> None:
+        """Go back to these weights."""
+        load(self._twin, weights)
+
+    def weights(self) -> list[np.ndarray]:
+        """The weights as they are now; copies."""
+        return [parameter.detach().numpy().copy() for parameter in self._twin.parameters()]
+
+    def gradients(self) -> list[np.ndarray]:
+        """Those of the last step, if it was the first since the weights were loaded."""
+        return [parameter.grad.numpy().copy() for parameter in self._twin.parameters()]
+
+
+def scores(
+    recipe: Any, weights: Sequence[np.ndarray], images: np.ndarray,
+    layout: str = "contiguous_format", compiled: bool = False,
+) -> Callable[[], torch.Tensor]:  # fmt: skip
+    """A function of nothing that gives the outputs for these images.
+
+    torch.compile is told to freeze the weights, which PyTorch advises for inference.
+    """
+    batch = torch.from_numpy(images).to(memory_format=getattr(torch, layout))
+    twin: Any = load(build(recipe).to(batch.dtype), weights).to(
+        memory_format=getattr(torch, layout)
+    )
+    run = _compiled(twin.eval(), options={"freezing": True}) if compiled else twin.eval()
+
+    def outputs() -> torch.Tensor:
+        with torch.inference_mode():
+            return run(batch)
+
+    return outputs
+
+
+def _compiled(function: Any, **settings: Any) -> Any:
+    return torch.compile(function, dynamic=False, **settings)
+
+
+def ready(threads: int, compiled: bool) -> str:
+    """Set PyTorch up; "" or, of torch.compile, why it does not run here."""
+    torch.set_num_threads(threads)
+    if compiled:
+        try:
+            _compiled(lambda x: x + 1)(torch.ones(1))
+        except RuntimeError as error:  # it needs a C++ compiler
+            return str(error).strip().split("\n")[0]
+    return ""

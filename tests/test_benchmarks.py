@@ -21,7 +21,17 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import main
-from benchmarks import accuracy, against_commit, machine, memory, report, roofline, scaling
+from benchmarks import (
+    accuracy,
+    against_commit,
+    against_peers,
+    machine,
+    memory,
+    report,
+    restricted,
+    roofline,
+    scaling,
+)  # fmt: skip
 from benchmarks.networks import NETWORKS, network, random_images, recipe, weights
 from benchmarks.resident import STATUS, forget_peak, peak_megabytes, resident_megabytes
 from CNN import CNN
@@ -183,20 +193,115 @@ def test_a_process_of_its_own_is_told_and_heard_and_its_failure_noticed():
         machine.run_python("-c", "raise SystemExit(3)")
 
 
+SPEEDS = {
+    "contiguous_format": [1e6], "channels_last": [2e6], "jax": [2.5e6], "onnxruntime": [9e6],
+    "compiled": [5e6], "numpy": [1e6],
+}  # fmt: skip
+
+
 def test_tables_fit_a_hundred_columns_and_stand_under_their_heading():
-    speeds = {key: [1_234_567.0] for key in ("contiguous", "onnxruntime", "compiled", "numpy")}
-    kinds = [f"{ours} / {rival}" for ours in ("compiled", "numpy") for rival in
-             ("pytorch", "onnxruntime")]  # fmt: skip
-    result = {
-        "images_per_second": speeds, "better_format": "contiguous",
-        "ratios": {kind: [12.34, 98.76] for kind in kinds},
+    found = against_peers.compared(SPEEDS)
+    found["ratios"] = {kind: [12.34, 98.76] for kind in found["ratios"]}
+    lines = [report.heading(), report.row("E CNN", found)]
+    assert len(lines[0]) == len(lines[1]) <= 100
+    assert report.means({"A": found, "B": found}) == pytest.approx(
+        dict.fromkeys(found["ratios"], 55.55)
+    )
+
+
+# --- the peers -------------------------------------------------------------------------------
+
+
+def test_the_faster_way_of_each_peer_counts_and_the_best_of_those_that_train():
+    found = against_peers.compared(SPEEDS)
+    assert found["faster"] == {
+        "pytorch": "channels_last", "jax": "jax", "onnxruntime": "onnxruntime"
     }  # fmt: skip
-    lines = [report.heading("inference"), report.row("E CNN", result)]
-    assert len(lines[0]) == len(lines[1]) <= 100
-    assert report.means({"A": result, "B": result}) == pytest.approx(dict.fromkeys(kinds, 55.55))
-    del speeds["onnxruntime"]
-    lines = [report.heading("train-1"), report.row("E CNN", result)]
-    assert len(lines[0]) == len(lines[1]) <= 100
+    assert found["best"] == "jax"
+    assert found["ratios"]["compiled / best"] == [2.0]
+    assert found["ratios"]["compiled / pytorch"] == [2.5]
+    assert found["ratios"]["numpy / onnxruntime"] == [pytest.approx(1 / 9)]
+    assert not any("torch.compile" in kind for kind in found["ratios"])
+
+
+def test_peers_that_do_not_run_are_left_out_with_the_reason(monkeypatch):
+    def only(*packages):
+        monkeypatch.setattr(against_peers, "find_spec", lambda name: name in packages or None)
+
+    def ready(threads, compiled):
+        return "no C++ compiler" if compiled else ""
+
+    monkeypatch.setattr(against_peers, "twin", lambda peer: Namespace(ready=ready))
+    only("torch")
+    assert against_peers.present() == (["pytorch"], {
+        "torch.compile": "no C++ compiler",
+        "jax": "jax is not installed", "onnxruntime": "onnxruntime is not installed",
+    })  # fmt: skip
+    only("jax", "onnxruntime")
+    assert against_peers.present()[0] == ["jax", "onnxruntime"]
+    only("onnxruntime")
+    with pytest.raises(SystemExit, match="neither PyTorch nor JAX is installed"):
+        against_peers.present()
+
+
+def test_ours_may_be_as_far_from_float64_as_rounding_or_a_peer_and_no_further():
+    def judge(ours, theirs, **others):
+        peers = {"pytorch": {"gradients": theirs}, **others}
+        against_peers.judge("E CNN, compiled", {"gradients": ours}, peers)
+
+    judge(1.7e-6, 5.1e-4)  # PyTorch's float32 took the other pixel of a max-pooling
+    judge(5.1e-4, 1.7e-6, jax={"gradients": 6e-4})  # so did ours, as JAX's
+    judge(1.9e-5, 1e-7, onnxruntime={"outputs": 1e-7})
+    with pytest.raises(SystemExit, match=r"gradients differ by 5.1e-04 .*pytorch by 1.7e-06"):
+        judge(5.1e-4, 1.7e-6)
+
+
+@pytest.mark.parametrize("wrong", [0.2, np.nan])
+def test_another_network_is_no_excuse_and_is_not_timed(wrong):
+    for ours, theirs, who in ((wrong, wrong, "ours"), (1e-6, wrong, "jax")):
+        with pytest.raises(SystemExit, match=f"gradients of {who} differ .* not the same network"):
+            against_peers.judge("A", {"gradients": ours}, {"jax": {"gradients": theirs}})
+
+
+@pytest.mark.parametrize("name", ["A", "D"])
+def test_our_float32_is_near_our_float64(name, monkeypatch, backend):
+    """All kinds of numbers that are judged; another network's are far away."""
+    data = random_images(512)
+    found = against_peers.own_numbers(backend, name, data)
+
+    def double(name, **settings):
+        return network(name, dtype=np.float64, **settings)
+
+    monkeypatch.setattr(against_peers, "network", double)
+    exact = against_peers.own_numbers("numpy", name, data)
+    errors = found.errors(exact)
+    assert all(error < against_peers.ROUNDING[kind] for kind, error in errors.items())
+    assert errors["gradients"] > 0
+    tied = found._replace(gradients=[[1.001 * g for g in found.gradients[0]], *found.gradients[1:]])
+    assert (
+        tied.errors(exact)["gradients"] < against_peers.ROUNDING["gradients"]
+    )  # one batch of five
+    wrong = found._replace(gradients=[[-g for g in batch] for batch in found.gradients])
+    assert wrong.errors(exact)["gradients"] == pytest.approx(2, rel=1e-3)
+
+
+def test_a_restriction_that_a_library_does_not_tell_of_stops_everything(monkeypatch, capsys):
+    said = iter([("more", 1.0), ("avx2", 1.5), ("more", 1.0), ("more", 1.0)])
+    monkeypatch.setattr(restricted, "probe", lambda program, variables: next(said))
+    with pytest.raises(SystemExit, match="NumPy's loops was to be restricted to avx2 and tells"):
+        restricted.check("avx2", ["jax"])
+    assert (
+        "NumPy's products tells avx2; its job takes 1.50 times as long" in capsys.readouterr().out
+    )
+
+
+def test_what_cannot_be_restricted_or_asked_is_written_down(monkeypatch):
+    monkeypatch.setattr(restricted, "PROBES", {"JAX": ("jax", ""), "PyTorch": ("pytorch", "")})
+    monkeypatch.setattr(restricted, "probe", lambda program, variables: (None, 1.0))
+    found = restricted.check("avx2", ["jax", "onnxruntime"])
+    assert found["JAX"] == {"tells": None, "slower": 1.0}
+    assert found["ONNX Runtime"] == restricted.FREE
+    assert "PyTorch" not in found
 
 
 # --- counting work ---------------------------------------------------------------------------
@@ -380,9 +485,10 @@ def test_a_recipes_weights_are_copies():
 
 
 def test_what_the_tests_import_needs_neither_pytorch_nor_onnx_runtime():
-    modules = "accuracy machine memory networks report roofline scaling startup capture"
+    modules = "accuracy against_peers machine memory networks report restricted roofline scaling "
+    modules += "startup capture"
     program = "".join(f"import benchmarks.{name}\n" for name in modules.split())
-    program += "import sys\nprint({'torch', 'onnxruntime'} & set(sys.modules))"
+    program += "import sys\nprint({'torch', 'jax', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

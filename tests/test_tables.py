@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from benchmarks import against_peers as against_peers_module
 from benchmarks import capture, report, roofline
 from benchmarks.networks import NETWORKS, network
 from benchmarks.scaling import key, sweeps
@@ -62,6 +63,7 @@ def test_a_committed_measurement_can_be_traced(path):
 def test_make_measure_runs_every_benchmark_that_a_table_is_made_from():
     makefile = (report.ROOT / "Makefile").read_text("utf-8")
     names = re.search("^MEASURED := (.+)$", makefile, re.M)[1].split()
+    names += re.findall(r"results/benchmarks/(\w+)\.json", makefile)
     sources = {region.source for region in report.REGIONS}
     measured = {source for source in sources if source.startswith("benchmarks/")}
     assert {f"benchmarks/{name}.json" for name in names} == measured
@@ -108,7 +110,8 @@ def test_every_measured_region_is_written_from_its_file(project, capsys):
         assert TABLES[region.page][region.name] in text
         assert "AMD EPYC" not in text
         if (region.page, region.name) != (report.README, "startup"):  # a sentence, not a table
-            script = region.source.removesuffix(".json").replace("/", ".")
+            script = re.sub(r"_avx\d+", "", region.source.removesuffix(".json").replace("/", "."))
+            script += " --processor avx2" * region.name.endswith("avx2")
             assert f"Measured by `python -m {script}` on {WHERE}.\n" in text
     assert report.main(["--check"], project) == 0
     capsys.readouterr()
@@ -140,7 +143,8 @@ def test_check_changes_nothing_and_fails_where_a_page_is_off(project, capsys):
 TABLES = {
     report.README: {
         "accuracy": "| 98.77 % | 17.4 | 123 MB |",
-        "against_pytorch": "| D | 1,000 | 3 | 10,000 | 2,000 |",
+        "against_peers_avx512": "| sigmoid and MSE, 8 and 2 filters (D) | 10.00 JAX | 10.00 JAX |",
+        "against_peers_avx2": "| geometric mean beside ONNX Runtime |  |  | 4.32 |",
         "startup": "kernels: 7.0 seconds from the command to the end of the first step",
     },
     report.PERFORMANCE: {
@@ -149,6 +153,8 @@ TABLES = {
         "memory": "| `main.py`'s | 400 | 200 | 100 |",
         "capture": "| D | 5 | 3 | 2.00 (1.00 to 3.00) |",
         "startup": "| numpy | 0.50 (0.50 to 0.50) |",
+        "against_peers_avx512": "| D | 900 | 800 | 1,000 | 3 | 10,000 | 2,000 |",
+        "against_peers_avx2": "| D | 900 | 800 | 1,000 | 10,000 | 2,000 |",
         "shortfalls": "Nothing did.",
     },
     report.MODELS: {"drawn_digits": "| printed, dark on light | 70 | 12.5 % | 75.0 % |"},
@@ -160,7 +166,8 @@ def made_up():
     seen = roofline.contestants(network("D", kernels="numpy"), cores=2, seconds=0)
     return {
         "accuracy": ACCURACY,
-        "against_pytorch": against_pytorch(),
+        "against_peers_avx512": against_peers(),
+        "against_peers_avx2": against_peers() | {"restricted": {}},
         "memory": memory(),
         "roofline": {"machine": MACHINE, "kernels": "numpy", "D": {name: [100.0] for name in seen}},
         "scaling": scaling(),
@@ -231,58 +238,82 @@ def test_accuracy():
     assert WHERE in report.accuracy_text(ACCURACY)
 
 
-def against_pytorch(**changed):
-    """All networks twice as fast as PyTorch, but for those named, in every mode."""
-    found = {"machine": MACHINE, "rounds": 3}
+SPEEDS = {
+    "contiguous_format": [700.0], "channels_last": [900.0], "compile contiguous_format": [800.0],
+    "compile channels_last": [500.0], "jax": [1000.0], "numpy": [2000.0],
+}  # fmt: skip
+
+
+def against_peers(**changed):
+    """All networks ten times as fast as every peer, but for those named, in every mode."""
+    found = {"machine": MACHINE, "rounds": 3, "left_out": {}}
     for mode in report.CAPTIONS:
-        rivals = ["pytorch"] + ["onnxruntime"] * (mode == "inference")
         networks = {}
         for name in NETWORKS:
             times = changed.get(f"{name} {mode}", 10.0)
-            speeds = {"contiguous": [1.0], "channels_last": [1000.0], "onnxruntime": [3.0]}
-            speeds |= {"compiled": [1000 * times], "numpy": [2000.0]}
-            kinds = {f"compiled / {rival}": [times, times - 0.5, times + 1] for rival in rivals}
-            kinds |= {f"numpy / {rival}": [2.0] for rival in rivals}
-            networks[name] = {
-                "images_per_second": speeds,
-                "better_format": "channels_last",
-                "ratios": kinds,
-            }
-        found[mode] = {"networks": networks, "geometric_mean": dict.fromkeys(kinds, 4.321)}
+            speeds = SPEEDS | {"compiled": [1000 * times]}
+            speeds |= {"onnxruntime": [3.0]} if mode == "inference" else {}
+            own = against_peers_module.compared(speeds)
+            for kind in own["ratios"]:
+                if kind.startswith("compiled"):
+                    own["ratios"][kind] = [times, times - 0.5, times + 1]
+            networks[name] = own
+        means = dict.fromkeys(own["ratios"], 4.321)
+        found[mode] = {"networks": networks, "geometric_mean": means}
     return found
 
 
-def test_beside_pytorch():
-    text = report.pytorch_text(against_pytorch(**{"A train-128": 12.0}))
-    training, one, inference = (cells(part) for part in re.split(r"\n\n(?=The same|Class)", text))
-    assert training["lab, 2 and 3 filters (A)"] == [
-        *("1,000", "12,000", "2,000", "12.00 (11.50 to 13.00)", "2.00 (2.00 to 2.00)")
+def test_beside_the_best_peer():
+    text = report.peers_text(against_peers(**{"A train-128": 0.5}))
+    rows = cells(text)
+    assert rows["network"] == ["batches of 128", "one image", "1,000 class scores"]
+    assert rows["lab, 2 and 3 filters (A)"] == ["0.50 JAX", "10.00 JAX", "10.00 JAX"]
+    assert rows["geometric mean beside the best"] == ["4.32"] * 3
+    assert rows["geometric mean beside ONNX Runtime"] == ["", "", "4.32"]
+    assert len(rows) == 2 + len(NETWORKS) + 5
+    ran = "`python -m benchmarks.against_peers`"
+    assert text.endswith(f"Medians of 3 rounds. Measured by {ran} on {WHERE}.\n")
+
+
+def test_everything_beside_the_peers():
+    found = against_peers()
+    tables = re.split(r"\n\n(?=\|)", report.all_peers_text(found))[1:]
+    assert len(tables) == 6
+    speeds, beside = cells(tables[4]), cells(tables[5])
+    assert speeds["images per second"] == [
+        *("PyTorch", "torch.compile", "JAX", "ONNX Runtime", "compiled", "numpy")
     ]
-    assert one["E's CNN"][:3] == ["1,000", "10,000", "2,000"]
-    assert inference["network"][1] == "ONNX Runtime"
-    assert inference["D"][:4] == ["1,000", "3", "10,000", "2,000"]
-    assert inference["D"][-1] == "10.00 (9.50 to 11.00)"
-    for rows in (training, one, inference):
-        assert rows["geometric mean"][-1] == "4.32"
-        assert len(rows) == len(NETWORKS) + 3
-        assert len({len(row) for row in rows.values()}) == 1
-    assert text.endswith(
-        f"Medians of 3 rounds. Measured by `python -m benchmarks.against_pytorch` on {WHERE}.\n"
-    )
+    assert speeds["D"] == ["900", "800", "1,000", "3", "10,000", "2,000"]
+    assert beside["ratio"][:2] == ["compiled / best", "compiled / PyTorch"]
+    assert beside["D"][0] == "10.00 (9.50 to 11.00)"
+    assert beside["D"][-1] == "2.00 (2.00 to 2.00)"  # numpy beside JAX
+
+
+def test_a_peer_that_was_left_out_is_said_and_has_no_column():
+    found = against_peers()
+    found["left_out"] = {"torch.compile": "no compiler"}
+    for mode in report.CAPTIONS:
+        for own in found[mode]["networks"].values():
+            del own["faster"]["torch.compile"]
+        for backend in ("compiled", "numpy"):
+            del found[mode]["geometric_mean"][f"{backend} / torch.compile"]
+    for text in (report.peers_text(found), report.all_peers_text(found)):
+        assert "Medians of 3 rounds. torch.compile is left out. Measured" in text
+        assert text.count("torch.compile") == 1
 
 
 def test_what_falls_short_is_listed_with_its_aim():
     slow = {"E MLP inference": 1.5, "B train-1": 4.9, "A train-128": 1.9, "C train-128": 2.0}
-    rows = cells(report.shortfalls_text(against_pytorch(**slow)))
+    rows = cells(report.shortfalls_text(against_peers(**slow)))
     assert list(rows.items())[2:] == [
         ("A, training, batches of 128", ["1.90 (1.40 to 2.90)", "2"]),
         ("B, training, one image at a time", ["4.90 (4.40 to 5.90)", "5"]),
         ("E's MLP, inference", ["1.50 (1.00 to 2.50)", "2"]),
     ]
     all_slow = {f"{name} train-128": 2.5 for name in NETWORKS}
-    rows = cells(report.shortfalls_text(against_pytorch(**all_slow)))
+    rows = cells(report.shortfalls_text(against_peers(**all_slow)))
     assert rows["geometric mean, training, batches of 128"] == ["2.50", "3"]
-    assert report.shortfalls_text(against_pytorch()).startswith("Nothing did.\n")
+    assert report.shortfalls_text(against_peers()).startswith("Nothing did.\n")
 
 
 def memory():

@@ -29,7 +29,7 @@ ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 # The versions that matter for a figure, and how these packages write themselves.
 NAMES = {
     "python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
+    "jax": "JAX", "onnxruntime": "ONNX Runtime",
 }  # fmt: skip
 
 
