@@ -81,8 +81,8 @@ BATCHES, FEW = 5, 32
 # ways that the weights have gone are compared (they hardly move), by the length of the difference.
 ROUNDING = {
     "gradients": 2e-5,  # the loss and every gradient of one batch
-    "losses": 2e-5,  # the loss at each of the steps
-    "paths": 1e-2,  # |ours - exact| / |exact|, the way that each array of weights has gone
+    "losses": 1e-3,  # the loss at each of the steps
+    "paths": 5e-2,  # |ours - exact| / |exact|, the way that each array of weights has gone
     "outputs": 2e-5,  # what inference gives
 }
 ANOTHER = 0.1  # so far from float64 nobody is by rounding: it is not the same network
@@ -170,6 +170,7 @@ def _batches(count: int, size: int, data: Dataset) -> list[np.ndarray]:
 
 def numbers_of(peer: str, name: str, data: Dataset, dtype: Any = np.float32) -> Numbers:
     """A peer's, in the first of its ways.  Dropout is left out: its masks are drawn differently."""
+    twin(peer).forget()
     settings = next(iter(PEERS[peer].ways.values()))
     ours = network(name, dropout=False, seed=5)
     start = [array.astype(dtype) for array in weights(ours)]
@@ -277,6 +278,8 @@ def use_theirs(name: str, peer: str, way: str, images: np.ndarray) -> Contestant
 def contestants(name: str, mode: str, peers: Sequence[str], data: Dataset) -> dict[str, Contestant]:
     """All of a mode, in the order in which they are timed."""
     count = MODES[mode]
+    for peer in set(TRAINED) & set(peers):
+        twin(peer).forget()
     ways = [(peer, way) for peer in peers for way in PEERS[peer].ways]
     if mode == "inference":
         images = _images(count, data)

@@ -135,6 +135,11 @@ def scores(recipe: Any, weights: Sequence[np.ndarray], images: np.ndarray) -> Ca
     return scored
 
 
+def forget() -> None:
+    """Forget what was compiled."""
+    jax.clear_caches()
+
+
 def ready(threads: int, compiled: bool = False) -> str:
     """Say nothing: JAX takes all cores by itself and needs nothing besides."""
     return ""

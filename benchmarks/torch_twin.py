@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import nn
 from torch.nn import functional
 
@@ -122,9 +123,15 @@ def _compiled(function: Any, **settings: Any) -> Any:
     return torch.compile(function, dynamic=False, **settings)
 
 
+def forget() -> None:
+    """Forget what was compiled: of a function PyTorch keeps eight forms, others run eager."""
+    torch.compiler.reset()
+
+
 def ready(threads: int, compiled: bool) -> str:
     """Set PyTorch up; "" or, of torch.compile, why it does not run here."""
     torch.set_num_threads(threads)
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # rather than run eager
     if compiled:
         try:
             _compiled(lambda x: x + 1)(torch.ones(1))
