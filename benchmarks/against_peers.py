@@ -340,6 +340,12 @@ def main() -> None:
     told = options(__doc__, *PACKAGES, **OPTIONS)
     if told.processor != "own":
         restricted.enter(told.processor)
+    with restricted.fresh_cache():
+        run(told)
+
+
+def run(told: Any) -> None:
+    """Check and measure what the command line asks for."""
     everything: dict[str, Any] = {
         "machine": machine(*PACKAGES), "rounds": told.rounds, "seconds": told.seconds
     }  # fmt: skip

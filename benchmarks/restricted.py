@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import run_python
@@ -26,6 +28,7 @@ VARIABLES = {
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     }
 }
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 FREE = "ONNX Runtime cannot be restricted: it uses what the processor has"
 # Of whom -> the peer that it is needed for, what sets `told` (a word, or None) and the job `step`.
 PROBES = {
@@ -90,6 +93,23 @@ def enter(processor: str) -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
 
 
+@contextmanager
+def fresh_cache() -> Iterator[None]:
+    """Let torch.compile keep its code in an empty folder, here and in processes started here.
+
+    Its own folder does not tell instruction sets apart: code for AVX-512 is taken for AVX2's, and
+    the numbers are wrong.  Nor does it notice what a killed run has left half written.
+    """
+    before = os.environ.get(CACHE)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ[CACHE] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(CACHE)
+            os.environ |= {CACHE: before} if before else {}
+
+
 def words(processor: str) -> str:
     """How a table says it."""
     return f"nobody but ONNX Runtime uses more than {processor.upper()}"
@@ -97,7 +117,8 @@ def words(processor: str) -> str:
 
 def probe(program: str, variables: dict[str, str]) -> tuple[str | None, float]:
     """What is told by a program in a process of its own, and the seconds of its job."""
-    said, seconds = json.loads(run_python("-c", HEAD + program + TAIL, **variables))
+    with fresh_cache():
+        said, seconds = json.loads(run_python("-c", HEAD + program + TAIL, **variables))
     return said, seconds
 
 

@@ -304,6 +304,18 @@ def test_what_cannot_be_restricted_or_asked_is_written_down(monkeypatch):
     assert "PyTorch" not in found
 
 
+def test_torch_compile_finds_no_code_of_another_run(monkeypatch):
+    """In a process started meanwhile either; what the environment said before, it says after."""
+    ask = f"import os; print(len(os.listdir(os.environ['{restricted.CACHE}'])))"
+    for before in (None, "/before"):
+        monkeypatch.delenv(restricted.CACHE, raising=False)
+        if before:
+            monkeypatch.setenv(restricted.CACHE, before)
+        with restricted.fresh_cache():
+            assert machine.run_python("-c", ask).strip() == "0"
+        assert os.environ.get(restricted.CACHE) == before
+
+
 # --- counting work ---------------------------------------------------------------------------
 
 
