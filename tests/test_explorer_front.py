@@ -126,6 +126,7 @@ def test_a_clicked_number_leads_step_by_step_to_the_image(opened, networks, inde
     else:
         click(opened, address, place, found.maps[address][0].shape)
     opened.locator(".panel h2 output").wait_for()
+    assert shown(opened)[1] == tuple(place)
     visited = []
     while not visited or visited[-1] != "input":
         name, at, number = shown(opened)
@@ -375,8 +376,8 @@ def test_the_guide_notices_what_was_done(opened):
     guide = opened.get_by_role("region", name="Guide")
     opened.locator(".draw").focus()
     answered(opened, "look", lambda: opened.keyboard.press(" "))
-    assert guide.inner_text().startswith("●○○○○")
-    assert "2 of 5" in guide.inner_text()
+    assert guide.inner_text().startswith("●○○○○○")
+    assert "2 of 6" in guide.inner_text()
     assert "lit" in opened.locator("[data-address='0'] .maps").get_attribute("class")
     guide.get_by_role("button", name="Close").click()
     guide.wait_for(state="hidden")

@@ -854,9 +854,9 @@ class Panel {
     this.app = app;
     this.trail = [];
     this.at = -1;
-    this.heading = h("h2", { tabindex: "-1" });
+    this.heading = h("h2", { "aria-live": "polite" });
     this.steps = h("ol", { class: "trail", "aria-label": "Numbers visited" });
-    this.body = h("div", { class: "body", "aria-live": "polite" });
+    this.body = h("div", { class: "body" });
     this.backButton = button("◀", () => this.travel(-1), { "aria-label": "Back" });
     this.forwardButton = button("▶", () => this.travel(1), { "aria-label": "Forward" });
     this.followButton = button("largest term", () => this.follow(), {
@@ -1340,7 +1340,7 @@ class Explain {
     else parts.push(this.maps(decode(found.map), image, method));
     this.result.replaceChildren(...parts.filter(Boolean));
     this.result.classList.remove("stale");
-    app.did("explained");
+    app.did(method === "fgsm" ? "fooled" : "explained");
   }
 
   figure(text, draw) {
@@ -1463,19 +1463,22 @@ class Training {
 
 // --- 12 the guide -----------------------------------------------------------------------------
 
+// what to do, the control that it is about, and the word that tells that it was done
 const CARDS = [
-  ["Draw a 3 and watch the first layer.", ".drawing .frame", ["drew"]],
-  ["Click a bright pixel of a map and read its sum.", ".layer:nth-of-type(2) .maps", ["sum"]],
-  ["Follow the largest term, step by step, back to the image.", ".follow", ["input"]],
-  ["Switch one filter off. What changes behind it?", ".layer:nth-of-type(2) .maps", ["off"]],
-  ["See where the network looks, or fool it with FGSM.", ".explain .run", ["explained"]],
+  ["Draw a 3 and watch the first layer.", ".drawing .frame", "drew"],
+  ["Click a bright pixel of a map and read its sum.", ".layer:nth-of-type(2) .maps", "sum"],
+  ["Follow the largest term, step by step, back to the image.", ".follow", "input"],
+  ["Switch one filter off. What changes behind it?", ".layer:nth-of-type(2) .maps", "off"],
+  ["See where the network looks.", ".explain .run", "explained"],
+  ["Fool the network: choose FGSM and a small epsilon.", ".explain .run", "fooled"],
 ];
 
-/** Five things to do, one after the other; each notices when it was done. */
+/** Things to do, one after the other; each notices when it was done. */
 class Guide {
   constructor(app) {
     this.app = app;
-    this.cards = CARDS.filter(([, , [event]]) => event !== "explained" || !app.explain.element.hidden);
+    const missing = { explained: app.explain.element.hidden, fooled: !app.explains.includes("fgsm") };
+    this.cards = CARDS.filter(([, , event]) => !missing[event]);
     this.done = new Set();
     this.at = 0;
     this.text = h("p", { "aria-live": "polite" });
@@ -1505,7 +1508,7 @@ class Guide {
 
   /** Something was done; the card that asked for it goes on to the next that is open. */
   notice(what) {
-    const at = this.cards.findIndex(([, , events]) => events.includes(what));
+    const at = this.cards.findIndex(([, , event]) => event === what);
     if (at < 0 || this.done.has(at) || this.element.hidden) return;
     this.done.add(at);
     while (this.done.has(this.at) && this.at < this.cards.length - 1) this.at++;
@@ -1680,6 +1683,7 @@ class Explorer {
       this.explain.choose(this.explain.method.value, false);
     }
     this.changes.paint();
+    this.training.show(description.training);
     if (anew) this.head();
     else this.title.textContent = description.title;
     await this.refresh();
@@ -1839,7 +1843,8 @@ function differences(one, two) {
 
 export default {
   render({ model, el }) {
-    const element = h("div", { class: "glassbox-explorer" });
+    // the attribute keeps JupyterLab's shortcuts away from keys that are ours
+    const element = h("div", { class: "glassbox-explorer", "data-lm-suppress-shortcuts": "true" });
     el.append(element);
     const explorer = new Explorer(model, element);
     return () => explorer.close();
