@@ -4,6 +4,8 @@ import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
+from importlib.util import find_spec
 
 import nbformat
 import pytest
@@ -55,14 +57,12 @@ def asked(monkeypatch):
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
     """An account with nothing in it but the compiled kernels: no data, no settings."""
-    kernels = os.environ.get("GLASSBOX_KERNELS")
-    if not kernels:
-        build = pytest.importorskip("glassbox.kernels.compiled.build")
-        kernels = str(build.FOLDER.parent)
     for name in list(os.environ):
         if name.startswith(("GLASSBOX_", "XDG_", "JUPYTER", "IPYTHON")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("GLASSBOX_KERNELS", kernels)
+    if find_spec("numba"):
+        kernels = import_module("glassbox.kernels.compiled.build").FOLDER.parent
+        monkeypatch.setenv("GLASSBOX_KERNELS", str(kernels))
     for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
