@@ -5,7 +5,7 @@
     data = MNIST()                                      # 50,000 / 10,000 / 10,000
     x, labels = data.train.batch(range(64))             # (64, 1, 28, 28), scaled
 
-Everything here returns a `Splits`: data.train, data.validation and data.test.  All take
+What reads data returns a `Splits`: data.train, data.validation and data.test.  All take
 
 Parameters
 ----------

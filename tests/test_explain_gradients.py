@@ -35,13 +35,16 @@ def classes_behind(network):
 
 
 def check_back(network, image, address, place):
-    maps = gradients_with(network, image, 1).maps
+    maps, known = gradients_with(network, image, 1).maps, [n.address for n in nodes(network)]
     found = back_behind(network, image, 1, address, place)
     assert found.result == maps[address][(0, *place)]
     if not found.next:
         return found
     close(total(found), found.result, found.products)
     assert np.array_equal(found.products, found.weights * found.gradients)
+    layers = [known.index(each) for each in found.layers.tolist()]
+    order = list(zip(layers, found.places.tolist(), strict=True))
+    assert order == sorted(order)
     for k in range(min(len(found.places), 4)):
         layer, at = found.layers[k], found.places[k].tolist()
         forward = sum_behind(network, image, layer, at)

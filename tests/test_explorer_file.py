@@ -213,7 +213,7 @@ def test_what_is_switched_off_or_changed(ask):
         *questions(network, images[0], off=off), *questions(network, images[1], weights=weights),
         *questions(network, images[2], off=off, weights=weights), *questions(network, images[0]),
         {"ask": "rescore", "off": off, "weights": weights}, {"ask": "rescore", "off": {"4": [0]}},
-        {"ask": "sample", "index": 6},
+        {"ask": "sample", "index": 6}, questions(network, images[0], off=None, weights=None)[0],
     ]  # fmt: skip
     samples = labeled(images)
     samples = samples.subset(single_file._some_of_each(samples.labels))
@@ -276,6 +276,9 @@ def test_numbers_of_16_bits(ask):
     ({"ask": "look", "off": {"12": [0]}}, "layer: there is none at 12"),
     ({"ask": "look", "weights": [{"layer": "0", "parameter": "bias", "index": [3], "value": 1}]},
      "weights: conv1 has no number bias [3]"),
+    ({"ask": "look", "weights": [{"layer": "0", "parameter": "bias", "index": [0], "value": 1e39}]},
+     "weights: conv1 has no number bias [0] that 1e+39 could replace"),
+    ({"ask": "look", "off": {"0": [3]}}, "off: conv1 has the channels 0 to 2, got 3"),
 ])  # fmt: skip
 def test_errors_are_sentences(request_, expected, ask):
     images = bytes_of(4, 3, 9, 8)

@@ -43,9 +43,8 @@ def test_prepared_digits_come_back_as_they_were(mnist):
     light = np.linspace(240, 140, 120)[:, None]
     pages = [light * (1 - 0.8 * np.pad(np.kron(i, np.ones((3, 3))), 18) / 255) for i in before]
     after = prepare_digits(page.astype(np.uint8) for page in pages)[:, 0]
-    found = [
-        np.corrcoef(*pair)[0, 1] for pair in zip(after.reshape(100, -1), before.reshape(100, -1))
-    ]
+    pairs = zip(after.reshape(100, -1), before.reshape(100, -1), strict=True)
+    found = [np.corrcoef(*pair)[0, 1] for pair in pairs]
     assert np.median(found) > 0.95
 
 

@@ -213,6 +213,12 @@ def test_what_is_installed_works_from_another_folder(built, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
     assert list((elsewhere / "results").glob("*_digits/report.html"))
+    parts = "from glassbox.explorer import __main__ as at, page; print(*at.SHIPPED, page.FRONT)"
+    *networks, front = run("-c", parts).stdout.split()
+    assert networks == ["digits", "fashion-mnist", "mnist"]
+    ours = {path.name for path in (ROOT / "glassbox" / "explorer" / "front").iterdir()}
+    assert {path.name for path in Path(front).iterdir()} == ours
+    assert Path(front).is_relative_to(site)
 
 
 def test_the_command_is_an_entry_point():

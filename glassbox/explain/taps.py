@@ -107,7 +107,7 @@ def _windows(window: Any, pixel: Place) -> list[tuple[Array, Array]]:
     """The taps by which windows meet a pixel, and the places of these, down and across."""
     found = []
     for axis in (0, 1):
-        taps = np.arange(window.kernel[axis])
+        taps = np.arange(window.kernel[axis])[::-1]  # the last tap meets it from the first window
         starts = pixel[axis] + window.padding[2 * axis] - taps * window.dilation[axis]
         places = starts // window.stride[axis]
         inside = (places * window.stride[axis] == starts) & (places >= 0)

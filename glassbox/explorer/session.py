@@ -101,7 +101,7 @@ class Training(Protocol):
     state: dict[str, Any]
 
     def do(self, word: str) -> None:
-        """ "pause", "go on", "step" or "stop"."""
+        """Do as a person says: "pause", "go on", "step" (one, then pause) or "stop"."""
 
 
 class Session:

@@ -268,15 +268,19 @@ class Network {
 
   // Every layer's output for raw pixels, with channels set to 0 behind the activations:
   // off = {address: [channel, ...]}.  bare: the last layer goes without its activation.
-  run(pixels, off = {}, bare = false) {
-    for (const address of Object.keys(off)) this.find(address);
+  run(pixels, off, bare = false) {
+    for (const [address, channels] of Object.entries(off ?? {})) {
+      const { name, output_shape: [count] } = this.find(address);
+      const known = channels.every((channel) => Number.isInteger(channel) && channel >= 0 && channel < count);
+      if (!known) throw new Error(`off: ${name} has the channels 0 to ${count - 1}, got ${channels}`);
+    }
     scale(pixels, this.scaling, this.input.output, this.input.output_shape[0]);
     for (const layer of this.layers) {
       const { output, activation } = layer;
       const [channels] = layer.output_shape;
       layer.compute(layer);
       if (activation && !(bare && layer === this.last)) ACTIVATIONS[activation.word](output, activation, channels);
-      layer.off = off[layer.address] ?? [];
+      layer.off = off?.[layer.address] ?? [];
       const area = output.length / channels;
       for (const channel of layer.off) output.fill(0, channel * area, (channel + 1) * area);
     }
@@ -289,7 +293,8 @@ class Network {
     try {
       for (const { layer, parameter, index, value } of changes ?? []) {
         const { name, shapes, parameters } = this.find(layer);
-        if (!shapes[parameter] || !isInside(index, shapes[parameter]) || !Number.isFinite(value)) {
+        const known = shapes?.[parameter] && isInside(index, shapes[parameter]);
+        if (!known || !Number.isFinite(value) || !Number.isFinite(Math.fround(value))) {
           throw new Error(`weights: ${name} has no number ${parameter} [${index}] that ${value} could replace`);
         }
         const at = indexOf(shapes[parameter], index);
@@ -388,7 +393,7 @@ function taps(layer, [, i, j]) {
 const WEIGHTED = {
   Conv2D(layer, [o, i, j]) {
     const [rows, columns] = taps(layer, [o, i, j]);
-    const { kernel, stride, dilation, padding } = layer.window;
+    const { stride, dilation, padding } = layer.window;
     const terms = [];
     for (let c = 0; c < layer.source.output_shape[0]; c++) {
       for (const row of rows) {
