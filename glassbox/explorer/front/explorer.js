@@ -1125,7 +1125,7 @@ class Panel {
         return this.weightButton(entry.layer, name, index, term.weight, given);
       };
       return h("div", { class: "block" },
-        grid("value", `${source.name}, map ${channel}`, (term, given) =>
+        grid("value", `map ${channel} of ${source.name}`, (term, given) =>
           this.to(found.from, term.place, brief(term.value), given)),
         h("span", { class: "sign" }, "×"),
         grid("weight", name ?? "share", this.app.can("weight") && name ? weight : plain("weight")),
@@ -1861,7 +1861,8 @@ class Explorer {
     const shown = [this.stack.element];
     this.stack.caption.hidden = !beside;
     if (beside && this.view === "difference") {
-      this.stack.caption.textContent = `${this.description.title} minus ${beside.caption.textContent}`;
+      const own = other === this.network ? `${this.description.title} as changed` : this.description.title;
+      this.stack.caption.textContent = `${own} minus ${beside.caption.textContent}`;
       this.stack.paint(differences(...values), this.off);
     } else {
       this.stack.caption.textContent = this.description.title;
