@@ -153,6 +153,7 @@ function brief(number) {
 
 const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
 const count = (number) => number.toLocaleString("en");
+const several = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 const times = (shape) => shape.join(" × ");
 
 // Blue for negative and orange for positive numbers can be told apart by color-blind readers, too.
@@ -1027,7 +1028,7 @@ class Panel {
     const sum = terms.reduce((total, term) => total + term.product, left_out_sum ?? 0);
     const bold = (number) => h("b", {}, show(number));
     return h("p", { class: "equation" },
-      h("span", {}, `sum of ${count(terms.length + (left_out ?? 0))} products `, bold(sum)),
+      h("span", {}, `sum of ${several(terms.length + (left_out ?? 0), "product")} `, bold(sum)),
       (bias ?? null) !== null && h("span", {}, "+ bias ", bold(bias), " = ", bold(before)),
       activation && h("span", {}, `${activation}( ${show(before)} ) = `, bold(result)));
   }
