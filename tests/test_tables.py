@@ -41,7 +41,9 @@ def test_a_page_says_what_the_committed_file_says(region):
     assert renewed == page
 
 
-@pytest.mark.parametrize("name", [report.README, report.PERFORMANCE, report.MODELS, report.EXPLORER])
+@pytest.mark.parametrize(
+    "name", [report.README, report.PERFORMANCE, report.MODELS, report.EXPLORER]
+)
 def test_every_region_has_its_marks_and_every_mark_its_region(name):
     page = (report.ROOT / name).read_text("utf-8")
     found = re.findall(r"<!-- table of (\w+): (begin|end) -->", page)
