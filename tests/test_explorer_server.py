@@ -662,6 +662,17 @@ def test_events_that_nobody_reads_are_dropped(page):
     tab.close()
 
 
+def test_a_page_that_ends_leaves_no_connection_open(session):
+    made = Page(session, token=TOKEN).start()
+    tabs = [Tab(made), Tab(made)]
+    connections = list(made.server.server_state.connections)
+    made.close()
+    assert len(connections) == 2 and made.readers == []
+    assert all(each.transport.is_closing() for each in connections)
+    for tab in tabs:
+        tab.close()
+
+
 # --- the program ------------------------------------------------------------------------------
 
 
