@@ -1,4 +1,4 @@
-"""Dense layers: products of matrices, eight rows by two vectors of columns at a time."""
+"""Dense layers: products of matrices, some rows by two vectors of columns at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
 from glassbox.kernels.compiled.pointwise import bent
+from glassbox.kernels.compiled.processor import DENSE_ROWS as ROWS
 from glassbox.kernels.compiled.vectors import (
     inner,
     lanes,
@@ -23,8 +24,6 @@ from glassbox.kernels.recorder import call
 
 Array = np.ndarray
 
-ROWS = 8
-
 
 @compiled
 def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
@@ -35,15 +34,15 @@ def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
     width = lanes(x)
     for at in range(0, columns, 2 * width):
         left = columns - at
-        for first in range(0, rows, 8):
-            r = min(first, rows - 8)
-            block = started(bias, r, 8, 2)
+        for first in range(0, rows, ROWS):
+            r = min(first, rows - ROWS)
+            block = started(bias, r, ROWS, 2)
             if left >= 2 * width:
                 for k in range(depth):
                     block = outer(
                         block, w, r * w_row + k * w_step, w_row, x, k * columns + at, None
                     )
-                store(leaky(block, slope), y, r * columns + at, columns, 8, None)
+                store(leaky(block, slope), y, r * columns + at, columns, ROWS, None)
             else:
                 counts = (min(left, width), max(left - width, 0))
                 for k in range(depth):
@@ -52,7 +51,7 @@ def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
                         block, w, r * w_row + k * w_step, w_row, x, (place, place + width), counts
                     )
                 place = r * columns + at
-                store(leaky(block, slope), y, (place, place + width), columns, 8, counts)
+                store(leaky(block, slope), y, (place, place + width), columns, ROWS, counts)
 
 
 def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
