@@ -15,15 +15,16 @@ that of an older one, to the bit, with its blocks and its registers.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import llvmlite.binding
-from numba.core import config
+import numba
 from numba.core.codegen import get_host_cpu_features
 
-VARIABLE = "GLASSBOX_VECTOR_BYTES"
+from glassbox.kernels import VECTOR_VARIABLE
+
+config: Any = numba.config
 WITHOUT = {32: ",-avx512f", 16: ",-avx"}  # bytes -> what LLVM must not use: these and all on them
-FIRST_CACHE = 2**15  # bytes that every processor has next to a core
 
 
 class Processor(NamedTuple):
@@ -41,10 +42,10 @@ def _processor() -> Processor:
     x86 = llvmlite.binding.get_default_triple().startswith(("x86", "i686"))
     widest = 64 if "+avx512f" in has else 32 if "+avx" in has else 16
     allowed = [str(width) for width in (64, 32, 16) if width <= widest]
-    wanted = os.environ.get(VARIABLE) or str(widest)
+    wanted = os.environ.get(VECTOR_VARIABLE) or str(widest)
     if wanted not in allowed:
         raise ValueError(
-            f"the variable {VARIABLE} is {wanted!r}, expected a width of vectors that this "
+            f"the variable {VECTOR_VARIABLE} is {wanted!r}, expected a width of vectors that this "
             f"processor has: {', '.join(allowed)}; or remove it"
         )
     width = int(wanted)
