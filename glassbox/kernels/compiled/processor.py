@@ -14,6 +14,7 @@ that of an older one, to the bit, with its blocks and its registers.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -64,3 +65,10 @@ MANY_REGISTERS = PROCESSOR.registers == 32
 ROWS, COLUMNS = (4, 4) if MANY_REGISTERS else (4, 3)  # of a convolution's block: 24 or 16 in use
 DENSE_ROWS = 8 if MANY_REGISTERS else 6  # of two vectors: 19 or 15 in use
 PAIR_ROWS = 8 if MANY_REGISTERS else 4  # of two vectors, where nothing is left over: 19 or 11
+
+# A dense layer reads the columns of x where they are.  In large products narrow vectors then wait
+# for memory, so rows of x are cut to half of the first cache and packed: from so many multiply-adds
+# on, as measured with AVX2.  AVX-512 reads whole lines of the cache, and gains nothing.
+FIRST_CACHE = 2**15  # bytes, on every processor
+DEPTH = FIRST_CACHE // 2 // (2 * PROCESSOR.vector_bytes)
+PACK_FROM = 2**23 if PROCESSOR.vector_bytes < 64 else math.inf

@@ -280,6 +280,15 @@ def loaded(writer, array, at, row_step, rows: int, columns: int):
     return block
 
 
+@operation(lambda array, places, counts: Block(array.dtype, 1, len(places)))
+def taken(writer, array, places, counts):
+    """A row of vectors from places, a tuple; `counts` lanes of each are really there, others 0."""
+    masks = writer.masks(counts, len(places))
+    return [
+        [writer.load(writer.beyond(array, p), mask) for p, mask in zip(places, masks, strict=True)]
+    ]
+
+
 @operation(_nothing)
 def kept(writer, block, array, at, row_step):
     """Leave a block at array[at:], rows `row_step` apart, each row's vectors side by side."""
