@@ -95,12 +95,8 @@ def peers_text(found: Found) -> str:
         if any(means):
             cells = [f"{mean:.2f}" if mean else "" for mean in means]
             rows.append([f"geometric mean beside {word}", *cells])
-    return told(
-        "against_peers",
-        found,
-        markdown(["network", *(SHORT[mode] for mode in modes)], rows),
-        found_in(found),
-    )
+    text = markdown(["network", *(SHORT[mode] for mode in modes)], rows)
+    return told(command(found), found, text, found_in(found))
 
 
 def all_peers_text(found: Found) -> str:
