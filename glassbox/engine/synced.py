@@ -8,7 +8,7 @@ a layer come here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,9 +29,8 @@ from glassbox.engine.step import (
     to_batch_last,
 )
 from glassbox.errors import require_positive, require_share
+from glassbox.kernels.recorder import Program
 from glassbox.kernels.shapes import Shape
-
-Program = Generator[Array, Array, Any]
 
 
 class SyncLayer(Layer):
@@ -70,7 +69,7 @@ def forward_program(layers: Sequence[Any], x: Array, context: Context) -> Progra
     """Forward through `layers`; returns (output, the memories in order)."""
     caches = []
     for layer in layers:
-        if isinstance(layer, SyncLayer):
+        if hasattr(layer, "forward_program"):
             x, cache = yield from layer.forward_program(x, context)
         else:
             x, cache = layer.forward(x, context)
@@ -87,7 +86,7 @@ def backward_program(layers: Sequence[Any], dy: Array, caches: Sequence[Any]) ->
         layer_was_asked = dx is not None  # else nothing before this layer learns
         if dx is None:
             pass
-        elif isinstance(layer, SyncLayer):
+        elif hasattr(layer, "backward_program"):
             dx, own = yield from layer.backward_program(dx, cache)
         else:
             dx, own = layer.backward(dx, cache)
@@ -132,6 +131,10 @@ class SyncExecutor(Executor):
     def update(self, results: Sequence[Any], progress: Progress) -> None:
         """Move the weights, then the running statistics of the layers."""
         super().update(results, progress)
+        self.after_step(results)
+
+    def after_step(self, results: Sequence[Any]) -> None:
+        """Move the running statistics of the layers."""
         for layer, cache in results[0].synced:
             layer.after_step(cache)
 
@@ -155,14 +158,14 @@ def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[A
     """
     total, paused = None, True
     while paused:
-        answers = list(run(_resume, [(program, total) for program in programs]))
+        answers = list(run(resume, [(program, total) for program in programs]))
         paused = any(waits for waits, _ in answers)
         if paused:
             total = tree_sum([np.array(partial) for _, partial in answers])
     return [result for _, result in answers]
 
 
-def _resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:
+def resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:
     """(True, partial) where the program pauses, (False, result) where it ends; None begins it."""
     program, total = pair
     try:
@@ -232,6 +235,8 @@ class BatchNorm(SyncLayer):
         by the mean of what is left when it is taken away.
         """
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
+        kernels, count = self.kernels, 0
+        mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
         if context.training and not isinstance(self.optimizer, Frozen):
             count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
@@ -240,33 +245,28 @@ class BatchNorm(SyncLayer):
                     "perhaps the last of the epoch, with no height and width); choose a "
                     "batch_size of at least 2 that leaves no single image over"
                 )
-            mean = (yield self.kernels.bias_gradient(rows)) / count
-            centered = rows - mean[:, None]
-            # NumPy's sum goes by pairs, so it loses almost nothing even of equal numbers
-            left, squares = centered.sum(axis=1), self.kernels.row_products(centered, centered)
-            off, variance = (yield np.stack([left, squares])) / count
-            mean, variance = mean + off, np.maximum(variance - off * off, 0)
-            centered -= off[:, None]
+            xhat, mean = kernels.center(rows, (yield kernels.bias_gradient(rows)), count)
+            left, squares = kernels.pairwise_sums(xhat), kernels.row_products(xhat, xhat)
+            moments = yield kernels.stack(left, squares)
+            off, mean, variance = kernels.statistics(mean, moments, count)
         else:
-            count, mean = 0, self.buffers["running_mean"]
-            variance = self.buffers["running_var"]
-            centered = rows - mean[:, None]
-        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+            xhat, off = kernels.copy(rows), mean
         scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y = self.kernels.normalize_(centered, inverse, scale, shift)
-        return y.reshape(x.shape), (centered, inverse, mean, variance, count)
+        y, inverse = kernels.normalize_(xhat, off, variance, self.epsilon, scale, shift)
+        return y.reshape(x.shape), (xhat, inverse, mean, variance, count)
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
         xhat, inverse, _, _, count = cache
         rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
-        factor = self.parameters["weight"] * inverse
-        shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
+        kernels = self.kernels
+        factor = kernels.multiply(self.parameters["weight"], inverse)
+        shift, scale = kernels.bias_gradient(rows), kernels.row_products(rows, xhat)
         gradients = {"weight": scale, "bias": shift}
         if not count:  # running statistics do not depend on x
-            return (rows * factor[:, None]).reshape(dy.shape), gradients
-        mean, product = (yield np.stack([shift, scale])) / count
-        dx = self.kernels.normalize_gradient(rows, xhat, mean, product, factor)
+            return kernels.multiply(rows, factor[:, None]).reshape(dy.shape), gradients
+        sums = yield kernels.stack(shift, scale)
+        dx = kernels.normalize_gradient(rows, xhat, sums, count, factor)
         return dx.reshape(dy.shape), gradients
 
     def after_step(self, cache: Any) -> None:
