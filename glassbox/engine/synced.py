@@ -120,7 +120,7 @@ class SyncExecutor(Executor):
         _, gradients = yield from backward_program(self.layers, dy, caches)
         flat = self.gather(gradients, shard.context.shard)
         right = count_right(outputs, labels, shard.weights)
-        synced = synced_of(self.layers, caches, shard.context)
+        synced = synced_of(self.layers, caches)
         return SyncResult(math.fsum(losses.tolist()), right, flat, synced)
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
@@ -139,15 +139,10 @@ class SyncExecutor(Executor):
             layer.after_step(cache)
 
 
-def synced_of(
-    layers: Sequence[Layer], caches: Sequence[Any], context: Context
-) -> list[tuple[Layer, Any]]:
-    """The layers that do something after the step, with the first shard's memory of them."""
-    return [
-        (layer, cache)
-        for layer, cache in zip(layers, caches, strict=True)
-        if isinstance(layer, SyncLayer) and context.shard == 0
-    ]
+def synced_of(layers: Sequence[Layer], caches: Sequence[Any]) -> list[tuple[Layer, Any]]:
+    """The layers that do something after the step, with a shard's memory of them."""
+    pairs = zip(layers, caches, strict=True)
+    return [(layer, cache) for layer, cache in pairs if isinstance(layer, SyncLayer)]
 
 
 def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[Any]:
@@ -156,13 +151,12 @@ def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[A
     Where they pause with a partial array, all wait, and each gets the tree's sum.
     `run`: `map`, or `Workers.map` for threads.
     """
-    total, paused = None, True
-    while paused:
-        answers = list(run(resume, [(program, total) for program in programs]))
-        paused = any(waits for waits, _ in answers)
-        if paused:
-            total = tree_sum([np.array(partial) for _, partial in answers])
-    return [result for _, result in answers]
+    total = None
+    while True:
+        paused, answers = zip(*run(resume, [(program, total) for program in programs]), strict=True)
+        if not any(paused):
+            return list(answers)
+        total = tree_sum([np.array(partial) for partial in answers])
 
 
 def resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:

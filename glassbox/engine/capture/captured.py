@@ -192,7 +192,7 @@ class Capture:
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
         self._written = LossAsWritten(network.loss)
         # of a step that is nothing but one segment and its loss: all of its calls
-        self._whole: tuple[Segment, RecordedLoss, list[Call]] | None = None
+        self._whole: tuple[Segment, RecordedLoss, list[Call], Any] | None = None
         self._into: dict[int, tuple[Array, list[Stretch]]] = {}  # the same, by where gradients go
         if not batch:
             return
@@ -216,7 +216,7 @@ class Capture:
             dy = None  # between segments are layers that give new arrays
         if len(self._parts) == 1 and isinstance(self._loss, RecordedLoss):
             calls = [*last.all_forward, *self._loss.calls, *last.all_backward]
-            self._whole = last, self._loss, calls
+            self._whole = last, self._loss, calls, self._synced([last.caches])
 
     def _forward_parts(self, network: CapturedNetwork, samples: int, batch: int) -> list[Any]:
         """The network's parts, the recorded ones with arrays of their own."""
@@ -268,27 +268,26 @@ class Capture:
         x, labels = self._images(shard)
         plain = shard.weights is None and labels.ndim == 1
         if self._whole is not None and plain and not self._checked:
-            segment, recorded, calls = self._whole
+            segment, recorded, calls, synced = self._whole
             segment.take(shard.context)
             np.copyto(recorded.labels, labels)
             if id(gradient) not in self._into:  # kept, so that no other array has its id
                 moved = redirect(calls, [(self.gradient, gradient)])
                 self._into[id(gradient)] = gradient, stretches(moved)
             yield from replay_program(self._into[id(gradient)][1])
-            synced = self._synced([segment.caches], shard)
             return SyncResult(*recorded.sums(), gradient, synced)
         outputs, caches = yield from forward_program(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = yield from backward_program(self._parts, dz, caches)
         flat = self._gathered(gradients, gradient, shard)
-        return SyncResult(loss, right, flat, self._synced(caches, shard))
+        return SyncResult(loss, right, flat, self._synced(caches))
 
-    def _synced(self, caches: Sequence[Any], shard: Shard) -> list[tuple[Layer, Any]]:
+    def _synced(self, caches: Sequence[Any]) -> list[tuple[Layer, Any]]:
         """`synced_of` the layers of all parts."""
         found = []
         for part, layers, own in zip(self._parts, self._layers, caches, strict=True):
             own = own if isinstance(part, Segment) else [own]
-            found += synced_of(layers, own, shard.context)
+            found += synced_of(layers, own)
         return found
 
     def _gathered(self, gradients: Sequence[Gradients], gradient: Array, shard: Shard) -> Array:
