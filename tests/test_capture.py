@@ -264,7 +264,8 @@ def winograd(**settings):
 def normalized(**settings):
     return CNN(
         BatchNorm(), Conv2D(6, 3, activation=None, bias=False), BatchNorm(0.3), ReLU(),
-        Conv2D(4, 3), MaxPool2D(2), Dense(12, None), BatchNorm(epsilon=0.1), Tanh(), Dense(4, "softmax"),
+        Conv2D(4, 3), MaxPool2D(2), Dense(12, None), BatchNorm(epsilon=0.1), Tanh(),
+        Dense(4, "softmax"),
         loss="cross_entropy", l2=0.02, optimizer=SGD(0.05, momentum=0.9), **settings,
     )  # fmt: skip
 

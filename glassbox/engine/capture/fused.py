@@ -48,6 +48,8 @@ def why_as_written(layer: Layer, edited: Callable[[type], str] = shipped.edited)
         reason = f"its {method} was replaced" if method else edited(type(part))
         if reason or name_of(part) not in RECORDABLE:
             return reason or f"{type(part).__name__} is never recorded"
+        if part.kernels is not layer.kernels:
+            return f"{type(part).__name__} was not built with it"
     return ""
 
 
