@@ -134,7 +134,7 @@ class Assembly:
             rng = np.random.default_rng(self.settings.seed)  # an identity draws nothing from it
             self.layers[-1].build(last.input_shape, BuildContext(rng, self.dtype, self.kernels))
         elif isinstance(carried, Softmax):
-            last.activation = Identity()
+            last.activation = Identity().use(self.kernels)
 
     def _make_executor(self) -> None:
         settings = self.settings
