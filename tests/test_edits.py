@@ -579,7 +579,7 @@ def random_network(number, dtype, backend):
                 "drop": [Dropout(0.3)], "tanh": [Tanh()], "block": [Residual(Conv2D(3))], "": [],
                 "more": [
                     Residual(
-                        Conv2D(4, activation=None), BatchNorm(), ReLU(),
+                        Conv2D(4, activation=None), BatchNorm(), Tanh(),
                         Residual(Conv2D(4, activation="relu6"), Dropout(0.2), activation=None),
                         activation=draw.choice(functions),
                     ),
@@ -588,7 +588,7 @@ def random_network(number, dtype, backend):
             }[str(kind)]  # fmt: skip
         layers += [[Flatten()], [GlobalAvgPool2D()], []][draw.integers(3)]
         for _ in range(draw.integers(0, 3)):
-            layers.append(Dense(int(draw.choice([2, 9, 20])), draw.choice(functions)))
+            layers.append(Dense(int(draw.choice([2, 9, 20])), draw.choice(functions[:-2])))
             layers += [[LeakyReLU(0.2)], [ReLU()], [BatchNorm()], [], []][draw.integers(5)]
         return layers
 
