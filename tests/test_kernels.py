@@ -494,8 +494,11 @@ def test_normalize_and_its_gradient(kernels):
     rows, dy = rows_of(random, 3, 37), rows_of(random, 3, 37)
     mean, scale, shift = (rows_of(random, 3) for _ in range(3))
     variance, sums = np.abs(rows_of(random, 3)), rows_of(random, 2, 3)
-    xhat = rows.copy()
-    y, inverse = kernels.normalize_(xhat, mean, variance, 0.1, scale, shift)
+    xhat, given = np.empty_like(rows), rows.copy()
+    y, inverse = kernels.normalize(rows, mean, variance, 0.1, scale, shift, xhat)
+    assert np.array_equal(rows, given)
+    y_again, _ = kernels.normalize(given, mean, variance, 0.1, scale, shift, given)  # in place
+    assert np.array_equal(y, y_again) and np.array_equal(xhat, given)
     np.testing.assert_allclose(inverse, 1 / np.sqrt(variance.astype(np.float64) + 0.1), rtol=1e-6)
     by_hand = (rows.astype(np.float64) - mean[:, None]) * inverse[:, None]
     np.testing.assert_allclose(xhat, by_hand, rtol=1e-5, atol=1e-6)

@@ -62,7 +62,12 @@ class SyncLayer(Layer):
 
 def alone(program: Program) -> Any:
     """Run a program as the only shard: every partial sum is already the whole."""
-    return run_programs(map, [program])[0]
+    total = None
+    while True:
+        paused, answer = resume((program, total))
+        if not paused:
+            return answer
+        total = np.array(answer)
 
 
 def forward_program(layers: Sequence[Any], x: Array, context: Context) -> Program:
@@ -124,7 +129,9 @@ class SyncExecutor(Executor):
         return SyncResult(math.fsum(losses.tolist()), right, flat, synced)
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
-        """Train on every shard, all of them pausing together."""
+        """Train on every shard, all of them pausing together; one alone waits for nobody."""
+        if len(shards) == 1:
+            return [alone(self.train_program(shards[0]))]
         run = partial(Executor.map, self, serial=serial)
         return run_programs(run, [self.train_program(shard) for shard in shards])
 
@@ -239,14 +246,15 @@ class BatchNorm(SyncLayer):
                     "perhaps the last of the epoch, with no height and width); choose a "
                     "batch_size of at least 2 that leaves no single image over"
                 )
-            xhat, mean = kernels.center(rows, (yield kernels.bias_gradient(rows)), count)
-            left, squares = kernels.pairwise_sums(xhat), kernels.row_products(xhat, xhat)
+            rows, mean = kernels.center(rows, (yield kernels.bias_gradient(rows)), count)
+            left, squares = kernels.pairwise_sums(rows), kernels.row_products(rows, rows)
             moments = yield kernels.stack(left, squares)
             off, mean, variance = kernels.statistics(mean, moments, count)
+            xhat = rows
         else:
-            xhat, off = kernels.copy(rows), mean
+            xhat, off = np.empty_like(rows), mean
         scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y, inverse = kernels.normalize_(xhat, off, variance, self.epsilon, scale, shift)
+        y, inverse = kernels.normalize(rows, off, variance, self.epsilon, scale, shift, xhat)
         return y.reshape(x.shape), (xhat, inverse, mean, variance, count)
 
     def backward_program(self, dy: Array, cache: Any) -> Program:

@@ -253,30 +253,32 @@ def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, A
 
 
 @compiled
-def _normalize(rows, mean, variance, epsilon, one, scale, shift, inverse, y):
+def _normalize(rows, mean, variance, epsilon, one, scale, shift, inverse, xhat, y):
     length = len(rows) // len(mean)
     for c in range(len(mean)):
         m, i, s, t = mean[c], one / math.sqrt(variance[c] + epsilon), scale[c], shift[c]
         inverse[c] = i
-        xhat, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+        kept = xhat[c * length : (c + 1) * length]
         for k in range(length):
-            h = (xhat[k] - m) * i
-            xhat[k] = h
+            h = (given[k] - m) * i
+            kept[k] = h
             out[k] = h * s + t
 
 
-def normalize_(
-    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array
-) -> tuple[Array, Array]:
-    """rows = xhat = (rows - mean) / sqrt(variance + epsilon), in place, channel by channel.
+def normalize(
+    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
+    xhat: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
 
-    Returns y = scale xhat + shift, and 1 / sqrt(variance + epsilon).
+    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
     """
     y, inverse = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
     kind = rows.dtype.type
     call(
-        _normalize, rows.reshape(-1), mean, variance, kind(epsilon), kind(1), scale, shift,
-        inverse, y.reshape(-1),
+        _normalize, flat(rows), mean, variance, kind(epsilon), kind(1), scale, shift, inverse,
+        xhat.reshape(-1), y.reshape(-1),
     )  # fmt: skip
     return y, inverse
 

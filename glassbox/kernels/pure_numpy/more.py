@@ -53,17 +53,18 @@ def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, A
     return off, mean + off, np.maximum(variance - off * off, 0)
 
 
-def normalize_(
-    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array
-) -> tuple[Array, Array]:
-    """rows = xhat = (rows - mean) / sqrt(variance + epsilon), in place, channel by channel.
+def normalize(
+    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
+    xhat: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
 
-    Returns y = scale xhat + shift, and 1 / sqrt(variance + epsilon).
+    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
     """
     inverse = 1 / np.sqrt(variance + rows.dtype.type(epsilon))
-    rows -= mean[:, None]
-    rows *= inverse[:, None]
-    y = rows * scale[:, None]
+    np.subtract(rows, mean[:, None], out=xhat)
+    xhat *= inverse[:, None]
+    y = xhat * scale[:, None]
     y += shift[:, None]
     return y, inverse
 
