@@ -7,6 +7,7 @@
 # make measure  run every benchmark (an hour; the machine should do nothing else), then the tables
 # make table  write the generated tables of README.md and docs/performance.md from results/
 # make docs   write the API reference, made from the docstrings, to build/docs/index.html
+# make notebooks  run the tutorial, and write what its cells show into docs/tutorial/
 # make lock   write requirements-ci.txt, the hashes of what constraints.txt names, on Python 3.11
 # make clean  remove the environment and the caches; results stay
 
@@ -28,7 +29,7 @@ MEASURED := accuracy against_pytorch memory roofline scaling startup capture dra
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.PHONY: run explore check test trust results measure table docs format lock clean
+.PHONY: run explore check test trust results measure table docs notebooks format lock clean
 
 run: .venv/run.stamp
 	$(BIN)/python main.py $(ARGS)
@@ -63,6 +64,9 @@ table: .venv/run.stamp
 
 docs: .venv/test.stamp
 	$(BIN)/python docs/make_reference.py build/docs
+
+notebooks: .venv/test.stamp
+	$(BIN)/python docs/run_notebooks.py $(ARGS)
 
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .

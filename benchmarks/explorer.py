@@ -171,7 +171,7 @@ def main() -> None:
     for name in AIMS["maps drawn"]:
         own = found[name] = in_browser(name)
         own["seconds to rescore"] = rescored(name, told.rounds)
-        images = 40_000 if name == "D 8/16" else 3_000
+        images = 100_000 if name == "D 8/16" else 3_000
         own["seconds of two epochs"] = alternate(epochs(name, images), told.rounds)
         for host in ("page", "file"):
             for what, times in own[host].items():

@@ -9,7 +9,7 @@ tensorboardX only writes the files, so the training needs neither TensorFlow nor
 
 from __future__ import annotations
 
-import sys
+import argparse
 from typing import Any
 
 from CNN import CNN
@@ -47,12 +47,15 @@ class TensorBoardLog:
         self.writer.close()
 
 
-def main(folder: str = "runs/digits") -> None:
+def main() -> None:
     """Train on small digits, with a log."""
+    parser = argparse.ArgumentParser(description="Log a training to TensorBoard.")
+    parser.add_argument("--folder", default="runs/digits", help="default: %(default)s")
+    folder = parser.parse_args().folder
     data = Digits()
     network = CNN(Conv2D(8), MaxPool2D(2), Dense(10), seed=0)
     network.fit(data.train, data.validation, epochs=10, callbacks=TensorBoardLog(folder))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -216,11 +216,12 @@ def attached(trainer: Any, callbacks: Sequence[Any]) -> Iterator[None]:
     steps = [each for each in callbacks if hasattr(each, "after_step")]
     epochs = [each for each in callbacks if hasattr(each, "after_epoch") or callable(each)]
 
+    calls, images = [(each, each.after_step) for each in steps], len(trainer.data)
+
     def after_step(progress: Any, loss: float, accuracy: float) -> str:
         at, rate = trainer.at, trainer.network.optimizer.rate_at(progress)
-        place = progress.step + 1, at.epoch + 1, at.seen, len(trainer.data)
-        record = StepRecord(*place, loss, accuracy, rate)
-        return _stop([(each, each.after_step) for each in steps], record)
+        place = progress.step + 1, at.epoch + 1, at.seen, images
+        return _stop(calls, StepRecord(*place, loss, accuracy, rate))
 
     def after_epoch(entry: dict[str, Any]) -> str:
         calls = [(each, getattr(each, "after_epoch", each)) for each in epochs]
@@ -247,18 +248,23 @@ def _stop(calls: Sequence[tuple[Any, Callable[[Any], Verdict]]], record: Any) ->
     """Call all of them; why the first that wants to stop does, or ""."""
     reasons = []
     for owner, call in calls:
-        name = getattr(owner, "__name__", type(owner).__name__)
         try:
             verdict = call(record)
         except Exception as error:
-            error.add_note(f"in the callback {name}, epoch {record.epoch}")
+            error.add_note(f"in the callback {_name(owner)}, epoch {record.epoch}")
             raise
-        if verdict is not None and not isinstance(verdict, str | bool):
+        if verdict is None or verdict is False:
+            continue
+        if not isinstance(verdict, str | bool):
             raise TypeError(
-                f"callback {name}: expected None to go on, or True or a reason to stop, got "
-                f"{short(verdict)}"
+                f"callback {_name(owner)}: expected None to go on, or True or a reason to stop, "
+                f"got {short(verdict)}"
             )
         if verdict:
             reason = f": {verdict}" if isinstance(verdict, str) else ""
-            reasons.append(f"stopped by {name} in epoch {record.epoch}{reason}")
+            reasons.append(f"stopped by {_name(owner)} in epoch {record.epoch}{reason}")
     return reasons[0] if reasons else ""
+
+
+def _name(owner: Any) -> str:
+    return str(getattr(owner, "__name__", type(owner).__name__))

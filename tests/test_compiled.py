@@ -6,6 +6,7 @@ type, a copy in every step.
 """
 
 import itertools
+import math
 import runpy
 import tracemalloc
 from functools import partial
@@ -33,6 +34,7 @@ from glassbox.kernels.compiled import (
     fully_connected,
     pointwise,
     pooling,
+    processor,
     winograd,
 )
 from glassbox.kernels.shapes import Window
@@ -199,8 +201,7 @@ def only_winograd(monkeypatch):
     direct = convolution.conv2d_weight_gradient
 
     def weights(x, dy, window):
-        blocks = len(dy) % 8 == 0 and len(x) % (2 * convolution.vector_lanes(x.dtype)) == 0
-        assert not blocks, "the direct way was taken"
+        assert not winograd.whole_blocks(len(x), len(dy), x.dtype), "the direct way was taken"
         return direct(x, dy, window)
 
     monkeypatch.setattr(convolution, "conv2d_weight_gradient", weights)
@@ -247,7 +248,7 @@ def test_winograd_in_channels_and_filters_that_make_blocks():
     """So that the gradient of the weights is known to go that way in the tests above."""
     lanes = convolution.vector_lanes(np.dtype(np.float32))
     assert winograd.whole_blocks(2 * lanes, 24, np.dtype(np.float32))
-    assert not winograd.whole_blocks(2 * lanes, 20, np.dtype(np.float32))
+    assert not winograd.whole_blocks(2 * lanes, 22, np.dtype(np.float32))
     assert not winograd.whole_blocks(lanes, 24, np.dtype(np.float32))
 
 
@@ -390,6 +391,26 @@ def test_dense(fenced, units):
 def test_dense_of_every_size_up_to_70(fenced):
     for size in range(1, 71):
         check_dense(fenced, size, 71 - size, 9 + size // 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_products_are_packed_and_give_the_same_bits(fenced, monkeypatch, dtype):
+    """Depths beside whole cuts, rows and columns beside whole blocks."""
+    whole = processor.DEPTH
+    for rows, depth, columns in itertools.product((8, 13), (1, whole, 2 * whole + 3), (16, 33, 70)):
+        x = fenced.put(draw(1, depth, columns).astype(dtype))
+        w = fenced.put(draw(2, rows, depth).astype(dtype))
+        bias = fenced.put(draw(3, rows).astype(dtype))
+        with monkeypatch.context() as now:
+            now.setattr(fully_connected, "PACK_FROM", math.inf)
+            in_place = KERNELS.dense(x, w, bias, 0.5)
+            now.setattr(fully_connected, "PACK_FROM", 0)
+            now.setattr(fully_connected, "product", None)
+            packed = KERNELS.dense(x, w, bias, 0.5)
+        assert packed.tobytes() == in_place.tobytes()
+        z = w.astype(np.float64) @ x + bias[:, None]
+        within(packed, np.where(z > 0, z, 0.5 * z), 5e-6)
+        fenced.check()
 
 
 def test_transpose(fenced):

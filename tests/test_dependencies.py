@@ -69,6 +69,7 @@ def test_every_import_of_the_library_is_required():
     known = {canonicalize_name(requirement.name) for requirement in REQUIRED}
     known |= {"sklearn"}  # scikit-learn's name
     known |= {"scipy", "pil", "llvmlite"}  # scikit-learn, matplotlib and Numba bring these
+    known |= {"tensorboardx"}  # examples/tensorboard_log.py says how to install it
     files = [*ROOT.glob("*.py"), *(p for room in rooms for p in (ROOT / room).rglob("*.py"))]
     for path in files:
         words = set() if "benchmarks" in path.parts else set(imported(path))

@@ -23,6 +23,8 @@ from glassbox.explorer.messages import array, array_of
 from glassbox.explorer.session import Held, Session
 from MLP import Activation, BatchNorm, Dense, Dropout, Flatten, ReLU
 
+pytestmark = pytest.mark.slow  # a browser has to begin
+
 ROOT = Path(__file__).parent.parent
 TITLE = "a network"
 NORMALIZATIONS = ["unit", "center", "standard", "per-image", "min-max", "none"]
@@ -496,7 +498,6 @@ def test_what_the_browser_cannot_compute_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_speed(ask, computing, capsys):
     """Printed, not asserted: machines differ."""
     for what, network in {

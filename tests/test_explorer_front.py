@@ -1,21 +1,24 @@
+# ruff: noqa: F811  (fixtures are imported)
 """The explorer's front end in a browser: what it shows are the network's numbers."""
 
+import copy
 import json
 import re
 
 import numpy as np
 import pytest
+from browser import browser, page  # noqa: F401  (fixtures)
 
 from CNN import CNN
 from Datasets import Dataset, Digits, Scaling
 from Filters import Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox import explain
 from glassbox.explorer.messages import array_of
-from glassbox.explorer.page import Page
+from glassbox.explorer.page import FRONT, Page
 from glassbox.explorer.session import Held, Session
 from MLP import BatchNorm, Dense
-from tests.browser import browser, page  # noqa: F401
 
+pytestmark = pytest.mark.slow
 DATA = Digits()
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?$")
 
@@ -46,7 +49,7 @@ def served(networks):
 
 
 @pytest.fixture
-def opened(page, served):  # noqa: F811
+def opened(page, served):
     """The page, open on the first test image; nothing may complain."""
     page.looks = []
     page.on("request", lambda sent: page.looks.append(sent) if asks(sent, "look") else None)
@@ -54,7 +57,7 @@ def opened(page, served):  # noqa: F811
     assert page.complaints == []
 
 
-def open_at(page, served, width=1400, **media):  # noqa: F811
+def open_at(page, served, width=1400, **media):
     page.set_viewport_size({"width": width, "height": 900})
     page.context.set_offline(False)
     page.emulate_media(**media)
@@ -67,18 +70,18 @@ def asks(request, word):
     return request.url.endswith("/ask") and request.post_data_json["ask"] == word
 
 
-def answered(page, word, act):  # noqa: F811
+def answered(page, word, act):
     """Do something, and wait for the answer to what it asks."""
     with page.expect_response(lambda response: asks(response.request, word)) as waited:
         act()
     return waited.value.json()
 
 
-def canvas(page, address, channel=0):  # noqa: F811
+def canvas(page, address, channel=0):
     return page.locator(f"[data-address='{address}'] .maps canvas").nth(channel)
 
 
-def click(page, address, place, shape):  # noqa: F811
+def click(page, address, place, shape):
     """Click the middle of a pixel of a map."""
     on = canvas(page, address, place[0])
     on.scroll_into_view_if_needed()
@@ -90,7 +93,7 @@ def click(page, address, place, shape):  # noqa: F811
     on.click(position={"x": at[1], "y": at[0]})
 
 
-def shown(page):  # noqa: F811
+def shown(page):
     """What the panel's heading says: the layer's name, the place, the number."""
     text = page.locator(".panel h2").inner_text().replace("gradient of ", "")
     name, rest = text.split(", ", 1)
@@ -98,7 +101,7 @@ def shown(page):  # noqa: F811
     return name, tuple(map(int, re.findall(r"\d+", place))), float(number)
 
 
-def scores_shown(page):  # noqa: F811
+def scores_shown(page):
     return [float(each.split(" ")[0]) for each in page.locator(".bars output").all_inner_texts()]
 
 
@@ -205,7 +208,7 @@ def test_while_the_host_computes_only_the_last_stroke_waits(opened):
         pen.press(key)
     assert opened.evaluate("held.length") == 1
     opened.evaluate("held[0].go()")
-    opened.wait_for_function("held.length > 1")
+    opened.wait_for_function("() => held.length > 1")
     answered(opened, "look", lambda: opened.evaluate("held[1].go()"))
     first, last = (
         array_of(json.loads(each)["image"])
@@ -281,6 +284,18 @@ def test_a_weight_set_by_hand_counts_until_it_is_put_back(opened, networks):
     assert opened.looks[-1].post_data_json["weights"] == []
 
 
+def test_the_measured_field_is_drawn_in_the_panel(opened):
+    click(opened, "2", (5, 0, 3), (6, 4, 4))
+    measure = opened.get_by_role("button", name="measured field")
+    reply = answered(opened, "explain", measure.click)
+    opened.get_by_role("img", name="measured field").wait_for()
+    data = array_of(reply["map"])
+    drawn = opened.get_by_role("img", name="measured field").evaluate(
+        "each => [each.height, each.width]"
+    )
+    assert drawn == list(data.shape[-2:])
+
+
 def test_backward_a_click_asks_where_a_gradient_came_from(opened, networks):
     label = int(DATA.test.labels[0])
     answered(opened, "look", opened.get_by_role("button", name="backward").click)
@@ -335,7 +350,7 @@ def test_a_photograph_is_prepared_and_every_step_shown(opened, tmp_path):
     assert (array_of(looked) == prepared).all()
 
 
-def test_what_a_host_does_not_answer_has_no_control(page, served):  # noqa: F811
+def test_what_a_host_does_not_answer_has_no_control(page, served):
     def few(route):
         reply = route.fetch()
         told = reply.json()
@@ -396,6 +411,20 @@ def test_every_control_has_a_name_and_every_picture_a_text(opened):
     assert opened.locator("canvas:not([role])").count() == 0
 
 
+def test_a_network_that_has_diverged_is_shown_as_not_finite(page, networks):
+    lost = copy.deepcopy(networks[0].network())
+    lost.layers[2].parameters["weight"][0] = np.nan
+    served = Page(Session(lost, DATA.test)).start()
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.context.set_offline(False)
+    page.goto(served.url)
+    page.locator(".verdict", has_text="not finite").wait_for()
+    click(page, "2", (0, 1, 1), (6, 4, 4))
+    page.locator(".panel h2", has_text="not finite").wait_for()
+    served.close()
+    assert page.complaints == []
+
+
 @pytest.fixture(scope="module")
 def wide():
     """128 filters, colors, 100 classes with long names."""
@@ -411,7 +440,7 @@ def wide():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1000, 1400])
-def test_no_width_needs_a_horizontal_scroll_bar(page, served, wide, width, scheme):  # noqa: F811
+def test_no_width_needs_a_horizontal_scroll_bar(page, served, wide, width, scheme):
     for each, shapes in ((served, (4, 8, 8)), (wide, (128, 32, 32))):
         open_at(page, each, width, color_scheme=scheme)
         click(page, "0", (1, 4, 4), shapes)
@@ -426,7 +455,7 @@ def test_no_width_needs_a_horizontal_scroll_bar(page, served, wide, width, schem
     assert page.complaints == []
 
 
-def test_of_many_maps_and_classes_the_first_are_shown_and_all_on_demand(page, wide):  # noqa: F811
+def test_of_many_maps_and_classes_the_first_are_shown_and_all_on_demand(page, wide):
     open_at(page, wide)
     maps = page.locator("[data-address='0'] .maps canvas")
     assert maps.count() == 32
@@ -438,8 +467,6 @@ def test_of_many_maps_and_classes_the_first_are_shown_and_all_on_demand(page, wi
 
 
 def test_the_style_stays_inside_the_explorer():
-    from glassbox.explorer.page import FRONT
-
     text = re.sub(r"/\*.*?\*/", "", (FRONT / "style.css").read_text("utf-8"), flags=re.S)
     depth, outside = 0, ""
     for character in text:

@@ -623,6 +623,12 @@ class Tab:
                 return line.decode().strip()
         return None
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.reply.close()
         self.connection.close()
@@ -660,6 +666,22 @@ def test_events_that_nobody_reads_are_dropped(page):
         page.send({"event": "training", "step": step})
     assert reader.waiting == {"training": {"event": "training", "step": 9_999}}
     tab.close()
+
+
+def test_a_page_that_ends_leaves_no_connection_open(session, monkeypatch):
+    """Not even one that arrives while it ends, and so misses what the others are told."""
+    monkeypatch.setattr(H11Protocol, "shutdown", lambda _: None)
+    made = Page(session, token=TOKEN).start()
+    with Tab(made):
+        (connection,) = made.server.server_state.connections
+        client = http.client.HTTPConnection(*made.socket_address[:2], timeout=60)
+        client.request("GET", f"/{TOKEN}/")
+        assert client.getresponse().read()
+        both = list(made.server.server_state.connections)
+        made.close()
+        client.close()
+    assert connection in both and made.readers == []
+    assert [each.transport.get_extra_info("socket").fileno() for each in both] == [-1, -1]
 
 
 # --- the program ------------------------------------------------------------------------------

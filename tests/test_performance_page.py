@@ -65,12 +65,12 @@ def test_the_matrices_are_those_of_the_code(compiled):
 
 
 def test_the_extra_vector_behind_each_place_is_the_codes(drawing, compiled):
-    vectors, winograd = compiled.vectors, compiled.winograd
+    convolution, winograd = compiled.convolution, compiled.winograd
     for rows in (4, 32):
         vectors_of_a_place = winograd._by_place(rows, np.dtype(np.float32)).size / (
-            winograd.PLACES * vectors.VECTOR_BYTES // 4
+            winograd.PLACES * convolution.vector_lanes(np.dtype(np.float32))
         )
-        assert vectors_of_a_place == rows * 4 + 1
+        assert vectors_of_a_place == rows * compiled.processor.COLUMNS + 1
         assert drawing.lines_used(rows, behind=0).max() > drawing.WAYS
         assert drawing.lines_used(rows, behind=1).tolist().count(1) == winograd.PLACES
 

@@ -41,7 +41,9 @@ def test_a_page_says_what_the_committed_file_says(region):
     assert renewed == page
 
 
-@pytest.mark.parametrize("name", [report.README, report.PERFORMANCE, report.MODELS])
+@pytest.mark.parametrize(
+    "name", [report.README, report.PERFORMANCE, report.MODELS, report.EXPLORER]
+)
 def test_every_region_has_its_marks_and_every_mark_its_region(name):
     page = (report.ROOT / name).read_text("utf-8")
     found = re.findall(r"<!-- table of (\w+): (begin|end) -->", page)
@@ -80,7 +82,7 @@ def test_a_text_goes_between_its_marks():
 @pytest.fixture
 def project(tmp_path):
     """A folder with all pages, and no results but one measurement of the start."""
-    for name in (report.README, report.PERFORMANCE, report.MODELS):
+    for name in (report.README, report.PERFORMANCE, report.MODELS, report.EXPLORER):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((report.ROOT / name).read_text("utf-8"), "utf-8")
     put_measurement(tmp_path, "startup", STARTUP)
@@ -151,6 +153,7 @@ TABLES = {
         "startup": "| numpy | 0.50 (0.50 to 0.50) |",
         "shortfalls": "Nothing did.",
     },
+    report.EXPLORER: {"explorer": "| stroke to all maps, single file, ms | 2 (at most 3) |"},
     report.MODELS: {"drawn_digits": "| printed, dark on light | 70 | 12.5 % | 75.0 % |"},
 }
 
@@ -167,7 +170,20 @@ def made_up():
         "startup": STARTUP,
         "capture": {"machine": MACHINE, "D": {"eager": [6.0, 4.0], "captured": [2.0, 4.0]}},
         "drawn_digits": DRAWN_DIGITS,
+        "explorer": EXPLORER,
     }
+
+
+EXPLORER = {
+    "machine": MACHINE,
+    "D 8/16": {
+        "page": {"maps drawn": [10.0, 30.0, 20.0], "sum shown": [5.0]},
+        "file": {"maps drawn": [1.0, 3.0, 2.0], "sum shown": [4.0]},
+        "bytes of the file": 470_000,
+        "seconds to rescore": [0.04],
+        "seconds of two epochs": {"not watched": [2.0], "watched": [2.02]},
+    },
+}
 
 
 DRAWN_DIGITS = {

@@ -91,6 +91,25 @@ def test_the_page_is_told_of_the_run(watched):
     assert losses == [event["loss"] for event in events[:-1]]
 
 
+class Doubled(Dense):
+    """A layer of one's own, which no file could name."""
+
+    def forward(self, x, context):
+        y, cache = super().forward(x, context)
+        return 2 * y, cache
+
+    def backward(self, dy, cache):
+        return super().backward(2 * dy, cache)
+
+
+def test_layers_of_ones_own_are_looked_at_too(watched):
+    net = CNN(Conv2D(2), Doubled(2, activation=None), optimizer=SGD(0.01))
+    watch = explorer.watch(net.build((1, 6, 6)), None, browser=False)
+    net.fit(DATA, epochs=1, progress=False, callbacks=watch)
+    close(watch.page)
+    assert (watch.network().scores(IMAGES) == net.scores(IMAGES)).all()
+
+
 def test_what_is_looked_at_are_the_weights_of_that_step(watched):
     """Not those of a step that is half done, nor those of later."""
     seen = []

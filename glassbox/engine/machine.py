@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glassbox.engine.parallel import Workers
+from glassbox.kernels import VECTOR_VARIABLE
 
 PACKAGES = ("numpy", "numba", "scikit-learn", "matplotlib")
 CPUINFO = Path("/proc/cpuinfo")  # Linux
@@ -142,12 +143,14 @@ def _processor() -> str:
 
 
 def _features() -> str:
-    """Name the widest vectors that the processor has, and say if it is a virtual one."""
+    """Name the widest vectors that the processor has, those asked for, and a virtual one."""
     told = _of_cpuinfo("flags") or _of_cpuinfo("Features") or _features_of_a_mac()
     flags = told.lower().split()
     known = [name for flag, name in VECTORS.items() if flag in flags][:1]
     if "hypervisor" in flags:
         known.append("virtual")
+    if os.environ.get(VECTOR_VARIABLE):
+        known.append(f"vectors of {os.environ[VECTOR_VARIABLE]} bytes")
     return ", ".join(known) or UNKNOWN
 
 

@@ -174,7 +174,7 @@ class Page:
             log_config=None, log_level="critical", access_log=False, server_header=False,
             lifespan="off", ws="none", http="h11", loop="asyncio", timeout_graceful_shutdown=0,
         )  # fmt: skip
-        self.server = uvicorn.Server(config)
+        self.server = Server(config)
 
     def run(self) -> None:
         """Serve until Ctrl-C, which ends it as KeyboardInterrupt."""
@@ -238,6 +238,17 @@ class Page:
                     yield f"data: {json.dumps(plain(event))}\n\n"
         finally:
             self.readers.remove(reader)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which leaves no connection open."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Cancel what runs, and close what is open."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # in which they are closed
 
 
 async def _body(request: Request) -> bytes:

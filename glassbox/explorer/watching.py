@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import threading
 import time
@@ -10,11 +9,12 @@ from dataclasses import asdict
 from typing import Any
 
 from glassbox.callbacks import EpochRecord, RunRecord, StepRecord, Verdict
+from glassbox.engine.budget import AllocationBudget
 from glassbox.explorer import show
 from glassbox.explorer.page import Page
 from glassbox.explorer.session import Session
 
-EVERY = 0.25  # seconds between two messages at least
+EVERY = 1.0  # seconds between two messages at least
 SHARE = 0.01  # of one core's time, at most, that goes into answering what is asked after a message
 POINTS = 200  # of the curve of the loss
 BEAT = 0.1  # seconds between two looks at Ctrl-C while paused
@@ -50,7 +50,7 @@ class Curve:
 class Watch:
     """Show the training of a network in the explorer: pause it, do a step at a time, stop it.
 
-    The page sees copies of the weights, made between two steps, up to four times a second and only
+    The page sees copies of the weights, made between two steps, about once a second and only
     while a page is open; less often where answering the page takes more than 1 % of a core's time.
     The training never waits for it, except where a person pauses.
 
@@ -102,8 +102,10 @@ class Watch:
         waits, self._one = self._paused, False
         if waits or (self.page.readers and time.perf_counter() >= self._due()):
             self._tell("paused" if waits else "running")
+        if not waits:
+            return "the stop button of the explorer" if self._stopped else None
         with self._changed:
-            while waits and self._paused and not (self._one or self._stopping()):
+            while self._paused and not (self._one or self._stopping()):
                 self._changed.wait(BEAT)
         return "the stop button of the explorer" if self._stopped else None
 
@@ -136,8 +138,10 @@ class Watch:
         with self._changed:
             weights, twin = self._twin
             if weights is not self._weights:
-                weights = self._weights
-                twin = copy.deepcopy(self.trained)
+                weights, trained = self._weights, self.trained
+                twin = trained.clone_unbuilt(trained.dtype)
+                twin.eager = True  # it answers once or twice
+                twin.build(trained.input_shape, AllocationBudget(trained.parameter_count))
                 twin.parameters.restore(weights)
                 self._twin = weights, twin
             return twin

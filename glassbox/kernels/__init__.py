@@ -15,6 +15,7 @@ from glassbox.errors import unknown_name
 # name -> module; loaded when it is chosen, since Numba takes half a second to import
 BACKENDS = {"compiled": "glassbox.kernels.compiled", "numpy": "glassbox.kernels.pure_numpy"}
 DEFAULT = "compiled" if find_spec("numba") else "numpy"
+VECTOR_VARIABLE = "GLASSBOX_VECTOR_BYTES"  # of the environment: narrower vectors than there are
 
 
 def backend_name(kernels: ModuleType) -> str:

@@ -153,6 +153,7 @@ function brief(number) {
 
 const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
 const count = (number) => number.toLocaleString("en");
+const several = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 const times = (shape) => shape.join(" × ");
 
 // Blue for negative and orange for positive numbers can be told apart by color-blind readers, too.
@@ -553,7 +554,8 @@ class Drawing {
 
   tools() {
     const color = h("input", { type: "color", value: "#ffffff", "aria-label": "color of the pen" });
-    const width = h("input", { type: "range", min: "0.5", max: "4", step: "0.25", value: "1.25", "aria-label": "width of the pen", title: "width of the pen" });
+    const named = { "aria-label": "width of the pen", title: "width of the pen" };
+    const width = h("input", { type: "range", min: 0.5, max: 4, step: 0.25, value: 1.25, ...named });
     this.settings = { color, width };
     this.erase = button("erase", () => this.erase.setAttribute("aria-pressed", String(!this.erasing)), {
       "aria-pressed": "false",
@@ -579,7 +581,8 @@ class Drawing {
     this.order = 0;
     const go = (step) => this.load(((this.index ?? 0) + step + this.samples) % this.samples);
     return h("div", { class: "row samples" }, h("label", {}, "image ", this.number),
-      button("◀", () => go(-1), { "aria-label": "previous test image" }), button("▶", () => go(1), { "aria-label": "next test image" }),
+      button("◀", () => go(-1), { "aria-label": "previous test image" }),
+      button("▶", () => go(1), { "aria-label": "next test image" }),
       // the same order in every visit: steps of the golden ratio reach all parts of the set
       button("random", () => this.load(Math.floor(((++this.order * 0.6180339887) % 1) * this.samples))));
   }
@@ -669,16 +672,16 @@ class Drawing {
     const [left, end] = [Math.min(fromColumn, toColumn) - radius - 1, Math.max(fromColumn, toColumn) + radius + 1];
     for (let r = Math.max(0, Math.floor(top)); r <= Math.min(rows - 1, bottom); r++)
       for (let k = Math.max(0, Math.floor(left)); k <= Math.min(columns - 1, end); k++) {
-        const along = length ? ((r - fromRow) * down + (k - fromColumn) * right) / length : 0;
-        const share = Math.max(0, Math.min(1, along));
-        const away = Math.hypot(r - fromRow - share * down, k - fromColumn - share * right);
-        const cover = Math.max(0, Math.min(1, radius + 0.5 - away));
+        const nearest = length ? ((r - fromRow) * down + (k - fromColumn) * right) / length : 0;
+        const along = Math.max(0, Math.min(1, nearest));
+        const away = Math.hypot(r - fromRow - along * down, k - fromColumn - along * right);
+        const share = Math.max(0, Math.min(1, radius + 0.5 - away));
         for (let c = 0; c < channels; c++) {
           const at = (c * rows + r) * columns + k;
           const goal = erase ? low : channels >= 3 ? ink[Math.min(c, 2)] : high;
-          const drawn = data[at] + cover * (goal - data[at]);
+          const drawn = data[at] + share * (goal - data[at]);
           // one stroke passes a pixel many times: gray ink only ever adds, so its edge stays soft
-          data[at] = erase || channels >= 3 ? drawn : Math.max(data[at], low + cover * (high - low));
+          data[at] = erase || channels >= 3 ? drawn : Math.max(data[at], low + share * (high - low));
         }
       }
     this.changed("drew");
@@ -779,7 +782,8 @@ class Scores {
       this.all = !this.all;
       this.paint();
     });
-    this.element = h("section", { class: "scores", "aria-label": "Scores" }, h("h2", {}, "Scores"), this.verdict, this.list, this.more);
+    this.element = h("section", { class: "scores", "aria-label": "Scores" },
+      h("h2", {}, "Scores"), this.verdict, this.list, this.more);
   }
 
   /** Probabilities of one network, or of two side by side. */
@@ -830,6 +834,7 @@ const BLOCKS = 3; // input channels of a sum that are shown before "show all"
 const ROWS = 12; // lines of a list that are shown before "show more"
 const TRAIL = 6; // steps of the trail that are shown
 const LARGE = 7; // kernels wider than this show colors without numbers
+const PADDING = { class: "padding", title: "padding" };
 
 const placeText = (place) => `[${place.join(", ")}]`;
 const placeWords = (place) =>
@@ -927,10 +932,10 @@ class Panel {
     const focus = this.element.getRootNode().activeElement?.dataset?.key;
     this.source = { layer: null, channels: new Set(), box: null };
     this.next = null;
-    const name = entry.parameter ? `${layer.name} ${entry.parameter} ${placeText(entry.index)}` : `${layer.name}, ${placeWords(entry.place)}`;
+    const where = entry.parameter ? ` ${entry.parameter} ${placeText(entry.index)}` : `, ${placeWords(entry.place)}`;
     const value = pixel ? app.stack.values.get(INPUT).data[this.offset(layer, entry.place)] : found.result ?? found.value;
     const what = word === "back" ? "gradient of " : "";
-    this.heading.replaceChildren(`${what}${name} = `, h("output", {}, show(value, 9)));
+    this.heading.replaceChildren(`${what}${layer.name}${where} = `, h("output", {}, show(value, 9)));
     const parts = pixel ? this.pixel(layer, entry) : this[word](found, layer, entry);
     this.body.replaceChildren(...parts.filter(Boolean));
     this.element.hidden = false;
@@ -990,21 +995,21 @@ class Panel {
     } else if (found.kind === "winner") {
       this.reads(found.from, found.candidates);
       this.next = { layer: found.from, place: found.winner.place };
-      parts.push(h("p", {}, `The largest of ${found.candidates.length} numbers of ${this.nameOf(found.from)}:`), this.window(found));
-    } else {
-      if (found.formula) parts.push(h("p", {}, h("code", {}, found.formula)));
-    }
+      const text = `The largest of ${found.candidates.length} numbers of ${this.nameOf(found.from)}:`;
+      parts.push(h("p", {}, text), this.window(found));
+    } else if (found.formula) parts.push(h("p", {}, h("code", {}, found.formula)));
     if (found.parts?.length) {
       const own = found.parts.find((each) => each.place);
+      const source = (part) => part.from ?? found.from;
       if (!this.next && own) {
-        const source = own.from ?? found.from;
-        this.next = { layer: source, place: own.place };
-        this.reads(source, [own]);
+        this.next = { layer: source(own), place: own.place };
+        this.reads(source(own), [own]);
       }
+      const link = (part) => this.to(source(part), part.place, `${this.nameOf(source(part))} ${placeText(part.place)}`);
       parts.push(this.list(found.parts, [
         ["part", (part) => part.name],
         ["value", (part) => show(part.value)],
-        ["of", (part) => (part.place ? this.to(part.from ?? found.from, part.place, `${this.nameOf(part.from ?? found.from)} ${placeText(part.place)}`) : "")],
+        ["of", (part) => (part.place ? link(part) : "")],
       ]));
     }
     return [...parts, this.tools(found, layer, entry)];
@@ -1021,20 +1026,22 @@ class Panel {
 
   equation({ terms, left_out, left_out_sum, bias, before, activation, result }) {
     const sum = terms.reduce((total, term) => total + term.product, left_out_sum ?? 0);
-    const bits = [h("span", {}, `sum of ${count(terms.length + (left_out ?? 0))} products `, h("b", {}, show(sum)))];
-    if (bias !== null && bias !== undefined) bits.push(h("span", {}, "+ bias ", h("b", {}, show(bias)), " = ", h("b", {}, show(before))));
-    if (activation) bits.push(h("span", {}, `${activation}( ${show(before)} ) = `, h("b", {}, show(result))));
-    return h("p", { class: "equation" }, bits);
+    const bold = (number) => h("b", {}, show(number));
+    return h("p", { class: "equation" },
+      h("span", {}, `sum of ${several(terms.length + (left_out ?? 0), "product")} `, bold(sum)),
+      (bias ?? null) !== null && h("span", {}, "+ bias ", bold(bias), " = ", bold(before)),
+      activation && h("span", {}, `${activation}( ${show(before)} ) = `, bold(result)));
   }
 
   terms(found, layer, entry) {
     const { terms, left_out, left_out_sum } = found;
     const [name, shape] = Object.entries(layer.parameters).find(([, each]) => each.length > 1) ?? [null, []];
-    const rest = left_out ? h("p", {}, `${count(left_out)} smaller products are not listed; together ${show(left_out_sum)}.`) : null;
+    const rest = left_out > 0 &&
+      h("p", {}, `${count(left_out)} smaller products are not listed; together ${show(left_out_sum)}.`);
     if (!terms.length) return [rest];
     if (terms[0].place.length === 3 && shape.length !== 2) return [...this.grids(found, layer, entry, name, shape), rest];
     const source = this.imageOf(found.from);
-    const features = ({ place }) => this.offset({ output_shape: this.app.stack.layers.get(found.from).output_shape }, place);
+    const features = ({ place }) => this.offset(this.app.stack.layers.get(found.from), place);
     const ordered = [...terms].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
     const list = this.list(ordered, [
       [this.nameOf(found.from), (term) => this.to(found.from, term.place)],
@@ -1073,7 +1080,8 @@ class Panel {
       paint(canvas, data.subarray(channel * size, (channel + 1) * size), rows, columns, scale);
       return canvas;
     });
-    return h("div", {}, h("p", {}, `Products as they lie on the maps of ${source.name} `, legend(scale)), h("div", { class: "products" }, maps));
+    return h("div", {}, h("p", {}, `Products as they lie on the maps of ${source.name} `, legend(scale)),
+      h("div", { class: "products" }, maps));
   }
 
   weightButton(layer, parameter, index, value, given = {}) {
@@ -1091,8 +1099,8 @@ class Panel {
     const [down, right] = [1, 2].map((axis) => {
       const seen = terms.map((term) => term.place[axis]);
       const least = Math.min(...seen);
-      if (shape.length === 4) return taps(seen, shape[axis + 1], source.output_shape[axis], layer.output_shape[axis], entry.place[axis]);
-      return new Map(seen.map((row) => [row, row - least]));
+      if (shape.length < 4) return new Map(seen.map((row) => [row, row - least]));
+      return taps(seen, shape[axis + 1], source.output_shape[axis], layer.output_shape[axis], entry.place[axis]);
     });
     const rows = shape[2] ?? Math.max(...down.values()) + 1;
     const columns = shape[3] ?? Math.max(...right.values()) + 1;
@@ -1104,22 +1112,26 @@ class Panel {
       block.cells[down.get(row) * columns + right.get(column)] = term;
       channels.set(channel, block);
     }
-    const scales = Object.fromEntries(["value", "weight", "product"].map((key) => [key, scaleOf(terms.map((term) => term[key]))]));
     const ordered = [...channels].sort(([, a], [, b]) => Math.abs(b.sum) - Math.abs(a.sum));
     const parts = ordered.slice(0, this.blocks).map(([channel, { sum, cells }]) => {
-      const grid = (key, title, make) => h("div", {}, h("p", {}, title),
-        roving(h("div", { class: columns > LARGE ? "grid tiny" : "grid", role: "group", "aria-label": title, style: `--columns:${columns}` },
-          cells.map((term, k) => term ? make(term, k, { style: cellStyle(term[key], scales[key]) }) : h("span", { class: "padding", title: "padding" }))), columns));
+      const grid = (key, title, make) => {
+        const scale = scaleOf(terms.map((term) => term[key]));
+        const given = (term) => ({ title: show(term[key]), style: cellStyle(term[key], scale) });
+        const inside = cells.map((term, k) => (term ? make(term, given(term), k) : h("span", PADDING)));
+        return h("div", {}, h("p", {}, title), this.cells(title, columns, inside));
+      };
+      const plain = (key) => (term, given) => h("span", given, brief(term[key]));
+      const weight = (term, given, k) => {
+        const index = [entry.place[0], channel, Math.floor(k / columns), k % columns];
+        return this.weightButton(entry.layer, name, index, term.weight, given);
+      };
       return h("div", { class: "block" },
-        grid("value", `${source.name}, map ${channel}`, (term, _, given) => this.to(found.from, term.place, brief(term.value), { title: show(term.value), ...given })),
+        grid("value", `map ${channel} of ${source.name}`, (term, given) =>
+          this.to(found.from, term.place, brief(term.value), given)),
         h("span", { class: "sign" }, "×"),
-        grid("weight", name ?? "share", (term, k, given) => {
-          const index = [entry.place[0], channel, Math.floor(k / columns), k % columns];
-          const made = this.weightButton(entry.layer, name, index, term.weight, given);
-          return made.nodeType ? made : h("span", { ...given, title: show(term.weight) }, brief(term.weight));
-        }),
+        grid("weight", name ?? "share", this.app.can("weight") && name ? weight : plain("weight")),
         h("span", { class: "sign" }, "="),
-        grid("product", `sum ${show(sum)}`, (term, _, given) => h("span", { ...given, title: show(term.product) }, brief(term.product))));
+        grid("product", `sum ${show(sum)}`, plain("product")));
     });
     const all = ordered.length > this.blocks && button(`show all ${ordered.length} maps`, () => {
       this.blocks = Infinity;
@@ -1131,13 +1143,20 @@ class Panel {
   window({ candidates, winner, from }) {
     const [top, bottom, left, right] = boxOf(candidates.map((each) => each.place));
     const scale = scaleOf(candidates.map((each) => each.value));
-    const cells = Array((bottom - top) * (right - left)).fill(null);
-    for (const each of candidates) cells[(each.place[1] - top) * (right - left) + each.place[2] - left] = each;
-    const won = String(winner.place);
-    return roving(h("div", { class: "grid", style: `--columns:${right - left}`, role: "group", "aria-label": "the window" },
-      cells.map((each) => each
-        ? this.to(from, each.place, brief(each.value), { class: String(each.place) === won ? "won" : null, style: cellStyle(each.value, scale) })
-        : h("span", { class: "padding" }))), right - left);
+    const columns = right - left;
+    const cells = Array.from({ length: (bottom - top) * columns }, () => h("span", PADDING));
+    for (const { place, value } of candidates) {
+      const won = String(place) === String(winner.place) ? "won" : null;
+      const given = { class: won, style: cellStyle(value, scale), title: show(value) };
+      cells[(place[1] - top) * columns + place[2] - left] = this.to(from, place, brief(value), given);
+    }
+    return this.cells("the window", columns, cells);
+  }
+
+  /** Cells in rows, between whose buttons the arrows move. */
+  cells(label, columns, inside) {
+    const kind = columns > LARGE ? "grid tiny" : "grid";
+    return roving(h("div", { class: kind, role: "group", "aria-label": label, style: `--columns:${columns}` }, inside), columns);
   }
 
   /** A table of the first of some rows: columns are [head, (row) => what stands there]. */
@@ -1145,7 +1164,9 @@ class Panel {
     const shown = rows.slice(0, this.rows).map((row) => h("tr", {}, columns.map(([, cell]) => h("td", {}, cell(row)))));
     const more = rows.length - shown.length;
     return h("div", { class: "list" },
-      h("table", {}, h("thead", {}, h("tr", {}, columns.map(([head]) => h("th", { scope: "col" }, head)))), h("tbody", {}, shown)),
+      h("table", {},
+        h("thead", {}, h("tr", {}, columns.map(([head]) => h("th", { scope: "col" }, head)))),
+        h("tbody", {}, shown)),
       more > 0 && button(`show more (${count(more)})`, () => {
         this.rows += 100;
         this.refresh();
@@ -1154,7 +1175,6 @@ class Panel {
 
   tools(found, layer, entry) {
     const { app } = this;
-    const biasName = layer.parameters.bias && "bias";
     const field = h("canvas", { role: "img", "aria-label": "measured field", hidden: true });
     const note = h("p", {});
     const measure = app.explains.includes("field") && button("measured field", async () => {
@@ -1168,16 +1188,20 @@ class Panel {
     });
     const channel = entry.place[0];
     const off = app.off[entry.layer]?.includes(channel);
+    const unit = `${layer.cells ? "unit" : "filter"} ${channel}`;
     return h("div", { class: "tools" }, h("div", { class: "row" },
-      layer.filters > 0 && button(`switch ${layer.cells ? "unit" : "filter"} ${channel} ${off ? "on" : "off"}`, () => app.toggle(entry.layer, channel), { "data-key": "off" }),
-      biasName && app.can("weight") && button("bias", () => this.go({ layer: entry.layer, parameter: biasName, index: [channel] })),
-      layer.filters > 0 && app.explains.includes("most_exciting") && button("images that excite it most", () => app.explain.excite(entry.layer, channel)),
+      layer.filters > 0 && button(`switch ${unit} ${off ? "on" : "off"}`,
+        () => app.toggle(entry.layer, channel), { "data-key": "off" }),
+      layer.parameters.bias && app.can("weight") && button("bias",
+        () => this.go({ layer: entry.layer, parameter: "bias", index: [channel] })),
+      layer.filters > 0 && app.explains.includes("most_exciting") && button("images that excite it most",
+        () => app.explain.excite(entry.layer, channel)),
       measure), field, note);
   }
 
   // --- gradients and weights ------------------------------------------------------------------
 
-  back(found, layer, entry) {
+  back(found) {
     const { terms = [], next, text } = found;
     this.reads(next, terms);
     const most = largestOf(terms);
@@ -1197,9 +1221,11 @@ class Panel {
   weight(found, layer, { parameter, index }) {
     const { app } = this;
     const address = layer.address;
-    const input = h("input", { type: "number", step: "any", value: String(found.value), "aria-label": "another value", "data-key": "value" });
-    const set = () => Number.isFinite(input.valueAsNumber) && app.setWeight(address, parameter, index, input.valueAsNumber);
-    input.addEventListener("change", set);
+    const set = (value) => app.setWeight(address, parameter, index, value);
+    const input = h("input", {
+      type: "number", step: "any", value: found.value, "aria-label": "another value", "data-key": "value",
+      onchange: () => Number.isFinite(input.valueAsNumber) && set(input.valueAsNumber),
+    });
     const terms = [...(found.terms ?? [])].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
     const columns = [
       ["output at", (term) => this.to(address, term.output)],
@@ -1210,7 +1236,7 @@ class Panel {
     ];
     return [
       h("div", { class: "row" }, h("label", {}, "another value ", input),
-        app.weightChange(address, parameter, index) && button("put back", () => app.setWeight(address, parameter, index, null))),
+        app.weightChange(address, parameter, index) && button("put back", () => set(null))),
       found.text && h("p", {}, found.text),
       found.gradient === undefined
         ? h("p", {}, app.can("back") ? "Choose a label to see where its gradient comes from." : "")
@@ -1229,7 +1255,8 @@ class Changes {
     this.list = h("ul", { class: "chips" });
     this.result = h("div", { class: "result", "aria-live": "polite" });
     this.button = app.can("rescore") && button("score the test images again", () => this.rescore(), { class: "rescore" });
-    this.none = h("p", {}, "Nothing yet. Each map has a button that switches it off; the panel of a weight sets another value.");
+    this.none = h("p", {},
+      "Nothing yet. Each map has a button that switches it off; the panel of a weight sets another value.");
     this.reset = button("put all back", () => app.changeNothing());
     this.element = h("section", { class: "changes", "aria-label": "What is changed" },
       h("h2", {}, "Changed"), this.none, this.list, h("div", { class: "row" }, this.button, this.reset), this.result);
@@ -1244,7 +1271,8 @@ class Changes {
     const weights = app.weights.map(({ layer, parameter, index, value }) =>
       [`${name(layer)} ${parameter} ${placeText(index)} = ${show(value)}`, () => app.setWeight(layer, parameter, index, null)]);
     const all = [...filters, ...weights];
-    this.list.replaceChildren(...all.map(([text, undo]) => h("li", {}, text, button("×", undo, { "aria-label": `put back: ${text}` }))));
+    this.list.replaceChildren(...all.map(([text, undo]) =>
+      h("li", {}, text, button("×", undo, { "aria-label": `put back: ${text}` }))));
     this.none.hidden = all.length > 0;
     this.reset.hidden = !all.length;
     if (this.button) this.button.disabled = !all.length;
@@ -1256,7 +1284,8 @@ class Changes {
     const found = await this.app.ask("rescore").catch(this.app.fail);
     if (!found) return this.result.replaceChildren();
     this.result.replaceChildren(
-      h("p", {}, "Right: ", h("b", {}, percent(found.before)), " → ", h("b", {}, percent(found.accuracy)), ` of ${count(found.count)} test images`),
+      h("p", {}, "Right: ", h("b", {}, `${percent(found.before)} → ${percent(found.accuracy)}`),
+        ` of ${count(found.count)} test images`),
       found.changed.length ? this.app.indices("Answers that changed", found.changed) : "No answer changed.",
     );
   }
@@ -1306,9 +1335,12 @@ class Explain {
     this.method.value = method;
     const needs = { grad_cam: ["class", "layer"], most_exciting: ["layer", "filter"], fgsm: ["epsilon"] }[method] ?? ["class"];
     for (const [name, field] of Object.entries(this.fields)) field.hidden = !needs.includes(name);
-    const layers = [...this.app.stack.layers.values()].filter((each) => (method === "grad_cam" ? !each.cells : each.filters) && each.address !== INPUT);
-    const options = [...(method === "grad_cam" ? [["", "the last with more than one pixel"]] : []), ...layers.map((each) => [each.address, each.name])];
-    this.layer.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
+    const cam = method === "grad_cam";
+    const layers = [...this.app.stack.layers.values()].slice(1).filter((each) => (cam ? !each.cells : each.filters));
+    const option = ([value, text]) => h("option", { value }, text);
+    this.layer.replaceChildren(...layers.map(({ address, name }) => option([address, name])));
+    if (cam) this.layer.prepend(option(["", "the last with more than one pixel"]));
+    this.layer.selectedIndex = 0;
     if (run) this.run();
   }
 
@@ -1362,12 +1394,13 @@ class Explain {
     const [rows, columns] = shape.slice(-2);
     const channels = shape.length === 3 ? shape[0] : 1;
     const scale = scaleOf(data);
-    const names = channels === 1 ? ["signed"] : channels === 3 ? ["red", "green", "blue"] : Array.from({ length: channels }, (_, k) => `channel ${k}`);
+    const names = channels === 1 ? ["signed"] : Array.from({ length: channels }, (_, k) => `channel ${k}`);
     const size = rows * columns;
-    const signed = names.map((name, k) => this.figure(name, (canvas) => paint(canvas, data.subarray(k * size, (k + 1) * size), rows, columns, scale)));
+    const signed = names.map((name, k) => this.figure(name, (canvas) =>
+      paint(canvas, data.subarray(k * size, (k + 1) * size), rows, columns, scale)));
     const positive = method === "grad_cam";
     const share = Array.from({ length: size }, (_, k) => {
-      const sizes = names.map((_, c) => (positive ? Math.max(0, data[c * size + k]) : Math.abs(data[c * size + k])));
+      const sizes = names.map((name, c) => (positive ? Math.max(0, data[c * size + k]) : Math.abs(data[c * size + k])));
       return Math.max(...sizes);
     });
     const most = Math.max(...share);
@@ -1395,7 +1428,9 @@ class Explain {
       const seen = h("i", { class: "patch" });
       cover(seen, field, ...image.shape.slice(1));
       figure.prepend(h("div", { class: "frame" }, figure.firstChild, seen));
-      const look = button(figure.lastChild.textContent, () => this.app.drawing.load(index), { "aria-label": `look at test image ${index}`, title: `at ${placeText(place)}` });
+      const look = button(figure.lastChild.textContent, () => this.app.drawing.load(index), {
+        title: `look at test image ${index}; the filter answers most at ${placeText(place)}`,
+      });
       figure.lastChild.replaceChildren(look);
       return figure;
     }));
@@ -1413,7 +1448,8 @@ class Explain {
       h("p", {}, `Before: ${line(app.found[0].probabilities)}. After: `, h("b", {}, line(probabilities)), "."),
       h("div", { class: "gallery" },
         this.figure("with the step", (canvas) => paintRaw(canvas, after, app.drawing.range)),
-        this.figure(`the step, ±${show(scale, 3)}`, (canvas) => paint(canvas, difference.subarray(0, rows * columns), rows, columns, scale))),
+        this.figure(`the step, ±${show(scale, 3)}`, (canvas) =>
+          paint(canvas, difference.subarray(0, rows * columns), rows, columns, scale))),
       button("look at this image", () => app.drawing.take(after, "fgsm")));
   }
 }
@@ -1427,22 +1463,28 @@ class Training {
     this.text = h("p", { "aria-live": "off" });
     this.curve = h("canvas", { role: "img", "aria-label": "loss of the last steps", width: "320", height: "64" });
     this.epochs = h("span", { class: "about" });
-    const act = (word) => button(word, () => app.host.ask("training", { do: word }).then(({ state }) => this.show(state), app.fail));
+    const send = (word) => app.host.ask("training", { do: word }).then(({ state }) => this.show(state), app.fail);
+    const act = (word) => button(word, () => send(word));
     this.buttons = Object.fromEntries(["pause", "go on", "step", "stop"].map((word) => [word, act(word)]));
     this.buttons.step.textContent = "one step";
     this.element = h("section", { class: "training", "aria-label": "Training", hidden: true },
-      h("h2", {}, "Training"), this.text, this.curve, this.epochs, h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
+      h("h2", {}, "Training"), this.text, this.curve, this.epochs,
+      h("div", { class: "row" }, app.can("training") && Object.values(this.buttons)));
   }
 
   show(state) {
     if (!state) return;
     this.element.hidden = false;
     const { step, epoch, epochs, loss, accuracy, history = [], recent = [] } = state;
-    const number = (value, text) => (value === null || value === undefined ? [] : [text(value)]);
-    const parts = [state.state, `epoch ${epoch} of ${epochs}`, `step ${count(step)}`, ...number(loss, (x) => `loss ${show(x)}`), ...number(accuracy, (x) => `right ${percent(x)}`)];
+    const known = (value) => value !== null && value !== undefined;
+    const parts = [state.state, `epoch ${epoch} of ${epochs}`, `step ${count(step)}`];
+    if (known(loss)) parts.push(`loss ${show(loss)}`);
+    if (known(accuracy)) parts.push(`right ${percent(accuracy)}`);
     this.text.textContent = parts.join(" · ");
     const last = history.at(-1);
-    this.epochs.textContent = last ? `epoch ${last.epoch}: ${number(last.validation_accuracy ?? last.accuracy, (x) => `${percent(x)} right${last.validation_accuracy === undefined ? "" : " in validation"}`)}` : "";
+    const right = last?.validation_accuracy ?? last?.accuracy;
+    const where = known(last?.validation_accuracy) ? " in validation" : "";
+    this.epochs.textContent = known(right) ? `epoch ${last.epoch}: ${percent(right)} right${where}` : "";
     const running = state.state === "running";
     const paused = state.state === "paused";
     this.buttons.pause.disabled = !running;
@@ -1465,7 +1507,8 @@ class Training {
       context.lineTo(((step - first) / (last - first || 1)) * (width - 2) + 1, height - 2 - (loss / most) * (height - 4));
     }
     context.stroke();
-    this.curve.setAttribute("aria-label", `loss of steps ${first} to ${last}, from ${show(recent[0][1])} to ${show(recent.at(-1)[1])}`);
+    const ends = `from ${show(recent[0][1])} to ${show(recent.at(-1)[1])}`;
+    this.curve.setAttribute("aria-label", `loss of steps ${first} to ${last}, ${ends}`);
   }
 }
 
@@ -1554,7 +1597,8 @@ class Explorer {
   repaint = () => this.refresh();
 
   fail = (error) => {
-    this.alert.replaceChildren(error.message, " ", button("×", () => this.alert.replaceChildren(), { "aria-label": "Dismiss" }));
+    const dismiss = button("×", () => this.alert.replaceChildren(), { "aria-label": "Dismiss" });
+    this.alert.replaceChildren(error.message, " ", dismiss);
     if (!this.alert.isConnected) this.element.prepend(this.alert);
   };
 
@@ -1632,7 +1676,8 @@ class Explorer {
     const { description } = this;
     const { networks, classes } = description;
     this.title.textContent = description.title;
-    this.about.textContent = `${times(description.input_shape)} pixels · ${count(description.parameters)} parameters · ${classes.length} classes`;
+    const parameters = `${count(description.parameters)} parameters`;
+    this.about.textContent = `${times(description.input_shape)} pixels · ${parameters} · ${classes.length} classes`;
     const parts = [];
     const titles = networks.map(({ title }, k) => [String(k), title]);
     const epochs = networks.map(({ epoch }, k) => [epoch, k]).filter(([epoch]) => epoch !== null && epoch !== undefined);
@@ -1644,7 +1689,7 @@ class Explorer {
     if (epochs.length > 1) {
       const at = Math.max(0, epochs.findIndex(([, k]) => k === this.network));
       const shown = h("output", {}, epochs.some(([, k]) => k === this.network) ? String(epochs[at][0]) : "–");
-      const slider = h("input", { type: "range", min: "0", max: String(epochs.length - 1), value: String(at), "aria-label": "epoch" });
+      const slider = h("input", { type: "range", max: epochs.length - 1, value: at, "aria-label": "epoch" });
       const use = latest(() => this.useNetwork(epochs[slider.valueAsNumber][1], false), this.fail);
       slider.addEventListener("input", () => {
         shown.textContent = String(epochs[slider.valueAsNumber][0]);
@@ -1730,7 +1775,8 @@ class Explorer {
   /** A number of the second network: the panel is about the first, so it takes the same place there. */
   lookBeside(layer, place) {
     const own = this.stack.layers.get(layer);
-    if (own && place.length === own.output_shape.length && place.every((number, k) => number < own.output_shape[k])) this.panel.go({ layer, place });
+    const fits = own && place.length === own.output_shape.length;
+    if (fits && place.every((number, k) => number < own.output_shape[k])) this.panel.go({ layer, place });
   }
 
   imageChanged(what) {
@@ -1754,7 +1800,8 @@ class Explorer {
   }
 
   weightChange(layer, parameter, index) {
-    return this.weights.find((each) => each.layer === layer && each.parameter === parameter && String(each.index) === String(index));
+    const key = String([layer, parameter, index]);
+    return this.weights.find((each) => String([each.layer, each.parameter, each.index]) === key);
   }
 
   /** Set a weight by hand; null puts it back. */
@@ -1778,15 +1825,15 @@ class Explorer {
   /** A list of test images to look at. */
   indices(title, found) {
     return h("div", {}, h("p", {}, `${title}:`), h("div", { class: "row indices" },
-      found.map((index) => button(String(index), () => this.drawing.load(index), { "aria-label": `look at test image ${index}` }))));
+      found.map((index) => button(String(index), () => this.drawing.load(index), { title: `test image ${index}` }))));
   }
 
   async disagree() {
     const found = await this.host.ask("disagree", { network: this.network, other: this.other }).catch(this.fail);
     if (!found) return;
     const [one, two] = found.accuracies;
-    this.differ.replaceChildren(h("p", {}, `They differ on ${count(found.count)} test images; right are ${percent(one)} and ${percent(two)}.`),
-      found.indices.length ? this.indices("Look at", found.indices) : "");
+    const text = `They differ on ${count(found.count)} test images; right are ${percent(one)} and ${percent(two)}.`;
+    this.differ.replaceChildren(h("p", {}, text), found.indices.length ? this.indices("Look at", found.indices) : "");
   }
 
   happened({ event, ...more }) {
@@ -1815,7 +1862,8 @@ class Explorer {
     const shown = [this.stack.element];
     this.stack.caption.hidden = !beside;
     if (beside && this.view === "difference") {
-      this.stack.caption.textContent = `${this.description.title} minus ${beside.caption.textContent}`;
+      const own = other === this.network ? `${this.description.title} as changed` : this.description.title;
+      this.stack.caption.textContent = `${own} minus ${beside.caption.textContent}`;
       this.stack.paint(differences(...values), this.off);
     } else {
       this.stack.caption.textContent = this.description.title;

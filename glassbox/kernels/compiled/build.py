@@ -15,20 +15,21 @@ from numba.core import caching, event
 from numba.core.compiler_lock import global_compiler_lock
 
 from glassbox.atomic import write_atomically
+from glassbox.kernels.compiled.processor import PROCESSOR
 from glassbox.regular_file import read_file
 
 FOLDER_VARIABLE = "GLASSBOX_KERNELS"
 
 
 def _places() -> list[Path]:
-    """Where compiled code may be kept, best first: a folder for every version of these sources.
+    """Where compiled code may be kept, best first: a folder for these sources and their blocks.
 
     Numba only looks at the file that a function stands in to see whether it has changed; here the
-    text of all of them is in the folder's name, and Numba's version, so that two environments do
-    not keep undoing each other's work.
+    text of all of them is in the folder's name, Numba's version, so that two environments do not
+    keep undoing each other's work, and the processor's registers, which the blocks follow.
     """
     here = Path(__file__).parent
-    text = hashlib.sha256(numba.__version__.encode())
+    text = hashlib.sha256(f"{numba.__version__} {PROCESSOR}".encode())
     for source in sorted(here.glob("*.py")):
         text.update(source.read_bytes())
     name = f"kernels-{text.hexdigest()[:16]}"

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
+from glassbox.kernels.compiled.processor import COLUMNS, PROCESSOR, ROWS
 from glassbox.kernels.compiled.vectors import (
-    VECTOR_BYTES,
     add_sums,
     inner,
     kept,
@@ -31,8 +31,6 @@ from glassbox.kernels.shapes import Shape, Window, mirrored_window
 
 Array = np.ndarray
 
-# 4 x 4 vectors of sums: for each tap 4 loads of pixels and 4 of weights serve 16 multiply-adds.
-ROWS = COLUMNS = 4
 CHUNK = 1024  # outputs whose pixels stay in the innermost cache while all taps meet them
 
 # Outputs that are neighbours both where they are read and where they are written:
@@ -76,14 +74,14 @@ def slide(w, bias, slope, x, taps, runs, y, filters):
     vectors = (length + width - 1) // width  # of one run; the last one may be part full
     full = length // width
     places, depth = count * length, len(taps)
-    for v in range(0, count * vectors, 4):
+    for v in range(0, count * vectors, COLUMNS):
         run, part = v // vectors, v % vectors
-        if part + 4 <= full:
+        if part + COLUMNS <= full:
             at = part * width
             source = (run // per_row) * row_step + (run % per_row) * column_step
-            for first in range(0, filters, 4):
-                o = max(0, min(first, filters - 4))
-                block = started(bias, o, 4, 4)
+            for first in range(0, filters, ROWS):
+                o = max(0, min(first, filters - ROWS))
+                block = started(bias, o, ROWS, COLUMNS)
                 for k in range(len(taps)):
                     block = outer(block, w, o * depth + k, depth, x, taps[k] + source + at, None)
                 store(
@@ -96,9 +94,9 @@ def slide(w, bias, slope, x, taps, runs, y, filters):
             x2, y2, n2 = _place(v + 2, vectors, width, runs)
             x3, y3, n3 = _place(v + 3, vectors, width, runs)
             counts = (n0, n1, n2, n3)
-            for first in range(0, filters, 4):
-                o = max(0, min(first, filters - 4))
-                block = started(bias, o, 4, 4)
+            for first in range(0, filters, ROWS):
+                o = max(0, min(first, filters - ROWS))
+                block = started(bias, o, ROWS, COLUMNS)
                 for k in range(len(taps)):
                     t = taps[k]
                     block = outer(
@@ -205,21 +203,21 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
     width = lanes(x)
     count, per_row, length, row_step, column_step = runs
     places = count * length
-    last, size = len(taps) - 1, 16 * width
+    last, across = len(taps) - 1, COLUMNS * width
     in_chunk = max(1, CHUNK // length)
     sums[:] = 0
     dw[:] = 0
     for chunk in range(0, count, in_chunk):
         block_at = 0
-        for o in range(0, filters, 4):
+        for o in range(0, filters, ROWS):
             d0 = o * places
             d1 = min(o + 1, filters - 1) * places
             d2 = min(o + 2, filters - 1) * places
             d3 = min(o + 3, filters - 1) * places
-            for k in range(0, len(taps), 4):
+            for k in range(0, len(taps), COLUMNS):
                 t0, t1 = taps[k], taps[min(k + 1, last)]
                 t2, t3 = taps[min(k + 2, last)], taps[min(k + 3, last)]
-                block = loaded(sums, block_at, 4 * width, 4, 4)
+                block = loaded(sums, block_at, across, ROWS, COLUMNS)
                 for run in range(chunk, min(chunk + in_chunk, count)):
                     d = run * length
                     s = (run // per_row) * row_step + (run % per_row) * column_step
@@ -235,14 +233,14 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
                             block, dy, (d0 + d, d1 + d, d2 + d, d3 + d),
                             x, (t0 + s, t1 + s, t2 + s, t3 + s), length % width,
                         )  # fmt: skip
-                kept(block, sums, block_at, 4 * width)
-                block_at += size
+                kept(block, sums, block_at, across)
+                block_at += ROWS * across
     block_at = 0
-    for o in range(0, filters, 4):
-        for k in range(0, len(taps), 4):
-            block = loaded(sums, block_at, 4 * width, 4, 4)
+    for o in range(0, filters, ROWS):
+        for k in range(0, len(taps), COLUMNS):
+            block = loaded(sums, block_at, across, ROWS, COLUMNS)
             add_sums(block, dw, o * len(taps) + k, len(taps), filters - o, len(taps) - k)
-            block_at += size
+            block_at += ROWS * across
 
 
 def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
@@ -309,4 +307,4 @@ def flat(array: Array) -> Array:
 
 def vector_lanes(dtype: np.dtype) -> int:
     """Numbers of this type in one vector."""
-    return VECTOR_BYTES // dtype.itemsize
+    return PROCESSOR.vector_bytes // dtype.itemsize

@@ -1,4 +1,4 @@
-"""Dense layers: products of matrices, eight rows by two vectors of columns at a time."""
+"""Dense layers: products of matrices, some rows by two vectors of columns at a time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import numpy as np
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
 from glassbox.kernels.compiled.pointwise import bent
+from glassbox.kernels.compiled.processor import DENSE_ROWS as ROWS
+from glassbox.kernels.compiled.processor import DEPTH, PACK_FROM
 from glassbox.kernels.compiled.vectors import (
     inner,
+    kept,
     lanes,
     leaky,
+    loaded,
     outer,
     started,
     store,
+    taken,
     total,
     turn_square,
 )
 from glassbox.kernels.recorder import call
 
 Array = np.ndarray
-
-ROWS = 8
 
 
 @compiled
@@ -35,15 +38,15 @@ def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
     width = lanes(x)
     for at in range(0, columns, 2 * width):
         left = columns - at
-        for first in range(0, rows, 8):
-            r = min(first, rows - 8)
-            block = started(bias, r, 8, 2)
+        for first in range(0, rows, ROWS):
+            r = min(first, rows - ROWS)
+            block = started(bias, r, ROWS, 2)
             if left >= 2 * width:
                 for k in range(depth):
                     block = outer(
                         block, w, r * w_row + k * w_step, w_row, x, k * columns + at, None
                     )
-                store(leaky(block, slope), y, r * columns + at, columns, 8, None)
+                store(leaky(block, slope), y, r * columns + at, columns, ROWS, None)
             else:
                 counts = (min(left, width), max(left - width, 0))
                 for k in range(depth):
@@ -52,7 +55,46 @@ def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
                         block, w, r * w_row + k * w_step, w_row, x, (place, place + width), counts
                     )
                 place = r * columns + at
-                store(leaky(block, slope), y, (place, place + width), columns, 8, counts)
+                store(leaky(block, slope), y, (place, place + width), columns, ROWS, counts)
+
+
+@compiled
+def packed_product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns, panel, sums):
+    """The same, to the bit, for large arrays: `DEPTH` rows of x at a time meet all rows of w.
+
+    Two vectors of each of them lie one pair behind the other in `panel`; `sums` keeps every block
+    until the next rows come.
+    """
+    width = lanes(x)
+    for start in range(0, depth, DEPTH):
+        here, block_at = min(DEPTH, depth - start), 0
+        for at in range(0, columns, 2 * width):
+            left = columns - at
+            counts = (min(left, width), min(max(left - width, 0), width))
+            for k in range(here):
+                place = (start + k) * columns + at
+                if left >= 2 * width:
+                    pair = loaded(x, place, 0, 1, 2)
+                else:
+                    pair = taken(x, (place, place + width), counts)
+                kept(pair, panel, k * 2 * width, 0)
+            for first in range(0, rows, ROWS):
+                r = min(first, rows - ROWS)
+                if start == 0:
+                    block = started(bias, r, ROWS, 2)
+                else:
+                    block = loaded(sums, block_at, 2 * width, ROWS, 2)
+                weights = r * w_row + start * w_step
+                for k in range(here):
+                    block = outer(block, w, weights + k * w_step, w_row, panel, k * 2 * width, None)
+                place = r * columns + at
+                if start + here < depth:
+                    kept(block, sums, block_at, 2 * width)
+                elif left >= 2 * width:
+                    store(leaky(block, slope), y, place, columns, ROWS, None)
+                else:
+                    store(leaky(block, slope), y, (place, place + width), columns, ROWS, counts)
+                block_at += ROWS * 2 * width
 
 
 def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
@@ -63,9 +105,15 @@ def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
 def _multiply(
     w: Array, w_row: int, w_step: int, bias: Array, slope: float, x: Array, y: Array
 ) -> None:
-    """`product` of whole arrays."""
-    sizes = len(x), y.reshape(-1), *y.shape
-    call(product, flat(w), w_row, w_step, bias, x.dtype.type(slope), flat(x), *sizes)
+    """`product` of whole arrays, or `packed_product`."""
+    depth, (rows, columns), pair = len(x), y.shape, 2 * vector_lanes(x.dtype)
+    given = w_row, w_step, bias, x.dtype.type(slope), flat(x), depth, y.reshape(-1), rows, columns
+    if rows * depth * columns < PACK_FROM:
+        call(product, flat(w), *given)
+        return
+    blocks = -(-rows // ROWS) * -(-columns // pair) if depth > DEPTH else 0
+    panel, sums = np.empty(DEPTH * pair, x.dtype), np.empty(blocks * ROWS * pair, x.dtype)
+    call(packed_product, flat(w), *given, panel, sums)
 
 
 def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> Array:

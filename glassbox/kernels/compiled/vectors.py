@@ -18,21 +18,13 @@ from functools import reduce, wraps
 from itertools import chain
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
+from glassbox.kernels.compiled.processor import PROCESSOR
+
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
-
-
-def _vector_bytes() -> int:
-    """The width of this processor's registers: AVX-512, AVX, or 128 bits (SSE, NEON)."""
-    features = llvmlite.binding.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-
-
-VECTOR_BYTES = _vector_bytes()
 
 # Winograd's minimal filtering of 4 outputs by 3 weights at the points 0, 1, -1, 2, -2 and infinity
 # (Lavin and Gray 2016): outputs = OUT ((WEIGHTS w) * (IN pixels)).
@@ -76,7 +68,7 @@ class _BlockModel(models.PrimitiveModel):
 
 def lanes_of(dtype: Any) -> int:
     """Numbers of a Numba type (float32, float64) in one vector."""
-    return VECTOR_BYTES * 8 // dtype.bitwidth
+    return PROCESSOR.vector_bytes * 8 // dtype.bitwidth
 
 
 class _Writer:
@@ -99,15 +91,15 @@ class _Writer:
         return self.builder.gep(pointer, [distance])
 
     def positions(self, at, count: int) -> list:
-        """Where `count` vectors start: as a list says, or one behind the other from `at`."""
+        """Where `count` vectors start: as a list begins, or one behind the other from `at`."""
         if isinstance(at, list):
-            return at
+            return at[:count]
         return [self.builder.add(at, self.number(k * self.lanes)) for k in range(count)]
 
     def masks(self, counts, number: int) -> list:
         """Which lanes of each vector count; None where all do."""
         if isinstance(counts, list):
-            return [self.first(count) for count in counts]
+            return [self.first(count) for count in counts[:number]]
         return [None if counts is None else self.first(counts)] * number
 
     def first(self, count):
@@ -146,7 +138,9 @@ class _Writer:
         return self.builder.bitcast(pointer, vector.as_pointer()), size
 
     def multiply_add(self, a, b, c):
-        """a b + c, rounded once."""
+        """a b + c, rounded once where the processor can."""
+        if not PROCESSOR.fused:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
         return self._call("fma", self.vector, [a, b, c], self.vector)
 
     def combine(self, matrix, vectors) -> list:
@@ -286,6 +280,15 @@ def loaded(writer, array, at, row_step, rows: int, columns: int):
     return block
 
 
+@operation(lambda array, places, counts: Block(array.dtype, 1, len(places)))
+def taken(writer, array, places, counts):
+    """A row of vectors from places, a tuple; `counts` lanes of each are really there, others 0."""
+    masks = writer.masks(counts, len(places))
+    return [
+        [writer.load(writer.beyond(array, p), mask) for p, mask in zip(places, masks, strict=True)]
+    ]
+
+
 @operation(_nothing)
 def kept(writer, block, array, at, row_step):
     """Leave a block at array[at:], rows `row_step` apart, each row's vectors side by side."""
@@ -300,7 +303,8 @@ def kept(writer, block, array, at, row_step):
 def outer(writer, block, w, w_at, w_step, x, x_at, counts):
     """block[r, c] += w[w_at + r w_step] * (the vector of x at x_at[c]).
 
-    x_at: a tuple with a position for each column, or one position with the columns side by side.
+    x_at: a tuple with a position for each column (more are not looked at), or one position with
+    the columns side by side.
     counts: how many lanes of each column are really there, or None for all.
     """
     columns = len(block[0])
@@ -325,8 +329,8 @@ def inner(writer, block, a, a_at, x, x_at, count):
     a_at, x_at: tuples of positions.  count: how many lanes are really there, or None for all.
     """
     (mask,) = writer.masks(count, 1)
-    rows = [writer.load(writer.beyond(a, place), mask) for place in a_at]
-    columns = [writer.load(writer.beyond(x, place), mask) for place in x_at]
+    rows = [writer.load(writer.beyond(a, place), mask) for place in a_at[: len(block)]]
+    columns = [writer.load(writer.beyond(x, place), mask) for place in x_at[: len(block[0])]]
     for row, left in zip(block, rows, strict=True):
         for c, right in enumerate(columns):
             row[c] = writer.multiply_add(left, right, row[c])

@@ -18,6 +18,7 @@ import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat, vector_lanes
+from glassbox.kernels.compiled.processor import COLUMNS, PAIR_ROWS, ROWS
 from glassbox.kernels.compiled.vectors import (
     between,
     kept,
@@ -37,16 +38,16 @@ from glassbox.kernels.shapes import Window
 Array = np.ndarray
 
 PLACES = 36
-# A block of tiles is four vectors: 64 columns of the 36 products, and their pixels fit in cache.
+# Slots go `COLUMNS` at a time: as many vectors in each product, and their pixels fit in cache.
 
 
 def _by_place(rows: int, dtype: np.dtype) -> Array:
-    """Scratch of rows x 4 vectors for each of the 36 places.
+    """Scratch of rows x `COLUMNS` vectors for each of the 36 places.
 
     One more vector behind each: at a distance of a power of two they would all want the same few
     lines of the cache.
     """
-    return np.empty(PLACES * (rows * 4 + 1) * vector_lanes(dtype), dtype)
+    return np.empty(PLACES * (rows * COLUMNS + 1) * vector_lanes(dtype), dtype)
 
 
 @compiled
@@ -67,17 +68,17 @@ def _slot(slot, samples, output, size):
 
 @compiled
 def _pixels(x, shape, output, top, left, first, v):
-    """v[place, channel] = IN x IN^T for the four slots from `first` on."""
+    """v[place, channel] = IN x IN^T for the slots from `first` on."""
     channels, height, width, samples = shape
     size = lanes(x)
-    for s in range(4):
+    for s in range(COLUMNS):
         i, j, at, count = _slot(first + s, samples, output, size)
         i, j = i - top, j - left
         whole = i >= 0 and j >= 0 and i + 6 <= height and j + 6 <= width and count == size
         for c in range(channels):
             start = ((c * height + i) * width + j) * samples + at
-            target = (c * 4 + s) * size
-            step = (channels * 4 + 1) * size
+            target = (c * COLUMNS + s) * size
+            step = (channels * COLUMNS + 1) * size
             if whole:
                 tile = patch(x, start, width * samples, samples, 6, None)
             else:
@@ -88,29 +89,29 @@ def _pixels(x, shape, output, top, left, first, v):
 
 @compiled
 def _convolve(x, shape, output, top, left, u, filters, bias, slope, v, m, y):
-    """y = OUT (u * v) OUT^T + bias, four slots at a time; u: the weights in the new basis."""
+    """y = OUT (u * v) OUT^T + bias, some slots at a time; u: the weights in the new basis."""
     channels, _, _, samples = shape
     oh, ow = output
     size = lanes(x)
-    columns = 4 * size
-    for first in range(0, _slots(samples, output, size), 4):
+    columns = COLUMNS * size
+    for first in range(0, _slots(samples, output, size), COLUMNS):
         _pixels(x, shape, output, top, left, first, v)
-        for f in range(0, filters, 4):
-            o = min(f, filters - 4)
+        for f in range(0, filters, ROWS):
+            o = min(f, filters - ROWS)
             for place in range(36):
-                block = started(bias, filters, 4, 4)  # zeros
+                block = started(bias, filters, ROWS, COLUMNS)  # zeros
                 weights = (place * filters + o) * channels
                 pixels = place * (channels * columns + size)
                 for c in range(channels):
                     block = outer(block, u, weights + c, channels, v, pixels + c * columns, None)
-                kept(block, m, place * (4 * columns + size), columns)
-            for s in range(4):
+                kept(block, m, place * (ROWS * columns + size), columns)
+            for s in range(COLUMNS):
                 i, j, at, count = _slot(first + s, samples, output, size)
                 if count == 0:
                     continue
                 whole = i + 4 <= oh and j + 4 <= ow and count == size
-                for r in range(4):
-                    step = 4 * columns + size
+                for r in range(ROWS):
+                    step = ROWS * columns + size
                     sums = patch(m, r * columns + s * size, 6 * step, step, 6, None)
                     tile = leaky(raised(between(sums, "out"), bias[o + r]), slope)
                     start = (((o + r) * oh + i) * ow + j) * samples + at
@@ -137,14 +138,14 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window, slope: 
     call(np.copyto, taps.reshape(3, 3, filters, channels), weights.transpose(2, 3, 0, 1))
     u = np.empty(PLACES * filters * channels, x.dtype)
     call(_weights, taps.reshape(-1), filters * channels, u)
-    b = np.zeros(filters + 4, x.dtype)  # and four zeros behind
+    b = np.zeros(filters + ROWS, x.dtype)  # and a block's zeros behind
     if bias is not None:
         call(np.copyto, b[:filters], bias)
     y = np.empty((filters, *window.output, samples), x.dtype)
     call(
         _convolve, flat(x), x.shape, window.output, window.padding[0], window.padding[2], u,
         filters, b, x.dtype.type(slope), _by_place(channels, x.dtype),
-        _by_place(4, x.dtype), y.reshape(-1),
+        _by_place(ROWS, x.dtype), y.reshape(-1),
     )  # fmt: skip
     return y
 
@@ -158,11 +159,11 @@ def _correlate(x, shape, output, top, left, dy, filters, v, d, turned, sums):
     channels, _, _, samples = shape
     oh, ow = output
     size = lanes(x)
-    columns, pairs = 4 * size, filters * channels
+    columns, pairs = COLUMNS * size, filters * channels
     sums[:] = 0
-    for first in range(0, _slots(samples, output, size), 4):
+    for first in range(0, _slots(samples, output, size), COLUMNS):
         _pixels(x, shape, output, top, left, first, v)
-        for s in range(4):
+        for s in range(COLUMNS):
             i, j, at, count = _slot(first + s, samples, output, size)
             whole = i + 4 <= oh and j + 4 <= ow and count == size
             for f in range(filters):
@@ -180,10 +181,10 @@ def _correlate(x, shape, output, top, left, dy, filters, v, d, turned, sums):
                         v, place * (channels * columns + size) + c * columns + k, columns, turned,
                         k * channels + c, channels,
                     )  # fmt: skip
-            for f in range(0, filters, 8):
+            for f in range(0, filters, PAIR_ROWS):
                 for c in range(0, channels, 2 * size):
                     at = place * pairs + f * channels + c
-                    block = loaded(sums, at, channels, 8, 2)
+                    block = loaded(sums, at, channels, PAIR_ROWS, 2)
                     outputs = place * (filters * columns + size) + f * columns
                     for k in range(columns):
                         block = outer(
@@ -203,14 +204,14 @@ def _weights_back(sums, pairs, dw):
 
 
 def whole_blocks(channels: int, filters: int, dtype: np.dtype) -> bool:
-    """Whether the gradient of the weights divides into blocks of 8 filters x 2 vectors."""
-    return filters % 8 == 0 and channels % (2 * vector_lanes(dtype)) == 0
+    """Whether the gradient of the weights divides into blocks of `PAIR_ROWS` x 2 vectors."""
+    return filters % PAIR_ROWS == 0 and channels % (2 * vector_lanes(dtype)) == 0
 
 
 def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """As `convolution.conv2d_weight_gradient`."""
     filters, channels = len(dy), len(x)
-    columns, pairs = 4 * vector_lanes(x.dtype), filters * channels
+    columns, pairs = COLUMNS * vector_lanes(x.dtype), filters * channels
     sums, taps = np.empty(PLACES * pairs, x.dtype), np.empty((9, filters, channels), x.dtype)
     call(
         _correlate, flat(x), x.shape, window.output, window.padding[0], window.padding[2],
