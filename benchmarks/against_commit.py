@@ -29,11 +29,11 @@ import json, sys, time
 import numpy as np
 from benchmarks.networks import network, random_images
 names, batches, kernels, seconds = json.loads(sys.argv[1])
-data, found = random_images(1024), {}
+found = {}
 for name in names:
     for size in batches:
         ours, parts = network(name, kernels=kernels, threads=1), np.arange(1024).reshape(-1, size)
-        workers = ours.workers
+        workers, data = ours.workers, random_images(1024, ours.input_shape)
         around = next(getattr(workers, n) for n in ("training", "ready") if hasattr(workers, n))
         with around():
             times = []

@@ -35,7 +35,7 @@ import numpy as np
 
 from benchmarks import restricted
 from benchmarks.machine import Step, alternate, options, ratios, timed, write_json
-from benchmarks.networks import NETWORKS, RATES, network, random_images, recipe, weights
+from benchmarks.networks import NETWORKS, RATES, SHAPES, network, random_images, recipe, weights
 from benchmarks.report import heading, means, row
 from CNN import CNN
 from Datasets import Dataset
@@ -72,10 +72,10 @@ PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values()))
 Contestant = tuple[Step, Callable[[], Any]]  # what is repeated, and what is entered around it
 Errors = dict[str, float]
 
-STEPS, BATCH = 20, 128
+IMAGES, STEPS, BATCH = 4096, 20, 128
 # Gradients are compared on some small batches, and the median counts: where two pixels are all but
 # equal, the last bit decides which of them a max-pooling takes, in anybody's float32.
-BATCHES, FEW = 5, 32
+BATCHES, FEW = 9, 8
 # A difference is the largest of an array over the largest number of float64's.  Over 20 steps
 # rounding adds up, and not smoothly, since ReLUs and max-poolings decide by the last bit; there the
 # ways that the weights have gone are compared (they hardly move), by the length of the difference.
@@ -197,10 +197,10 @@ def own_numbers(backend: str, name: str, data: Dataset) -> Numbers:
     for indices in _batches(BATCHES, FEW, data):
         ours = network(name, dropout=False, seed=5, kernels=backend)
         x, labels = data.batch(indices)
-        y, memories = ours.forward(x)
+        y, memories = ours.forward(x, training=True)
         losses, memory = ours.loss.forward(np.ascontiguousarray(y.T), labels)
-        found = ours.backward(ours.loss.backward(memory, len(x)).T, memories).values()
-        own = [layer[key] for layer in found for key in ("weight", "bias")]
+        found = ours.backward(ours.loss.backward(memory, len(x)).T, memories)
+        own = [found[layer.name][key] for layer in ours.layers for key in layer.parameters]
         gradients.append([np.array(losses.mean()), *own])
     start = weights(ours)
     scored = ours.scores(_images(BATCH, data))
@@ -213,11 +213,12 @@ def _images(count: int, data: Dataset) -> np.ndarray:
     return np.ascontiguousarray(data.batch(np.arange(count))[0])
 
 
-def check_agreement(name: str, peers: Sequence[str], data: Dataset) -> dict[str, Errors]:
+def check_agreement(name: str, peers: Sequence[str]) -> dict[str, Errors]:
     """The distances from float64 of every peer and backend, judged.
 
     float64 is that of a peer: what is wrong here would be wrong in our own.
     """
+    data = random_images(IMAGES, SHAPES[name])
     trained = [peer for peer in TRAINED if peer in peers]
     eager = next(peer for peer in trained if peer != "torch.compile")
     exact = numbers_of(eager, name, data, np.float64)
@@ -292,10 +293,10 @@ def contestants(name: str, mode: str, peers: Sequence[str], data: Dataset) -> di
 
 
 def measure(
-    name: str, mode: str, peers: Sequence[str], data: Dataset, rounds: int, seconds: float
+    name: str, mode: str, peers: Sequence[str], rounds: int, seconds: float
 ) -> dict[str, Any]:
     """Images per second of all contestants in alternation, and the ratios of every round."""
-    every = contestants(name, mode, peers, data)
+    every = contestants(name, mode, peers, random_images(IMAGES, SHAPES[name]))
     for step, around in every.values():
         with around():
             for _ in range(3):  # what is compiled is then compiled
@@ -326,9 +327,9 @@ def compared(found: dict[str, list[float]]) -> dict[str, Any]:
     return {"images_per_second": found, "faster": faster, "best": best, "ratios": beside}
 
 
-def check_all(names: list[str], peers: Sequence[str], data: Dataset) -> dict[str, Any]:
+def check_all(names: list[str], peers: Sequence[str]) -> dict[str, Any]:
     """Agreement of every network in every backend; prints the largest distances from float64."""
-    found = {name: check_agreement(name, peers, data) for name in names}
+    found = {name: check_agreement(name, peers) for name in names}
     for who, kinds in found[names[0]].items():
         worst = {kind: max(errors[who][kind] for errors in found.values()) for kind in kinds}
         told = ", ".join(f"{kind} {error:.0e}" for kind, error in worst.items())
@@ -355,14 +356,13 @@ def run(told: Any) -> None:
     if told.processor != "own":
         everything["restricted"] = restricted.check(told.processor, peers)
         everything["machine"]["features"] += f"; {restricted.words(told.processor)}"
-    data = random_images(4096)
-    everything["agreement"] = check_all(told.networks, peers, data)
+    everything["agreement"] = check_all(told.networks, peers)
     for mode in told.modes:
         print(f"\n{mode}: images per second, median of {told.rounds} alternations")
         print(heading(), flush=True)
         results: dict[str, dict[str, Any]] = {}
         for name in told.networks:
-            results[name] = measure(name, mode, peers, data, told.rounds, told.seconds)
+            results[name] = measure(name, mode, peers, told.rounds, told.seconds)
             print(row(name, results[name]), flush=True)
         summary = means(results)
         for kind, value in summary.items():

@@ -21,7 +21,8 @@ WAYS = {"eager": True, "captured": False}
 
 def steps_per_second(name: str, eager: bool, seconds: float) -> Callable[[], float]:
     """How to time a step of that network."""
-    ours, data = network(name, threads=1, eager=eager), random_images(1024)
+    ours = network(name, threads=1, eager=eager)
+    data = random_images(1024, ours.input_shape)
     images = cycle(np.arange(len(data)).reshape(-1, 1))
     return timed(lambda: ours.train_step(data, next(images)), 1, seconds, ours.workers.training)
 

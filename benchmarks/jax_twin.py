@@ -19,33 +19,96 @@ from jax import numpy as jnp
 FORMAT = ("NCHW", "OIHW", "NCHW")
 SIMPLE: dict[str, Callable[..., Any]] = {
     "Flatten": lambda x: x.reshape(len(x), -1),
-    "ReLU": jax.nn.relu, "LeakyReLU": jax.nn.leaky_relu, "Sigmoid": jax.nn.sigmoid,
+    "AdaptiveAvgPool2d": lambda x, output_size: x.mean((2, 3), keepdims=True),
+    "ReLU": jax.nn.relu, "LeakyReLU": jax.nn.leaky_relu,
+    "Sigmoid": jax.nn.sigmoid, "Tanh": jnp.tanh,
     "Softmax": lambda x, dim: jax.nn.softmax(x, axis=dim),
 }  # fmt: skip
 
 
-def outputs(recipe: Any, weights: Sequence[Any], x: Any, key: Any = None) -> Any:
-    """What a recipe's network makes of images; dropout where there is a key."""
-    own = iter(weights)
+class Pass:
+    """What a pass takes and leaves: weights and running averages in order, a key for dropout.
+
+    It trains if it has a key: batch normalization then takes the batch's own mean and variance, and
+    moves the averages, which come to stand in `moved`.
+    """
+
+    def __init__(self, weights: Sequence[Any], averages: Sequence[Any], key: Any = None) -> None:
+        self._weights, self._averages, self._key = iter(weights), iter(averages), key
+        self.moved: list[Any] = []
+
+    def run(self, recipe: Any, x: Any) -> Any:
+        """What a recipe's network makes of x."""
+        for module, settings in recipe:
+            if module in SIMPLE:
+                x = SIMPLE[module](x, **settings)
+            else:
+                x = getattr(self, f"_{module.lower()}")(x, **settings)
+        return x
+
+    def _conv2d(
+        self,
+        x: Any,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        bias: bool,
+        **_: Any,
+    ) -> Any:
+        borders = [(both, both) for both in padding]
+        y = lax.conv_general_dilated(
+            x, next(self._weights), stride, borders, rhs_dilation=dilation, dimension_numbers=FORMAT
+        )
+        return y + next(self._weights)[:, None, None] if bias else y
+
+    def _zeropad2d(self, x: Any, padding: Any) -> Any:
+        left, right, top, bottom = padding
+        return jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+
+    def _linear(self, x: Any, **_: Any) -> Any:
+        return x @ next(self._weights).T + next(self._weights)
+
+    def _maxpool2d(self, x: Any, **window: Any) -> Any:
+        return _pooled("MaxPool2d", x, **window)
+
+    def _avgpool2d(self, x: Any, **window: Any) -> Any:
+        return _pooled("AvgPool2d", x, **window)
+
+    def _batchnorm2d(self, x: Any, num_features: int, eps: float, momentum: float) -> Any:
+        scale, shift = next(self._weights), next(self._weights)
+        mean, variance = average = next(self._averages)
+        if self._key is not None:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+            count = x.size // num_features
+            seen = jnp.stack([mean, variance * (count / max(count - 1, 1))])
+            self.moved.append(average + momentum * (lax.stop_gradient(seen) - average))
+        factor = scale * lax.rsqrt(variance + eps)
+        return (x - mean[:, None, None]) * factor[:, None, None] + shift[:, None, None]
+
+    def _residual(self, x: Any, inner: Any, shortcut: Any, last: Any) -> Any:
+        y = self.run(inner, x)
+        return self.run(last, y + self.run(shortcut, x))
+
+    def _dropout(self, x: Any, p: float) -> Any:
+        if self._key is None:
+            return x
+        self._key, now = jax.random.split(self._key)
+        kept = jax.random.bernoulli(now, 1 - p, x.shape)
+        return jnp.where(kept, x / (1 - p), 0)
+
+
+def first_averages(recipe: Any, dtype: Any) -> list[Any]:
+    """The mean, 0, and the variance, 1, of every batch normalization before any training."""
+    found = []
     for module, settings in recipe:
-        if module == "Conv2d":
-            padding = [(both, both) for both in settings["padding"]]
-            x = lax.conv_general_dilated(
-                x, next(own), settings["stride"], padding, rhs_dilation=settings["dilation"],
-                dimension_numbers=FORMAT,
-            )  # fmt: skip
-            x = x + next(own)[:, None, None]
-        elif module == "Linear":
-            x = x @ next(own).T + next(own)
-        elif module in ("MaxPool2d", "AvgPool2d"):
-            x = _pooled(module, x, **settings)
-        elif module != "Dropout":
-            x = SIMPLE[module](x, **settings)
-        elif key is not None:
-            key, now = jax.random.split(key)
-            kept = jax.random.bernoulli(now, 1 - settings["p"], x.shape)
-            x = jnp.where(kept, x / (1 - settings["p"]), 0)
-    return x
+        if module == "BatchNorm2d":
+            count = settings["num_features"]
+            found.append(jnp.stack([jnp.zeros(count, dtype), jnp.ones(count, dtype)]))
+        if module == "Residual":
+            parts = (settings["inner"], settings["shortcut"], settings["last"])
+            found += [one for part in parts for one in first_averages(part, dtype)]
+    return found
 
 
 def _pooled(module: str, x: Any, kernel_size: Any, stride: Any) -> Any:
@@ -78,21 +141,21 @@ class Trainer:
         rate, momentum = rates
 
         def step(state: Any, images: Any, labels: Any) -> Any:
-            own, speeds, key = state
+            own, speeds, averages, key = state
             key, now = jax.random.split(key)
 
             def loss(own: Any) -> Any:
-                return loss_of(word, outputs(recipe, own, images, now), labels)
+                passed = Pass(own, averages, now)
+                found = passed.run(recipe, images)
+                return loss_of(word, found, labels), passed.moved
 
-            lost, gradients = jax.value_and_grad(loss)(own)
+            (lost, averages), gradients = jax.value_and_grad(loss, has_aux=True)(own)
             speeds = [momentum * v + g for v, g in zip(speeds, gradients, strict=True)]
             own = [w - rate * v for w, v in zip(own, speeds, strict=True)]
-            return (own, speeds, key), lost
+            return (own, speeds, averages, key), lost
 
-        self._step = jax.jit(
-            step, donate_argnums=0
-        )  # the new weights may take the place of the old
-        self._around = partial(double, weights)
+        self._step = jax.jit(step, donate_argnums=0)  # the new state may take the old one's place
+        self._around, self._recipe = partial(double, weights), recipe
         self._state: Any = None
         self.load(weights)
 
@@ -111,7 +174,9 @@ class Trainer:
         """Go back to these weights, without a momentum."""
         with self._around():
             own = [jnp.array(array) for array in weights]
-            self._state = own, [jnp.zeros_like(array) for array in own], jax.random.key(0)
+            averages = first_averages(self._recipe, own[0].dtype)
+            speeds = [jnp.zeros_like(array) for array in own]
+            self._state = own, speeds, averages, jax.random.key(0)
 
     def weights(self) -> list[np.ndarray]:
         """The weights as they are now; copies."""
@@ -126,11 +191,12 @@ def scores(recipe: Any, weights: Sequence[np.ndarray], images: np.ndarray) -> Ca
     """A function of nothing that gives the outputs for these images."""
     with double(weights):
         own, x = [jnp.array(array) for array in weights], jnp.array(images)
-    run = jax.jit(partial(outputs, recipe))
+        averages = first_averages(recipe, own[0].dtype)
+    run = jax.jit(lambda own, averages, x: Pass(own, averages).run(recipe, x))
 
     def scored() -> Any:
         with double(weights):
-            return run(own, x).block_until_ready()
+            return run(own, averages, x).block_until_ready()
 
     return scored
 

@@ -27,7 +27,8 @@ Found = dict[str, dict[str, list[float]]]
 
 def jobs(name: str, steps: int, batch: int) -> dict[str, dict[str, Any]]:
     """What each contestant's process is told."""
-    built, common = network(name), {"steps": steps, "batch": batch}
+    built = network(name)
+    common = {"steps": steps, "batch": batch, "shape": list(built.input_shape)}
     theirs = {"recipe": recipe(built), "loss": built.loss.word, "rates": list(RATES)}
     ours = {backend: common | {"network": name, "kernels": backend} for backend in BACKENDS}
     return {"pytorch": common | theirs, **ours}

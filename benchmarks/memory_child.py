@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.resident import forget_peak, peak_megabytes, resident_megabytes
 
-SHAPE, IMAGES = (1, 28, 28), 4096
+IMAGES = 4096
 Train = Callable[[np.ndarray], object]  # one step on the images of these numbers
 
 
@@ -25,7 +25,7 @@ def ours(job: dict[str, Any]) -> Callable[[], Train]:
     from glassbox.kernels import choose
 
     choose(job["kernels"])  # imports Numba, where it is the backend that needs it
-    data = random_images(IMAGES)
+    data = random_images(IMAGES, tuple(job["shape"]))
 
     def build() -> Train:
         built = network(job["network"], kernels=job["kernels"])
@@ -40,7 +40,7 @@ def theirs(job: dict[str, Any]) -> Callable[[], Train]:
 
     from benchmarks import torch_twin
 
-    pixels = np.random.default_rng(0).integers(0, 256, size=(IMAGES, *SHAPE), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, size=(IMAGES, *job["shape"]), dtype=np.uint8)
     images, labels = torch.from_numpy(pixels), torch.arange(IMAGES) % 10
 
     def build() -> Train:

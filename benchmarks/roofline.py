@@ -33,10 +33,12 @@ from benchmarks.machine import Step, alternate, options, rate, ratios, write_jso
 from benchmarks.networks import network, random_images
 from CNN import CNN
 from Filters import Conv2D
+from glassbox.engine.blocks import with_inner
 from glassbox.engine.layer import Layer
 from glassbox.engine.machine import machine
 from glassbox.engine.parallel import shard_slices
 from glassbox.kernels import DEFAULT
+from MLP import Dense
 
 SIDE, BATCH = 1024, 128
 FORWARD, INPUT, WEIGHT = "forward", "input gradient", "weight gradient"
@@ -47,8 +49,9 @@ Calls = dict[str, Step]
 
 
 def learning(ours: CNN) -> list[Layer]:
-    """The layers that are timed: those with weights."""
-    return [layer for layer in ours.layers if layer.multiply_adds()]
+    """The layers that are timed, also those inside a block: convolutions and dense ones."""
+    every = (leaf for layer in ours.layers for leaf in with_inner(layer))
+    return [layer for layer in every if isinstance(layer, Conv2D | Dense)]
 
 
 def layer_flops(layer: Layer, samples: int) -> int:
@@ -76,7 +79,7 @@ def layer_calls(layer: Any, samples: int) -> Calls:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((*layer.input_shape, samples), np.float32)
     dz = rng.standard_normal((*layer.output_shape, samples), np.float32)
-    kernels, weights, bias = layer.kernels, layer.parameters["weight"], layer.parameters["bias"]
+    kernels, weights, bias = layer.kernels, layer.parameters["weight"], layer.parameters.get("bias")
     fuses = hasattr(kernels, "ends") and hasattr(layer.activation, "slope")
     slope = (layer.activation.slope,) if fuses else ()
     family, window = ("conv2d", (layer.window,)) if isinstance(layer, Conv2D) else ("dense", ())
@@ -130,7 +133,7 @@ def kernel_rate(ours: CNN, *told: Any) -> float:
 def step_rate(ours: CNN, threads: int, seconds: float) -> float:
     """GFLOP/s of whole training steps."""
     ours.workers.threads = threads
-    data = random_images(BATCH)
+    data = random_images(BATCH, ours.input_shape)
     with ours.workers.serial_blas():
         ours.train_step(data)
         return rate(lambda: ours.train_step(data), parts(ours, BATCH)[STEP] / 1e9, seconds)
@@ -175,7 +178,13 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
 
 
 def main() -> None:
-    told = options(__doc__, networks=["B", "E CNN"], kernels=DEFAULT, rounds=7, seconds=0.2)
+    told = options(
+        __doc__,
+        networks=["B", "E CNN", "residual", "color"],
+        kernels=DEFAULT,
+        rounds=7,
+        seconds=0.2,
+    )
     cores = machine()["cores"]
     everything: dict[str, Any] = {"kernels": told.kernels}
     for name in told.networks:

@@ -15,9 +15,24 @@ from torch import nn
 from torch.nn import functional
 
 
+class Residual(nn.Module):
+    """Modules with a shortcut around them, and what comes last, each as a recipe."""
+
+    def __init__(self, inner: Any, shortcut: Any, last: Any) -> None:
+        super().__init__()
+        self.inner, self.shortcut, self.last = build(inner), build(shortcut), build(last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """last(inner(x) + shortcut(x))."""
+        y: torch.Tensor = self.last(self.inner(x) + self.shortcut(x))
+        return y
+
+
 def build(recipe: Sequence[Sequence[Any]]) -> nn.Sequential:
     """The modules of a recipe (see `benchmarks.networks`), with PyTorch's own first weights."""
-    return nn.Sequential(*(getattr(nn, module)(**settings) for module, settings in recipe))
+    own = {"Residual": Residual}
+    modules = ((own.get(name) or getattr(nn, name))(**settings) for name, settings in recipe)
+    return nn.Sequential(*modules)
 
 
 def load(twin: nn.Sequential, weights: Sequence[np.ndarray]) -> nn.Sequential:

@@ -85,8 +85,7 @@ TARGETS = {
     },
     "glassbox.engine.more_layers": {
         "GlobalAvgPool2D": LAYER, "Dropout": LAYER, "Flatten": LAYER, "Tanh": FUNCTION,
-        "Identity": FUNCTION,
-        "Softmax": FUNCTION,
+        "Identity": FUNCTION, "LogSoftmax": FUNCTION, "ReLU6": FUNCTION, "Softmax": FUNCTION,
     },
     "glassbox.engine.losses": {"Loss": ("targets",), "MSE": LAYER, "CrossEntropy": LAYER},
     "glassbox.engine.optimizers": {name: ("update",) for name in ("SGD", "Adam")},
@@ -181,12 +180,14 @@ def networks(backend, eager):
         optimizer=Adam(0.01, epsilon=1e-3), **common,
     )  # fmt: skip
     yield CNN(
-        Conv2D(4, activation="relu"), BatchNorm(), Residual(Conv2D(4)), GlobalAvgPool2D(),
+        Conv2D(4, activation="relu"), BatchNorm(), Residual(Residual(Conv2D(4), BatchNorm())),
+        GlobalAvgPool2D(),
         Dense(12, "leaky_relu"), Dense(10, "softmax", optimizer=Adadelta()),
         loss="cross_entropy", optimizer=SGD(0.05, momentum=0.9), **common,
     )  # fmt: skip
     yield CNN(
-        Conv2D(3, 5), Flatten(), Dense(12, None), LeakyReLU(0.2), Identity(), Dense(12, "softmax"),
+        Conv2D(3, 5, activation="relu6"), Flatten(), Dense(12, None), LeakyReLU(0.2), Identity(),
+        Dense(12, "softmax"), Dense(12, "log_softmax"),
         Dense(10, None), Softmax(), optimizer=SGD(2.0), **common,
     )  # fmt: skip
 

@@ -20,11 +20,20 @@ pytest.importorskip("numba")
 
 from CNN import CNN
 from Datasets import Augmentation, Dataset, Scaling
-from Filters import AvgPool2D, Conv2D, MaxPool2D, Residual
+from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox.engine.capture.captured import Capture, CapturePool
 from glassbox.engine.losses import MSE
+from glassbox.engine.more_layers import LogSoftmax
 from glassbox.kernels import BACKENDS, choose
-from glassbox.kernels.recorder import call, recording, redirect, replay
+from glassbox.kernels.recorder import (
+    call,
+    record,
+    recording,
+    redirect,
+    replay,
+    replay_program,
+    stretches,
+)
 from glassbox.kernels.shapes import ShardPolicy
 from MLP import (
     SGD,
@@ -39,6 +48,7 @@ from MLP import (
     ReLU,
     RMSprop,
     Sigmoid,
+    Tanh,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +71,27 @@ def test_a_call_is_made_and_noted_only_inside():
     replay(calls)
     replay(calls)
     assert seen == ["inside", "one", "two"] * 2
+
+
+def test_a_program_is_recorded_with_its_pauses():
+    """What it yields goes out again at the same places, and the sum comes back."""
+    x, doubled, shifted = np.ones(2), np.empty(2), np.empty(2)
+
+    def program():
+        call(np.multiply, x, 2.0, doubled)
+        total = yield doubled
+        call(np.add, total, 1.0, shifted)
+        return "done"
+
+    calls = []
+    assert record(program(), calls) == "done"
+    assert shifted.tolist() == [3, 3]  # the only shard: its own array is the sum
+    x[:] = 5, 7
+    again = replay_program(stretches(calls))
+    assert next(again).tolist() == [10, 14]
+    with pytest.raises(StopIteration):
+        again.send(np.array([100.0, 200.0]))
+    assert shifted.tolist() == [101, 201]
 
 
 def test_playing_is_not_recorded_as_more_calls():
@@ -230,9 +261,34 @@ def winograd(**settings):
     return CNN(*layers, optimizer=SGD(0.2), **settings)
 
 
-NETS = pytest.mark.parametrize(
-    "net", [squared, entropy, averages, own_optimizers, winograd, dropouts]
-)
+def normalized(**settings):
+    return CNN(
+        BatchNorm(), Conv2D(6, 3, activation=None, bias=False), BatchNorm(0.3), ReLU(),
+        Conv2D(4, 3), MaxPool2D(2), Dense(12, None), BatchNorm(epsilon=0.1), Tanh(),
+        Dense(4, "softmax"),
+        loss="cross_entropy", l2=0.02, optimizer=SGD(0.05, momentum=0.9), **settings,
+    )  # fmt: skip
+
+
+def frozen(**settings):
+    """The normalization in the block goes by the batch, the others by their running averages."""
+    return blocks(**settings).build((1, 8, 9)).freeze("norm1", 5)
+
+
+def blocks(**settings):
+    inside = Residual(Conv2D(8, activation="relu6"), Dropout(0.1), activation=None)
+    return CNN(
+        Conv2D(5, 3), MaxPool2D(2), BatchNorm(),
+        Residual(Conv2D(8, stride=2, activation=None), BatchNorm(), ReLU(), inside, BatchNorm()),
+        Residual(Conv2D(8), activation="tanh"), BatchNorm(), GlobalAvgPool2D(), Dense(6),
+        LogSoftmax(), Dense(4), optimizer=SGD(0.2), **settings,
+    )  # fmt: skip
+
+
+ALL = [
+    squared, entropy, averages, own_optimizers, winograd, dropouts, normalized, blocks, frozen
+]  # fmt: skip
+NETS = pytest.mark.parametrize("net", ALL)
 
 
 def toy(count=50, normalize="center", channels=1, size=(8, 9)):
@@ -277,8 +333,9 @@ def agree(network, other, found, expected):
     np.testing.assert_allclose([f[0] for f in found], [e[0] for e in expected], rtol=1e-6)
     assert [f[1] for f in found] == [e[1] for e in expected]
     assert all(isinstance(right, int) and isinstance(loss, float) for loss, right in found)
-    values, wanted = network.parameters.values, other.parameters.values
-    np.testing.assert_allclose(values, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+    pairs = zip(network.parameters.snapshot(), other.parameters.snapshot(), strict=True)
+    for values, wanted in pairs:
+        np.testing.assert_allclose(values, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
 
 
 USUAL = (16, 16, 16, 2) * 2 + (16, 16)  # ten steps, the last batch of each epoch partial
@@ -362,25 +419,26 @@ def test_the_batch_is_that_of_all_shards(monkeypatch):
 
 
 def learnt(net, backend, threads):
-    """The bytes of the weights and the losses after two epochs, 130 images of 140 in a batch."""
+    """The bytes of all numbers and the losses after two epochs, 130 images of 140 in a batch."""
     network = net(threads=threads, kernels=backend, seed=5)
     history = network.fit(toy(140), epochs=2, batch_size=130, progress=False)
     assert is_captured(network)
-    return network.parameters.values.tobytes(), [record["loss"] for record in history.records]
+    numbers = b"".join(array.tobytes() for array in network.parameters.snapshot())
+    return numbers, [record["loss"] for record in history.records]
 
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
-@pytest.mark.parametrize("net", [squared, own_optimizers, winograd])
+@pytest.mark.parametrize("net", [squared, own_optimizers, winograd, normalized, blocks, frozen])
 def test_same_bits_with_one_two_and_three_threads(net, backend, monkeypatch):
     """Shards of 32 and 33 images, each of which any thread may take, and a batch of one shard."""
     monkeypatch.setattr(choose(backend), "SHARD_POLICY", ShardPolicy(2**20, 32, 64, 0))
-    busy, train = set(), Capture.train
+    busy, train = set(), Capture.train_program
 
     def spy(capture, *arguments):
         busy.add(threading.current_thread().name)
         return train(capture, *arguments)
 
-    monkeypatch.setattr(Capture, "train", spy)
+    monkeypatch.setattr(Capture, "train_program", spy)
     alone = learnt(net, backend, 1)
     assert busy <= {threading.main_thread().name}
     for threads in (2, 3):
@@ -435,14 +493,27 @@ class MyDropout(Dropout):
     pass
 
 
+class MyNorm(BatchNorm):
+    pass
+
+
+class MyBlock(Residual):
+    pass
+
+
 class MyLoss(MSE):
     pass
 
 
 AS_WRITTEN = {
     "subclass of dropout": (lambda: CNN(MyDropout(0.3), Dense(4)), ["dropout1"]),
-    "batch norm": (lambda: CNN(Dense(8), BatchNorm(), Dense(4)), ["norm1"]),
-    "residual": (lambda: CNN(Residual(Conv2D(2)), Dense(4)), ["residual1"]),
+    "subclass of batch norm": (lambda: CNN(Dense(8), MyNorm(), Dense(4)), ["norm1"]),
+    "subclass of a block": (lambda: CNN(MyBlock(Conv2D(2)), BatchNorm(), Dense(4)), ["residual1"]),
+    "in a block": (lambda: CNN(Residual(Residual(MyConv(2))), Dense(4)), ["residual1"]),
+    "carried in a block": (
+        lambda: CNN(Residual(Conv2D(2), activation=MyReLU()), Dense(4)),
+        ["residual1"],
+    ),
     "subclass of Dense": (lambda: CNN(Conv2D(2), MyDense(4)), ["dense1"]),
     "subclass of Conv2D": (lambda: CNN(MyConv(2), Dense(4)), ["conv1"]),
     "subclass of a pool": (lambda: CNN(Conv2D(3), MyPool(2), Dense(4)), ["pool1"]),
@@ -510,7 +581,7 @@ def test_what_a_layer_keeps_of_its_input_stays_as_it_was():
 
 def test_usual_networks_are_recorded_whole():
     """So that the tests above cannot pass because nothing ever is."""
-    for net in (squared, entropy, averages, own_optimizers, winograd, dropouts):
+    for net in ALL:
         network = net().build((1, 8, 9))
         assert network.executor.captured.loss_is_recorded
         assert not network.executor.captured.as_written

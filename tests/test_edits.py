@@ -39,7 +39,7 @@ from MLP import (
 HERE = Path(__file__).resolve().parent
 EDITS = {  # how many edits tests/edited_run.py makes in each module
     "Filters": 36, "MLP": 12, "glassbox.engine.blocks": 12, "glassbox.engine.synced": 12,
-    "glassbox.engine.layer": 36, "glassbox.engine.more_layers": 72, "glassbox.engine.losses": 28,
+    "glassbox.engine.layer": 36, "glassbox.engine.more_layers": 96, "glassbox.engine.losses": 28,
     "glassbox.engine.optimizers": 12,
     "glassbox.engine.more_optimizers": 12,
 }  # fmt: skip
@@ -234,6 +234,60 @@ def test_a_change_by_hand_takes_effect(change, way, backend):
     assert apart(fast, plain) > 1e-3
 
 
+def replace_inner_gradient(net):
+    activation = net.layers[2].layers[1].activation
+    own = activation.gradient
+    activation.gradient = lambda dy, y: 2 * own(dy, y)
+
+
+def set_inner_weights(net):
+    weights = net.layers[2].parameters["conv1.weight"]
+    net.layers[2].parameters["conv1.weight"] = np.full_like(weights, 0.1)
+
+
+def replace_after_step(net):
+    net.layers[1].after_step = lambda cache: None
+
+
+INNER_CHANGES = {
+    "momentum": lambda net: setattr(net.layers[1], "momentum", 0.9),
+    "epsilon": lambda net: setattr(net.layers[1], "epsilon", 0.5),
+    "epsilon in a block": lambda net: setattr(net.layers[2].layers[1].layers[1], "epsilon", 0.5),
+    "running mean": lambda net: net.layers[1].buffers.update(running_mean=np.full(4, 0.3)),
+    "frozen": lambda net: net.freeze(1, 2),
+    "after step": replace_after_step,
+    "activation of a block": lambda net: setattr(net.layers[2], "activation", "tanh"),
+    "slope in a block": lambda net: setattr(net.layers[2].layers[1].activation, "slope", 0.5),
+    "gradient in a block": replace_inner_gradient,
+    "weights in a block": set_inner_weights,
+    "order in a block": lambda net: net.layers[2].layers.reverse(),
+    "layer of a block": lambda net: net.layers[2].layers.__setitem__(2, Identity()),
+    "one layer less in a block": lambda net: net.layers[2].layers.pop(),
+}
+
+
+@pytest.mark.parametrize("change", INNER_CHANGES)
+def test_a_change_of_normalization_or_of_a_block_takes_effect(change, backend):
+    """In the very next step, and as it would eagerly: weights, running averages and outputs."""
+
+    def numbers(eager, change):
+        net = CNN(
+            Conv2D(4), BatchNorm(),
+            Residual(Conv2D(4), Residual(Conv2D(4), BatchNorm()), Tanh(), activation="relu"),
+            GlobalAvgPool2D(), Dense(4), optimizer=SGD(0.5), kernels=backend, eager=eager, seed=2,
+        )  # fmt: skip
+        x, labels = images()
+        for step in range(8):
+            if step == 3:
+                INNER_CHANGES.get(change, lambda net: None)(net)
+            net.train_step((x, labels), np.arange(20) + 4 * (step % 6))
+        return np.concatenate([a.ravel() for a in [*net.parameters.snapshot(), net.scores(x[:5])]])
+
+    fast = numbers(False, change)
+    assert apart(fast, numbers(True, change)) < ROUNDING
+    assert apart(fast, numbers(True, "")) > 1e-4
+
+
 def halved(self, x, context):
     return 0.5 * x.reshape(-1, x.shape[-1]), x.shape
 
@@ -400,6 +454,10 @@ FAULTS = {
     "conv2d_weight_gradient": (lambda dw: np.multiply(dw, 2, out=dw), "gradient of weight"),
     "dense_input_gradient": (lambda dx: np.multiply(dx, 2, out=dx), "gradient of the input"),
     "sigmoid_gradient": (lambda dz: np.multiply(dz, 2, out=dz), "Dense"),
+    "row_products": (lambda sums: np.multiply(sums, 2, out=sums), "BatchNorm.*sum over all shards"),
+    "normalize_gradient": (lambda dx: np.multiply(dx, 2, out=dx), "BatchNorm.*gradient of the inp"),
+    "add": (lambda y: np.multiply(y, 2, out=y), "Residual 'residual1'.*output"),
+    "statistics": (lambda s: (s[0], s[1] + 1, s[2]), "BatchNorm 'norm1'.*recorded cache"),
 }
 
 
@@ -412,8 +470,8 @@ def test_a_wrong_replay_is_found_named_and_corrected(name, monkeypatch):
 
     def net(eager):
         return CNN(
-            Conv2D(4), MaxPool2D(2), Dense(6), Dense(4), optimizer=SGD(0.5), kernels="compiled",
-            eager=eager, threads=1,
+            Conv2D(4), MaxPool2D(2), BatchNorm(), Residual(Conv2D(4)), Dense(6), Dense(4),
+            optimizer=SGD(0.5), kernels="compiled", eager=eager, threads=1,
         )  # fmt: skip
 
     fast, slow = net(False), net(True)
@@ -494,7 +552,7 @@ LAST = ["mse", "cross_entropy"]
 def random_network(number, dtype, backend):
     """Two equal networks, one of them eager, of layers drawn at random."""
     random = np.random.default_rng(number)
-    functions = ["leaky_relu", "relu", "sigmoid", "tanh", None, "softmax"]
+    functions = ["leaky_relu", "relu", "sigmoid", "tanh", None, "softmax", "relu6", "log_softmax"]
 
     def drawn():
         draw = np.random.default_rng(number)
@@ -509,7 +567,9 @@ def random_network(number, dtype, backend):
                     bias=bool(draw.integers(2)),
                 )
             )  # fmt: skip
-            kind = draw.choice(["max", "max 3", "mean", "norm", "drop", "tanh", "block", ""])
+            kind = draw.choice(
+                ["max", "max 3", "mean", "norm", "drop", "tanh", "block", "more", ""]
+            )
             if kind in ("max", "max 3", "mean"):
                 kind = kind if size > 3 else ""
                 size = -(-size // 2)
@@ -517,10 +577,18 @@ def random_network(number, dtype, backend):
                 "max": [MaxPool2D(2, ceil_mode=True)], "max 3": [MaxPool2D(3, 2, padding=1)],
                 "mean": [AvgPool2D(2, ceil_mode=True)], "norm": [BatchNorm()],
                 "drop": [Dropout(0.3)], "tanh": [Tanh()], "block": [Residual(Conv2D(3))], "": [],
+                "more": [
+                    Residual(
+                        Conv2D(4, activation=None), BatchNorm(), Tanh(),
+                        Residual(Conv2D(4, activation="relu6"), Dropout(0.2), activation=None),
+                        activation=draw.choice(functions),
+                    ),
+                    BatchNorm(),
+                ],
             }[str(kind)]  # fmt: skip
         layers += [[Flatten()], [GlobalAvgPool2D()], []][draw.integers(3)]
         for _ in range(draw.integers(0, 3)):
-            layers.append(Dense(int(draw.choice([2, 9, 20])), draw.choice(functions)))
+            layers.append(Dense(int(draw.choice([2, 9, 20])), draw.choice(functions[:-2])))
             layers += [[LeakyReLU(0.2)], [ReLU()], [BatchNorm()], [], []][draw.integers(5)]
         return layers
 

@@ -492,13 +492,42 @@ def test_row_products(kernels, length):
 def test_normalize_and_its_gradient(kernels):
     random = np.random.default_rng(3)
     rows, dy = rows_of(random, 3, 37), rows_of(random, 3, 37)
-    inverse, scale, shift, product = (rows_of(random, 3) for _ in range(4))
-    xhat = rows.copy()
-    y = kernels.normalize_(xhat, inverse, scale, shift)
-    by_hand = rows.astype(np.float64) * inverse[:, None]
-    np.testing.assert_allclose(xhat, by_hand, rtol=1e-6)
+    mean, scale, shift = (rows_of(random, 3) for _ in range(3))
+    variance, sums = np.abs(rows_of(random, 3)), rows_of(random, 2, 3)
+    xhat, given = np.empty_like(rows), rows.copy()
+    y, inverse = kernels.normalize(rows, mean, variance, 0.1, scale, shift, xhat)
+    assert np.array_equal(rows, given)
+    y_again, _ = kernels.normalize(given, mean, variance, 0.1, scale, shift, given)  # in place
+    assert np.array_equal(y, y_again) and np.array_equal(xhat, given)
+    np.testing.assert_allclose(inverse, 1 / np.sqrt(variance.astype(np.float64) + 0.1), rtol=1e-6)
+    by_hand = (rows.astype(np.float64) - mean[:, None]) * inverse[:, None]
+    np.testing.assert_allclose(xhat, by_hand, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(y, by_hand * scale[:, None] + shift[:, None], rtol=1e-5, atol=1e-6)
-    dx = kernels.normalize_gradient(dy, xhat, shift, product, scale)
-    expected = (dy - shift[:, None] - by_hand * product[:, None]) * scale[:, None]
+    dx = kernels.normalize_gradient(dy, xhat, sums, 50, scale)
+    expected = (dy - sums[0][:, None] / 50 - by_hand * sums[1][:, None] / 50) * scale[:, None]
     np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-5)
-    assert y.dtype == dx.dtype == np.float32
+    assert y.dtype == dx.dtype == inverse.dtype == np.float32
+
+
+def test_the_statistics_of_a_batch(kernels):
+    """A mean of a shard's rows that is a little off, and the variance, which is never below 0."""
+    rows = rows_of(np.random.default_rng(4), 3, 40)
+    centered, mean = kernels.center(rows, 40 * rows.mean(axis=1) + 4, 40)
+    np.testing.assert_allclose(mean, rows.mean(axis=1) + 0.1, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(centered, rows - mean[:, None])
+    assert np.array_equal(kernels.pairwise_sums(centered), centered.sum(axis=1))
+    moments = kernels.stack(kernels.pairwise_sums(centered), (centered * centered).sum(axis=1))
+    moments[1, 2] = 0  # rounding
+    off, right, variance = kernels.statistics(mean, moments, 40)
+    np.testing.assert_allclose(off, np.full(3, -0.1), rtol=1e-4)
+    np.testing.assert_allclose(right, rows.mean(axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variance, [*rows[:2].var(axis=1), 0], rtol=1e-5)
+    moments[1, 0] = np.nan
+    assert np.isnan(kernels.statistics(mean, moments, 40)[2]).tolist() == [True, False, False]
+
+
+def test_sums_and_products_of_arrays(kernels):
+    a, b = rows_of(np.random.default_rng(6), 2, 3, 5)
+    assert np.array_equal(kernels.add(a, b), a + b)
+    assert np.array_equal(kernels.multiply(a, b[:, :1]), a * b[:, :1])
+    assert np.array_equal(kernels.stack(a, b), np.stack([a, b]))

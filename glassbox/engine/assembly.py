@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.engine.blocks import give_names
+from glassbox.engine.blocks import give_names, with_inner
 from glassbox.engine.budget import AllocationBudget
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.executor import CapturedExecutor, executor_for
@@ -134,7 +134,7 @@ class Assembly:
             rng = np.random.default_rng(self.settings.seed)  # an identity draws nothing from it
             self.layers[-1].build(last.input_shape, BuildContext(rng, self.dtype, self.kernels))
         elif isinstance(carried, Softmax):
-            last.activation = Identity()
+            last.activation = Identity().use(self.kernels)
 
     def _make_executor(self) -> None:
         settings = self.settings
@@ -198,7 +198,8 @@ class Assembly:
 
     def _every(self) -> list[Layer]:
         """The layers, and those inside them."""
-        return [*self.layers, *(leaf for layer in self.layers for leaf in layer.leaves())]
+        inside = (each for layer in self.layers for each in (*with_inner(layer), *layer.leaves()))
+        return [*self.layers, *inside]
 
     def _replaceable(self) -> list[Any]:
         return [getattr(layer, name, None) for layer in self._every() for name in REPLACEABLE]
@@ -242,9 +243,7 @@ class Assembly:
             known = self._known
             self._build(None, known)
             warn_of([layer for layer in self.layers if layer not in known])
-        elif not same or any(
-            a is not b for a, b in zip(self._parts, self._replaceable(), strict=True)
-        ):
+        elif not same or list(map(id, self._parts)) != list(map(id, self._replaceable())):
             self._move_softmax_into_loss()
             self.parameters.configure(self.settings.optimizer, self.settings.l2)
             self._make_executor()

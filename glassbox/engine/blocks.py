@@ -111,7 +111,7 @@ class Residual(SyncLayer):
         """y = f(F(x) + S(x))."""
         y, caches = yield from forward_program(self.layers, x, context)
         straight = x if self.shortcut is None else self.shortcut.forward(x, context)[0]
-        y = self.activation.apply(y + straight)
+        y = self.activation.apply(self.kernels.add(y, straight))
         return y, (x, y, caches)
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
@@ -120,10 +120,10 @@ class Residual(SyncLayer):
         dz = self.activation.gradient(dy, y)
         dx, gradients = yield from backward_program(self.layers, dz, caches)
         if self.shortcut is None:
-            dx = dx + dz
+            dx = self.kernels.add(dx, dz)
         else:
             straight, own = self.shortcut.backward(dz, (x, dz))
-            dx, gradients = dx + straight, [*gradients, own]
+            dx, gradients = self.kernels.add(dx, straight), [*gradients, own]
         owners = zip(self._named(), gradients, strict=True)
         return dx, {f"{name}.{key}": value for name, own in owners for key, value in own.items()}
 
@@ -165,6 +165,12 @@ class Residual(SyncLayer):
                 "put Dense and Flatten behind the block"
             )
         return -(-before[1] // after[1]), -(-before[2] // after[2])
+
+
+def with_inner(layer: Layer) -> list[Layer]:
+    """A layer and those inside it."""
+    inner = [*getattr(layer, "layers", ()), getattr(layer, "shortcut", None)]
+    return [layer, *(leaf for each in inner if each is not None for leaf in with_inner(each))]
 
 
 class Inner(MutableMapping[str, Array]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from glassbox.engine.blocks import with_inner
 from glassbox.engine.layer import Layer
 from glassbox.engine.more_optimizers import Frozen
 from glassbox.engine.names import optimizer_named
@@ -81,10 +82,5 @@ def _chosen(network: Any, which: Sequence[int | str], verb: str) -> list[Layer]:
             raise TypeError(f"{verb}: expected indices or names of layers, got {short(each)}")
         if not -len(names) <= index < len(names):
             raise IndexError(f"{verb}: no layer {index}; there are {len(names)}, from 0 on")
-        found += _with_inner(network.layers[index])
+        found += with_inner(network.layers[index])
     return found
-
-
-def _with_inner(layer: Layer) -> list[Layer]:
-    inner = [*getattr(layer, "layers", ()), getattr(layer, "shortcut", None)]
-    return [layer, *(leaf for each in inner if each is not None for leaf in _with_inner(each))]

@@ -171,11 +171,11 @@ class ReLU6(Activation):
 
     def apply(self, z: Array) -> Array:
         """min(max(z, 0), 6)."""
-        return np.clip(z, 0, 6, out=z)
+        return self.kernels.relu6_(z)
 
     def gradient(self, dy: Array, y: Array) -> Array:
         """dy where 0 < y < 6, else 0."""
-        return dy * ((y > 0) & (y < 6))
+        return self.kernels.relu6_gradient(dy, y)
 
 
 class Tanh(Activation):
@@ -236,10 +236,8 @@ class LogSoftmax(Activation):
 
     def apply(self, z: Array) -> Array:
         """(z - max) - log of the sum of exp(z - max)."""
-        z -= z.max(axis=0)
-        z -= np.log(np.exp(z).sum(axis=0))
-        return z
+        return self.kernels.log_softmax_(z)
 
     def gradient(self, dy: Array, y: Array) -> Array:
         """dy - exp y times the sum of dy."""
-        return dy - np.exp(y) * dy.sum(axis=0)
+        return self.kernels.log_softmax_gradient(dy, y)

@@ -8,7 +8,7 @@ a layer come here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,9 +29,8 @@ from glassbox.engine.step import (
     to_batch_last,
 )
 from glassbox.errors import require_positive, require_share
+from glassbox.kernels.recorder import Program
 from glassbox.kernels.shapes import Shape
-
-Program = Generator[Array, Array, Any]
 
 
 class SyncLayer(Layer):
@@ -63,14 +62,19 @@ class SyncLayer(Layer):
 
 def alone(program: Program) -> Any:
     """Run a program as the only shard: every partial sum is already the whole."""
-    return run_programs(map, [program])[0]
+    total = None
+    while True:
+        paused, answer = resume((program, total))
+        if not paused:
+            return answer
+        total = np.array(answer)
 
 
 def forward_program(layers: Sequence[Any], x: Array, context: Context) -> Program:
     """Forward through `layers`; returns (output, the memories in order)."""
     caches = []
     for layer in layers:
-        if isinstance(layer, SyncLayer):
+        if hasattr(layer, "forward_program"):
             x, cache = yield from layer.forward_program(x, context)
         else:
             x, cache = layer.forward(x, context)
@@ -87,7 +91,7 @@ def backward_program(layers: Sequence[Any], dy: Array, caches: Sequence[Any]) ->
         layer_was_asked = dx is not None  # else nothing before this layer learns
         if dx is None:
             pass
-        elif isinstance(layer, SyncLayer):
+        elif hasattr(layer, "backward_program"):
             dx, own = yield from layer.backward_program(dx, cache)
         else:
             dx, own = layer.backward(dx, cache)
@@ -121,30 +125,31 @@ class SyncExecutor(Executor):
         _, gradients = yield from backward_program(self.layers, dy, caches)
         flat = self.gather(gradients, shard.context.shard)
         right = count_right(outputs, labels, shard.weights)
-        synced = synced_of(self.layers, caches, shard.context)
+        synced = synced_of(self.layers, caches)
         return SyncResult(math.fsum(losses.tolist()), right, flat, synced)
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
-        """Train on every shard, all of them pausing together."""
+        """Train on every shard, all of them pausing together; one alone waits for nobody."""
+        if len(shards) == 1:
+            return [alone(self.train_program(shards[0]))]
         run = partial(Executor.map, self, serial=serial)
         return run_programs(run, [self.train_program(shard) for shard in shards])
 
     def update(self, results: Sequence[Any], progress: Progress) -> None:
         """Move the weights, then the running statistics of the layers."""
         super().update(results, progress)
+        self.after_step(results)
+
+    def after_step(self, results: Sequence[Any]) -> None:
+        """Move the running statistics of the layers."""
         for layer, cache in results[0].synced:
             layer.after_step(cache)
 
 
-def synced_of(
-    layers: Sequence[Layer], caches: Sequence[Any], context: Context
-) -> list[tuple[Layer, Any]]:
-    """The layers that do something after the step, with the first shard's memory of them."""
-    return [
-        (layer, cache)
-        for layer, cache in zip(layers, caches, strict=True)
-        if isinstance(layer, SyncLayer) and context.shard == 0
-    ]
+def synced_of(layers: Sequence[Layer], caches: Sequence[Any]) -> list[tuple[Layer, Any]]:
+    """The layers that do something after the step, with a shard's memory of them."""
+    pairs = zip(layers, caches, strict=True)
+    return [(layer, cache) for layer, cache in pairs if isinstance(layer, SyncLayer)]
 
 
 def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[Any]:
@@ -153,16 +158,15 @@ def run_programs(run: Callable[..., Any], programs: Sequence[Program]) -> list[A
     Where they pause with a partial array, all wait, and each gets the tree's sum.
     `run`: `map`, or `Workers.map` for threads.
     """
-    total, paused = None, True
-    while paused:
-        answers = list(run(_resume, [(program, total) for program in programs]))
-        paused = any(waits for waits, _ in answers)
-        if paused:
-            total = tree_sum([np.array(partial) for _, partial in answers])
-    return [result for _, result in answers]
+    total = None
+    while True:
+        paused, answers = zip(*run(resume, [(program, total) for program in programs]), strict=True)
+        if not any(paused):
+            return list(answers)
+        total = tree_sum([np.array(partial) for partial in answers])
 
 
-def _resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:
+def resume(pair: tuple[Any, Array | None]) -> tuple[bool, Any]:
     """(True, partial) where the program pauses, (False, result) where it ends; None begins it."""
     program, total = pair
     try:
@@ -232,6 +236,8 @@ class BatchNorm(SyncLayer):
         by the mean of what is left when it is taken away.
         """
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
+        kernels, count = self.kernels, 0
+        mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
         if context.training and not isinstance(self.optimizer, Frozen):
             count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
             if count < 2:
@@ -240,33 +246,29 @@ class BatchNorm(SyncLayer):
                     "perhaps the last of the epoch, with no height and width); choose a "
                     "batch_size of at least 2 that leaves no single image over"
                 )
-            mean = (yield self.kernels.bias_gradient(rows)) / count
-            centered = rows - mean[:, None]
-            # NumPy's sum goes by pairs, so it loses almost nothing even of equal numbers
-            left, squares = centered.sum(axis=1), self.kernels.row_products(centered, centered)
-            off, variance = (yield np.stack([left, squares])) / count
-            mean, variance = mean + off, np.maximum(variance - off * off, 0)
-            centered -= off[:, None]
+            rows, mean = kernels.center(rows, (yield kernels.bias_gradient(rows)), count)
+            left, squares = kernels.pairwise_sums(rows), kernels.row_products(rows, rows)
+            moments = yield kernels.stack(left, squares)
+            off, mean, variance = kernels.statistics(mean, moments, count)
+            xhat = rows
         else:
-            count, mean = 0, self.buffers["running_mean"]
-            variance = self.buffers["running_var"]
-            centered = rows - mean[:, None]
-        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+            xhat, off = np.empty_like(rows), mean
         scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y = self.kernels.normalize_(centered, inverse, scale, shift)
-        return y.reshape(x.shape), (centered, inverse, mean, variance, count)
+        y, inverse = kernels.normalize(rows, off, variance, self.epsilon, scale, shift, xhat)
+        return y.reshape(x.shape), (xhat, inverse, mean, variance, count)
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
         xhat, inverse, _, _, count = cache
         rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
-        factor = self.parameters["weight"] * inverse
-        shift, scale = self.kernels.bias_gradient(rows), self.kernels.row_products(rows, xhat)
+        kernels = self.kernels
+        factor = kernels.multiply(self.parameters["weight"], inverse)
+        shift, scale = kernels.bias_gradient(rows), kernels.row_products(rows, xhat)
         gradients = {"weight": scale, "bias": shift}
         if not count:  # running statistics do not depend on x
-            return (rows * factor[:, None]).reshape(dy.shape), gradients
-        mean, product = (yield np.stack([shift, scale])) / count
-        dx = self.kernels.normalize_gradient(rows, xhat, mean, product, factor)
+            return kernels.multiply(rows, factor[:, None]).reshape(dy.shape), gradients
+        sums = yield kernels.stack(shift, scale)
+        dx = kernels.normalize_gradient(rows, xhat, sums, count, factor)
         return dx.reshape(dy.shape), gradients
 
     def after_step(self, cache: Any) -> None:

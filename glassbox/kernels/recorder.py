@@ -8,12 +8,15 @@ same kernels in the same order, and no allocation.
 
 Kernels take part by making their calls through `call`, and by leaving every number that depends on
 the images to such calls.
+
+A pass that needs sums over all shards is a program: a generator that yields an array of its own and
+is sent back the sum.  Its recording has a `pause` at each of these places.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,6 +25,8 @@ import numpy as np
 
 Array = np.ndarray
 Call = Callable[[], Any]
+Program = Generator[Array, Array, Any]
+Stretch = tuple[list[Call], Array | None, Array | None]
 
 _here = threading.local()
 
@@ -48,6 +53,44 @@ def replay(calls: list[Call]) -> None:
     """Make all calls again, in order."""
     for recorded in calls:
         recorded()
+
+
+def pause(own: Array, total: Array) -> None:
+    """Stand among recorded calls where a program yields `own` and goes on with `total`."""
+
+
+def record(program: Program, calls: list[Call]) -> Any:
+    """Run a program as that of the only shard, and record it; returns what it returns."""
+    total: Any = None
+    while True:
+        try:
+            with recording(calls):
+                own = program.send(total)
+        except StopIteration as end:
+            return end.value
+        total = own.copy()
+        calls.append(partial(pause, own, total))
+
+
+def stretches(calls: Sequence[Call]) -> list[Stretch]:
+    """The calls up to each pause, with its two arrays, and those behind the last with None."""
+    found: list[Stretch] = []
+    here: list[Call] = []
+    for one in calls:
+        if isinstance(one, partial) and one.func is pause:
+            found.append((here, *one.args))
+            here = []
+        else:
+            here.append(one)
+    return [*found, (here, None, None)]
+
+
+def replay_program(parts: Sequence[Stretch]) -> Program:
+    """Make all calls again, and pause where they were recorded with a pause."""
+    for calls, own, total in parts:
+        replay(calls)
+        if own is not None and total is not None:
+            np.copyto(total, (yield own))
 
 
 def root(array: Array) -> Array:

@@ -13,38 +13,31 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from glassbox.engine.capture import shipped
-from glassbox.engine.capture.fused import Unit, fuse, name_of, why_as_written
-from glassbox.engine.capture.segment import (
-    AsWritten,
-    CheckedUnit,
-    Fault,
-    Segment,
-    SyncAsWritten,
-    close,
-    on_a_copy,
-)
+from glassbox.engine.capture.fused import Unit, fuse, name_of, parts_of, why_as_written
+from glassbox.engine.capture.segment import AsWritten, CheckedUnit, Fault, Segment, close
 from glassbox.engine.capture.watch import Watch
 from glassbox.engine.layer import Array, Context, Gradients, Layer
 from glassbox.engine.losses import Loss
 from glassbox.engine.parameters import Parameters
-from glassbox.engine.step import (
-    Shard,
-    ShardResult,
-    backward,
-    count_right,
-    forward,
-    load_images,
-    to_batch_last,
-)
+from glassbox.engine.step import Shard, count_right, load_images, to_batch_last
 from glassbox.engine.synced import (
-    Program,
-    SyncLayer,
     SyncResult,
+    alone,
     backward_program,
     forward_program,
     synced_of,
 )
-from glassbox.kernels.recorder import Call, recording, redirect, replay, root
+from glassbox.kernels.recorder import (
+    Call,
+    Program,
+    Stretch,
+    recording,
+    redirect,
+    replay,
+    replay_program,
+    root,
+    stretches,
+)
 from glassbox.kernels.shapes import Shape
 
 # The kernel of each loss that can be recorded, and what its difference is multiplied by.
@@ -170,7 +163,9 @@ class LossAsWritten:
         self, outputs: Array, labels: Array, batch: int, weights: Array | None = None
     ) -> tuple[float, float, Array]:
         """The sum of the losses, how many outputs are right, and the gradient of the outputs."""
-        losses, cache = on_a_copy(self._loss.forward, outputs, labels)
+        own = outputs.copy()  # which a loss of one's own may keep, or change in place
+        losses, cache = self._loss.forward(own, labels)
+        np.copyto(outputs, own)
         dz = self._loss.backward(cache, batch)
         if weights is not None:
             losses, dz = losses * weights, dz * weights
@@ -187,18 +182,18 @@ class Capture:
 
     def __init__(self, network: CapturedNetwork, samples: int, batch: int) -> None:
         self._dtype, self._replays, self._checked = network.dtype, 0, False
-        self._originals = [units[0].layers[0] for units in network.parts]
+        self._layers = [[unit.layers[0] for unit in units] for units in network.parts]
         layers, kernels = network.layers, network.kernels
         self.input: InputBuffer | None = None
         if network.records:
             shape, fetch = network.input_shape, network.fetch
             self.input = InputBuffer(shape, samples, network.dtype, kernels, fetch)
-        self._parts = self._forward_parts(network, samples, batch > 0)
+        self._parts = self._forward_parts(network, samples, batch)
         self._loss: RecordedLoss | LossAsWritten = LossAsWritten(network.loss)
         self._written = LossAsWritten(network.loss)
         # of a step that is nothing but one segment and its loss: all of its calls
-        self._whole: tuple[Segment, RecordedLoss, list[Call]] | None = None
-        self._into: dict[int, tuple[Array, list[Call]]] = {}  # the same, by where gradients go
+        self._whole: tuple[Segment, RecordedLoss, list[Call], Any] | None = None
+        self._into: dict[int, tuple[Array, list[Stretch]]] = {}  # the same, by where gradients go
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -221,9 +216,9 @@ class Capture:
             dy = None  # between segments are layers that give new arrays
         if len(self._parts) == 1 and isinstance(self._loss, RecordedLoss):
             calls = [*last.all_forward, *self._loss.calls, *last.all_backward]
-            self._whole = last, self._loss, calls
+            self._whole = last, self._loss, calls, self._synced([last.caches])
 
-    def _forward_parts(self, network: CapturedNetwork, samples: int, training: bool) -> list[Any]:
+    def _forward_parts(self, network: CapturedNetwork, samples: int, batch: int) -> list[Any]:
         """The network's parts, the recorded ones with arrays of their own."""
         parts: list[Any] = []
         x = self.input.x if self.input else None
@@ -232,14 +227,11 @@ class Capture:
             if network.records and layer in network.recorded:
                 if x is None:
                     x = np.zeros((*layer.input_shape, samples), network.dtype)
-                parts.append(Segment(units, x, training, network.faults))
+                parts.append(Segment(units, x, batch, network.faults))
             elif type(units[0]) is not Unit:
                 parts.append(CheckedUnit(units[0], network.faults))
-            elif not network.records or (isinstance(layer, SyncLayer) and _keeps_nothing(layer)):
-                parts.append(layer)
             else:
-                kind = SyncAsWritten if isinstance(layer, SyncLayer) else AsWritten
-                parts.append(kind(layer))
+                parts.append(AsWritten(layer) if network.records else layer)
             x = None
         return parts
 
@@ -266,8 +258,8 @@ class Capture:
         loss, right, dz = self._written.run(outputs, labels, shard.context.batch, shard.weights)
         return loss, right, dz
 
-    def train(self, shard: Shard, gradient: Array) -> ShardResult:
-        """What `Executor.train_shard` returns, but for rounding.
+    def train_program(self, shard: Shard, gradient: Array) -> Program:
+        """What `SyncExecutor.train_program` does, but for rounding.
 
         The gradient is in the array given, or, if the batch has no other shard, perhaps in this
         capture's own: nobody else will write in it before the step is over.
@@ -276,28 +268,27 @@ class Capture:
         x, labels = self._images(shard)
         plain = shard.weights is None and labels.ndim == 1
         if self._whole is not None and plain and not self._checked:
-            segment, recorded, calls = self._whole
+            segment, recorded, calls, synced = self._whole
             segment.take(shard.context)
             np.copyto(recorded.labels, labels)
             if id(gradient) not in self._into:  # kept, so that no other array has its id
                 moved = redirect(calls, [(self.gradient, gradient)])
-                self._into[id(gradient)] = gradient, moved
-            replay(self._into[id(gradient)][1])
-            return ShardResult(*recorded.sums(), gradient)
-        outputs, caches = forward(self._parts, x, shard.context)
-        loss, right, dz = self._judge(outputs, labels, shard)
-        _, gradients = backward(self._parts, dz, caches)
-        return ShardResult(loss, right, self._gathered(gradients, gradient, shard))
-
-    def train_program(self, shard: Shard, gradient: Array) -> Program:
-        """The same as a program, which pauses for sums over all shards."""
-        self._begin()
-        x, labels = self._images(shard)
+                self._into[id(gradient)] = gradient, stretches(moved)
+            yield from replay_program(self._into[id(gradient)][1])
+            return SyncResult(*recorded.sums(), gradient, synced)
         outputs, caches = yield from forward_program(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
         _, gradients = yield from backward_program(self._parts, dz, caches)
         flat = self._gathered(gradients, gradient, shard)
-        return SyncResult(loss, right, flat, synced_of(self._originals, caches, shard.context))
+        return SyncResult(loss, right, flat, self._synced(caches))
+
+    def _synced(self, caches: Sequence[Any]) -> list[tuple[Layer, Any]]:
+        """`synced_of` the layers of all parts."""
+        found = []
+        for part, layers, own in zip(self._parts, self._layers, caches, strict=True):
+            own = own if isinstance(part, Segment) else [own]
+            found += synced_of(layers, own)
+        return found
 
     def _gathered(self, gradients: Sequence[Gradients], gradient: Array, shard: Shard) -> Array:
         """The flat gradient; segments have written theirs already."""
@@ -313,7 +304,8 @@ class Capture:
         """The outputs of a pass that does not train, in memory that the next one overwrites."""
         self._begin()
         shard = Shard(data, indices, Context(), None)
-        outputs: Array = forward(self._parts, self._images(shard)[0], shard.context)[0]
+        x, _ = self._images(shard)
+        outputs: Array = alone(forward_program(self._parts, x, shard.context))[0]
         return outputs
 
     def bytes(self) -> int:
@@ -325,15 +317,6 @@ class Capture:
             for array in part.arrays()
         }
         return sum(roots.values())
-
-
-def _keeps_nothing(layer: Any) -> bool:
-    """Whether a layer, and all inside it, is as shipped, and so keeps no array of a pass."""
-    things = [layer, getattr(layer, "activation", None), *getattr(layer, "layers", ())]
-    return all(
-        thing is None or not (shipped.replaced(thing) or shipped.edited(type(thing)))
-        for thing in things
-    )
 
 
 class CapturedNetwork:
@@ -382,14 +365,9 @@ class CapturedNetwork:
         known = not (shipped.replaced(self.loss) or shipped.edited(type(self.loss)))
         known = known and name_of(self.loss) in LOSSES and not self._loss_is_distrusted
         self.loss_is_recorded = self.records and known
-        watched = [layer for layer in self.layers if layer not in self.as_written]
-        activations = [getattr(layer, "activation", None) for layer in watched]
-        self._watches = {
-            layer: Watch([layer] + ([activation] if activation is not None else []))
-            for layer, activation in zip(watched, activations, strict=True)
-        }
-        carried = [activation for activation in activations if activation is not None]
-        self._watch = Watch([*watched, *carried, self.loss])
+        watched = {layer: parts_of(layer) for layer in self.layers if layer not in self.as_written}
+        self._watches = {layer: Watch(parts) for layer, parts in watched.items()}
+        self._watch = Watch([*itertools.chain(*watched.values()), self.loss])
         self.training = CapturePool[Capture]()
         self.inference = CapturePool[Capture]()
 
@@ -409,15 +387,8 @@ class CapturedNetwork:
                     self._distrusted[layer] = "its attributes change again and again"
         self._arrange()
 
-    def train(self, shard: Shard) -> ShardResult:
-        """Train on one shard; for networks without synchronized layers."""
-        context = shard.context
-        gradient = self.training.gradient(context.shard, self.parameters)
-        with self.training.acquire(len(shard.indices), context.batch, self._new) as capture:
-            return capture.train(shard, gradient)
-
     def train_program(self, shard: Shard) -> Program:
-        """The same as a program, for `run_programs`."""
+        """Train on one shard; the program pauses for sums over all shards."""
         context = shard.context
         gradient = self.training.gradient(context.shard, self.parameters)
         with self.training.acquire(len(shard.indices), context.batch, self._new) as capture:

@@ -14,7 +14,8 @@ from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Optimizer, State
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
-from glassbox.engine.synced import Program, SyncExecutor, SyncLayer
+from glassbox.engine.synced import SyncExecutor, SyncLayer
+from glassbox.kernels.recorder import Program
 
 
 class FusedUpdate:
@@ -55,7 +56,7 @@ def fused_kernel(optimizer: Optimizer, kernels: Any) -> Callable[..., None] | No
     return kernel
 
 
-class CapturedExecutor(Executor):
+class CapturedExecutor(SyncExecutor):
     """Runs recorded and fused kernel calls in the layers' place, as far as they agree with them."""
 
     def __init__(self, network: CapturedNetwork, *arguments: Any) -> None:
@@ -63,16 +64,22 @@ class CapturedExecutor(Executor):
         self.captured, self._steps = network, 0
         self._moves: dict[int, tuple[Optimizer, FusedUpdate | None]] = {}
 
-    def train_shard(self, shard: Shard) -> ShardResult:
-        """As `Executor.train_shard`, replayed."""
-        return self.captured.train(shard)
+    def train_program(self, shard: Shard) -> Program:
+        """As `SyncExecutor.train_program`, replayed between the pauses."""
+        return self.captured.train_program(shard)
+
+    def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
+        """As `SyncExecutor.train_shards`; what was found to be wrong then runs as written."""
+        results = super().train_shards(shards, serial)
+        self.captured.settle()
+        return results
 
     def infer_shard(self, data: Any, indices: Array, outputs: Array) -> None:
         """As `Executor.infer_shard`, replayed."""
         self.captured.infer(data, indices, outputs)
 
     def map(self, task: Callable[[Any], Any], shards: Sequence[Any], serial: bool) -> list[Any]:
-        """As `Executor.map`; what was found to be wrong then runs as written from now on."""
+        """As `Executor.map`, with the same care."""
         results = super().map(task, shards, serial)
         self.captured.settle()
         return results
@@ -91,6 +98,7 @@ class CapturedExecutor(Executor):
                 self._moves[id(group.optimizer)] = group.optimizer, None
                 kind = type(group.optimizer).__name__
                 self.captured.warn([f"{kind}: the fused update is not what the code computes"])
+        self.after_step(results)
 
     def _move(self, optimizer: Optimizer) -> FusedUpdate | None:
         if id(optimizer) not in self._moves:
@@ -105,31 +113,17 @@ class CapturedExecutor(Executor):
         self.captured.refresh()
 
 
-class CapturedSyncExecutor(SyncExecutor, CapturedExecutor):
-    """The same for layers whose samples see each other."""
-
-    def train_program(self, shard: Shard) -> Program:
-        """As `SyncExecutor.train_program`, replayed between the pauses."""
-        return self.captured.train_program(shard)
-
-    def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
-        """As `SyncExecutor.train_shards`."""
-        results = super().train_shards(shards, serial)
-        self.captured.settle()
-        return results
-
-
 def executor_for(eager: bool, *built: Any) -> tuple[Executor, str]:
     """The executor of built layers, captured where it can be and may be; and else why not.
 
     `built`: the arguments of `Executor`.
     """
     layers, loss, parameters, input_shape = built[:4]
-    synced = any(isinstance(layer, SyncLayer) for layer in layers)
     reason = "as asked" if eager else shipped.edited_module("glassbox.engine.step")
     if not reason:
         network = CapturedNetwork(layers, loss, parameters, input_shape)
         if network.active:
-            return (CapturedSyncExecutor if synced else CapturedExecutor)(network, *built), ""
+            return CapturedExecutor(network, *built), ""
         reason = "nothing to record or fuse"
+    synced = any(isinstance(layer, SyncLayer) for layer in layers)
     return (SyncExecutor if synced else Executor)(*built), reason

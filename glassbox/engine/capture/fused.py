@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from glassbox.engine.blocks import with_inner
 from glassbox.engine.capture import shipped
 from glassbox.engine.layer import Array, Context, Gradients, Layer
 
 CONV, DENSE, MAX_POOL = "Filters.Conv2D", "MLP.Dense", "Filters.MaxPool2D"
-ACTIVATIONS = {
-    *(f"glassbox.engine.layer.{name}" for name in ("LeakyReLU", "Sigmoid")),
-    *(f"glassbox.engine.more_layers.{name}" for name in ("Identity", "ReLU", "Softmax", "Tanh")),
-}
 LEAKY = {"glassbox.engine.layer.LeakyReLU", "glassbox.engine.more_layers.ReLU"}
+MORE = (
+    "Dropout", "Flatten", "GlobalAvgPool2D", "Identity", "LogSoftmax", "ReLU", "ReLU6", "Softmax",
+    "Tanh",
+)  # fmt: skip
 # Layers whose passes are kernel calls and nothing else, as far as numbers go.
-RECORDABLE = ACTIVATIONS | {
-    CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", 
-    *(f"glassbox.engine.more_layers.{name}" for name in ("Dropout", "Flatten", "GlobalAvgPool2D")),
+RECORDABLE = {
+    CONV, DENSE, MAX_POOL, "Filters.AvgPool2D", "glassbox.engine.layer.LeakyReLU",
+    "glassbox.engine.layer.Sigmoid", "glassbox.engine.synced.BatchNorm",
+    "glassbox.engine.blocks.Residual", *(f"glassbox.engine.more_layers.{name}" for name in MORE),
 }  # fmt: skip
 
 
@@ -29,18 +31,25 @@ def name_of(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
+def parts_of(layer: Layer) -> list[Layer]:
+    """A layer, those inside it, and the activations that they carry."""
+    every = with_inner(layer)
+    carried = [getattr(each, "activation", None) for each in every]
+    return [*every, *(activation for activation in carried if activation is not None)]
+
+
 def why_as_written(layer: Layer, edited: Callable[[type], str] = shipped.edited) -> str:
     """Why a layer can only run as written; "" where it can be recorded or fused.
 
     edited : `shipped.edited`, or one that remembers what it has found out about a class.
     """
-    for thing in (layer, getattr(layer, "activation", None)):
-        if thing is None:
-            continue
-        method = shipped.replaced(thing)
-        reason = f"its {method} was replaced" if method else edited(type(thing))
-        if reason or name_of(thing) not in RECORDABLE:
-            return reason or f"{type(thing).__name__} is never recorded"
+    for part in parts_of(layer):
+        method = shipped.replaced(part)
+        reason = f"its {method} was replaced" if method else edited(type(part))
+        if reason or name_of(part) not in RECORDABLE:
+            return reason or f"{type(part).__name__} is never recorded"
+        if part.kernels is not layer.kernels:
+            return f"{type(part).__name__} was not built with it"
     return ""
 
 

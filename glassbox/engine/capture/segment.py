@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from glassbox.engine.capture.fused import Unit
-from glassbox.engine.diagnosis import missing_gradient
 from glassbox.engine.layer import Array, Context, Gradients, Layer
-from glassbox.engine.step import backward, forward
-from glassbox.engine.synced import Program, SyncLayer
-from glassbox.kernels.recorder import Call, call, recording, redirect, replay, root
+from glassbox.engine.synced import SyncLayer, backward_program, forward_program, resume
+from glassbox.kernels.recorder import (
+    Call,
+    Program,
+    call,
+    record,
+    recording,
+    redirect,
+    replay,
+    replay_program,
+    root,
+    stretches,
+)
 from glassbox.kernels.shapes import Shape
 
 # A recorded result may differ from the layer's by rounding: so large a share of the largest number,
@@ -50,39 +59,69 @@ class Comparison:
         self._layers = list(unit.layers)
 
     def forward(self, x: Array, context: Context) -> None:
-        """Run the layers forward on x, which is copied."""
+        """Run the layers forward on x, which is copied, as far as they come without a sum."""
         self._x = x.copy()
         own = Context(context.training, context.seed, context.step, context.shard, context.batch)
-        self._y, self._caches = forward(self._layers, self._x, own)
+        self._program = forward_program(self._layers, self._x, own)
+        self._go_on(None)
 
-    def judge_forward(self, y: Array) -> None:
-        """Compare the unit's output with the layers'; correct it where it is wrong."""
+    def _go_on(self, total: Array | None) -> None:
+        _, self._found = resume((self._program, total))
+
+    def beside(self, calls: Sequence[Call]) -> Program:
+        """Replay the unit's calls; at each pause its array and the layers' are compared."""
+        for part, own, total in stretches(calls):
+            replay(part)
+            if own is not None and total is not None:
+                self._settle("sum over all shards", own, self._found, 0.0)
+                np.copyto(total, (yield own))
+                self._go_on(total.copy())
+
+    def judge_forward(self, y: Array, cache: Any) -> None:
+        """Compare the unit's output with the layers'; correct it where it is wrong.
+
+        So with the cache of layers that do something with it after the step.
+        """
+        self._y, self._caches = self._found
         self._settle("output", y, self._y, 0.0)
+        if isinstance(self._layers[0], SyncLayer):
+            for pair in zip(_numbers(cache), _numbers(self._caches[0]), strict=True):
+                self._settle("cache", *pair, 0.0)
 
     def backward(self, x: Array, y: Array, dy: Array) -> None:
-        """Run the layers backward on dy, with x and y as they are now."""
+        """Run the layers backward on dy, with x and y as they are now, as `forward` does."""
         np.copyto(self._x, x)
         np.copyto(self._y, y)
         self._added = float(np.abs(dy).sum())
-        self._dx, (self._gradients, *_) = backward(self._layers, dy.copy(), self._caches)
+        self._program = backward_program(self._layers, dy.copy(), self._caches)
+        self._go_on(None)
 
     def judge_backward(self, dx: Array | None, gradients: Gradients) -> None:
         """Compare the gradients; correct them where they are wrong."""
-        if dx is not None and self._dx is not None:
-            self._settle("gradient of the input", dx, self._dx, 0.0)
+        expected, (its_gradients, *_) = self._found
+        if dx is not None and expected is not None:
+            self._settle("gradient of the input", dx, expected, 0.0)
         for name, value in gradients.items():
-            self._settle(f"gradient of {name}", value, self._gradients[name], self._added)
-        del self._dx, self._gradients
+            self._settle(f"gradient of {name}", value, its_gradients[name], self._added)
         self.release()
 
     def release(self) -> None:
         """Let go of the copies."""
-        del self._x, self._y, self._caches
+        del self._x, self._y, self._caches, self._program, self._found
 
     def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
         if not close(found, expected, added):
             self._faults.append((self.unit, what))
             np.copyto(found, expected)
+
+
+def _numbers(cache: Any) -> Iterator[Array]:
+    """The arrays of floating-point numbers in what a layer keeps."""
+    if isinstance(cache, np.ndarray) and cache.dtype in TOLERANCE:
+        yield cache
+    elif isinstance(cache, tuple | list):
+        for part in cache:
+            yield from _numbers(part)
 
 
 def close(found: Array, expected: Array, added: float = 0.0) -> bool:
@@ -97,56 +136,55 @@ def close(found: Array, expected: Array, added: float = 0.0) -> bool:
 
 
 class Segment:
-    """Recorded units one after the other, with arrays of their own: `forward`, `backward`.
+    """Recorded units one after the other, with arrays of their own, as programs.
 
     Parameters
     ----------
     units : what to record.
     x : the array for the input; forward copies its argument there, unless it is this very array.
-    training : as in `Context`.
+    batch : the number of samples of the whole mini-batch; 0 for a pass that does not train.
     faults : appended to where a replay is not what the layers compute.
     """
 
-    def __init__(
-        self, units: Sequence[Unit], x: Array, training: bool, faults: list[Fault]
-    ) -> None:
+    def __init__(self, units: Sequence[Unit], x: Array, batch: int, faults: list[Fault]) -> None:
         self.units, self.x = units, x
         self.checking = False
-        self._context = RecordedContext(training)
+        self._context = RecordedContext(training=batch > 0, batch=batch)
         self._forward: list[tuple[list[Call], Array, Array]] = []
         self._backward: list[tuple[list[Call], Array, Array | None, Gradients]] = []
         self._comparisons = [Comparison(unit, faults) for unit in units]
-        self._caches = []
+        self.caches: list[Any] = []
         for unit in units:
             calls: list[Call] = []
-            with recording(calls):
-                y, cache = unit.forward(x, self._context)
+            y, own = record(forward_program([_runs(unit)], x, self._context), calls)
             self._forward.append((calls, x, y))
-            self._caches.append(cache)
+            self.caches += own
             x = y
         self.y = x
         self.all_forward = [one for calls, *_ in self._forward for one in calls]
+        self._forward_parts = stretches(self.all_forward)
 
     def record_backward(self, dy: Array, places: Sequence[Gradients]) -> None:
         """Record the way back from dy; the gradients of each unit go to its place."""
         self.dy = dy
         dx: Array | None = dy
         for unit, cache, place in zip(
-            reversed(self.units), reversed(self._caches), reversed(places), strict=True
+            reversed(self.units), reversed(self.caches), reversed(places), strict=True
         ):
             if dx is None:  # nothing before this unit learns
                 break
             calls: list[Call] = []
             dy = dx
+            dx, (own,) = record(backward_program([_runs(unit)], dy, [cache]), calls)
+            moves = [(value, place[k]) for k, value in own.items() if _owns_all(value)]
             with recording(calls):
-                dx, own = unit.backward(dy, cache)
-                moves = [(value, place[k]) for k, value in own.items() if _owns_all(value)]
                 for name, value in own.items():
                     if not _owns_all(value):
                         call(np.copyto, place[name], value)
             self._backward.append((redirect(calls, moves), dy, dx, place))
         self.dx = dx
         self.all_backward = [one for calls, *_ in self._backward for one in calls]
+        self._backward_parts = stretches(self.all_backward)
 
     def take(self, context: Context) -> Context:
         """Draw the random numbers of the next replay from those of a context."""
@@ -155,33 +193,34 @@ class Segment:
         own.shard, own.batch = context.shard, context.batch
         return own
 
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
+    def forward_program(self, x: Array, context: Context) -> Program:
         """Replay the way forward."""
         if x is not self.x:
             np.copyto(self.x, x)
         own = self.take(context)
         if not self.checking:
-            replay(self.all_forward)
-            return self.y, None
-        for (calls, x, y), comparison in zip(self._forward, self._comparisons, strict=True):
+            yield from replay_program(self._forward_parts)
+            return self.y, self.caches
+        compared = zip(self._forward, self._comparisons, self.caches, strict=True)
+        for (calls, x, y), comparison, cache in compared:
             comparison.forward(x, own)
-            replay(calls)
-            comparison.judge_forward(y)
+            yield from comparison.beside(calls)
+            comparison.judge_forward(y, cache)
             if not own.training:
                 comparison.release()
-        return self.y, None
+        return self.y, self.caches
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
+    def backward_program(self, dy: Array, cache: Any) -> Program:
         """Replay the way back; the gradients are in their places, so none are returned."""
         if dy is not self.dy:
             np.copyto(self.dy, dy)
         if not self.checking:
-            replay(self.all_backward)
+            yield from replay_program(self._backward_parts)
             return self.dx, {}
         for k, (calls, dy, dx, place) in enumerate(self._backward, start=1):
             comparison, (_, x, y) = self._comparisons[-k], self._forward[-k]
             comparison.backward(x, y, dy)
-            replay(calls)
+            yield from comparison.beside(calls)
             comparison.judge_backward(dx, place)
         return self.dx, {}
 
@@ -191,6 +230,11 @@ class Segment:
         recorded += [one for calls, *_ in self._backward for one in calls]
         arguments = [a for one in recorded for a in getattr(one, "args", ())]
         return [argument for argument in arguments if isinstance(argument, np.ndarray)]
+
+
+def _runs(unit: Unit) -> Any:
+    """What computes a unit: the unit, or the one layer that it is."""
+    return unit.layers[0] if type(unit) is Unit else unit
 
 
 def _owns_all(array: Array) -> bool:
@@ -212,7 +256,7 @@ class CheckedUnit:
             self._comparison.forward(x, context)
         y, cache = self._unit.forward(x, context)
         if self.checking:
-            self._comparison.judge_forward(y)
+            self._comparison.judge_forward(y, cache)
             if not context.training:
                 self._comparison.release()
         return y, (x, y, cache)
@@ -228,52 +272,26 @@ class CheckedUnit:
         return dx, gradients
 
 
-def on_a_copy(function: Callable[..., Any], x: Array, *others: Any) -> Any:
-    """function(x, *others) on a copy of x, which goes back into x.
+class AsWritten:
+    """A layer that is not recorded, between segments that are.
 
     Recorded arrays are written again in every step; what is handed to code that is not recorded
-    may be kept by it, and changed in place.
+    may be kept by it, and changed in place.  So it gets a copy, which goes back.
     """
-    own = x.copy()
-    result = function(own, *others)
-    np.copyto(x, own)
-    return result
-
-
-class AsWritten:
-    """A layer that is not recorded, between segments that are."""
 
     def __init__(self, layer: Layer) -> None:
-        self.layer: Any = layer
-
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
-        """The layer's own."""
-        result: tuple[Array, Any] = on_a_copy(self.layer.forward, x, context)
-        return result
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
-        """The layer's own."""
-        result: tuple[Array | None, Gradients] = on_a_copy(self.layer.backward, dy, cache)
-        if self.layer.parameters.keys() - result[1].keys():
-            raise missing_gradient(self.layer, result[1])
-        return result
-
-
-class SyncAsWritten(AsWritten, SyncLayer):
-    """The same for a layer whose passes pause for sums over all shards."""
+        self.layer = layer
 
     def forward_program(self, x: Array, context: Context) -> Program:
         """The layer's own."""
         own = x.copy()
-        result = yield from self.layer.forward_program(own, context)
+        y, (cache,) = yield from forward_program([self.layer], own, context)
         np.copyto(x, own)
-        return result
+        return y, cache
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
         """The layer's own."""
         own = dy.copy()
-        result = yield from self.layer.backward_program(own, cache)
-        if self.layer.parameters.keys() - result[1].keys():
-            raise missing_gradient(self.layer, result[1])
+        dx, (gradients,) = yield from backward_program([self.layer], own, [cache])
         np.copyto(dy, own)
-        return result
+        return dx, gradients

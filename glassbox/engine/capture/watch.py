@@ -35,7 +35,10 @@ class Watch:
         self._values = self._now()
 
     def _now(self) -> list[Any]:
-        now: list[Any] = list(map(list, map(dict.values, self._mappings)))
+        now = [
+            [value[:] if type(value) is list else value for value in mapping.values()]
+            for mapping in self._mappings
+        ]
         methods = [getattr(kind, name, None) for kind, name in self._methods]
         # the code, for a notebook's autoreload exchanges that and leaves the function in place
         now.append([getattr(method, "__code__", method) for method in methods])

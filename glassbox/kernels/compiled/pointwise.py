@@ -100,6 +100,25 @@ def tanh_gradient(dy: Array, y: Array) -> Array:
     return dz
 
 
+def relu6_(z: Array) -> Array:
+    """y = min(max(z, 0), 6).  In place."""
+    call(np.clip, z, z.dtype.type(0), z.dtype.type(6), z)
+    return z
+
+
+@compiled
+def _relu6_gradient(dy, y, dz):
+    for k in range(len(y)):
+        dz[k] = dy[k] if 0 < y[k] < 6 else 0 * dy[k]
+
+
+def relu6_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy where 0 < y < 6, else 0."""
+    dz = np.empty(y.shape, y.dtype)
+    call(_relu6_gradient, flat(dy), flat(y), dz.reshape(-1))
+    return dz
+
+
 def softmax_(z: Array) -> Array:
     """y = exp(z - max z) / sum, over the first axis.  In place; logits of 1,000 are fine."""
     each = np.empty(z.shape[1:], z.dtype)
@@ -119,6 +138,42 @@ def softmax_gradient(dy: Array, y: Array) -> Array:
     call(np.subtract, dy, each, dz)
     call(np.multiply, y, dz, dz)
     return dz
+
+
+def log_softmax_(z: Array) -> Array:
+    """y = (z - max z) - log of the sum of exp(z - max z), over the first axis.  In place."""
+    e, each = np.empty(z.shape, z.dtype), np.empty(z.shape[1:], z.dtype)
+    call(np.maximum.reduce, z, 0, None, each)
+    call(np.subtract, z, each, z)
+    call(np.exp, z, e)
+    call(np.add.reduce, e, 0, None, each)
+    call(np.log, each, each)
+    call(np.subtract, z, each, z)
+    return z
+
+
+def log_softmax_gradient(dy: Array, y: Array) -> Array:
+    """dz = dy - exp y times the sum of dy."""
+    dz, each = np.empty(y.shape, y.dtype), np.empty(y.shape[1:], y.dtype)
+    call(np.exp, y, dz)
+    call(np.add.reduce, dy, 0, None, each)
+    call(np.multiply, dz, each, dz)
+    call(np.subtract, dy, dz, dz)
+    return dz
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b."""
+    y = np.empty(a.shape, a.dtype)
+    call(np.add, a, b, y)
+    return y
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """a b, in the shape of a."""
+    y = np.empty(a.shape, a.dtype)
+    call(np.multiply, a, b, y)
+    return y
 
 
 def copy(x: Array) -> Array:
@@ -145,40 +200,108 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
 # --- normalization: rows (channels, everything else) -------------------------------------------
 
 
+def stack(a: Array, b: Array) -> Array:
+    """a and b as one array, (2, ...)."""
+    both = np.empty((2, *a.shape), a.dtype)
+    call(np.copyto, both[0], a)
+    call(np.copyto, both[1], b)
+    return both
+
+
+def pairwise_sums(rows: Array) -> Array:
+    """The sum of each row, by pairs: it loses almost nothing even of equal numbers."""
+    sums = np.empty(len(rows), rows.dtype)
+    call(np.add.reduce, rows, 1, None, sums)
+    return sums
+
+
 @compiled
-def _normalize(rows, inverse, scale, shift, y):
-    length = len(rows) // len(inverse)
-    for c in range(len(inverse)):
-        i, s, t = inverse[c], scale[c], shift[c]
-        xhat, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+def _center(rows, total, count, mean, y):
+    length = len(rows) // len(total)
+    for c in range(len(total)):
+        m = total[c] / count
+        mean[c] = m
+        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
         for k in range(length):
-            h = xhat[k] * i
-            xhat[k] = h
+            out[k] = given[k] - m
+
+
+def center(rows: Array, total: Array, count: int) -> tuple[Array, Array]:
+    """rows - mean, channel by channel, and the mean: total / count."""
+    y, mean = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
+    call(_center, flat(rows), total, rows.dtype.type(count), mean, y.reshape(-1))
+    return y, mean
+
+
+@compiled
+def _statistics(mean, moments, count, off, right, variance):
+    for c in range(len(mean)):
+        off[c] = moments[0, c] / count
+        right[c] = mean[c] + off[c]
+        v = moments[1, c] / count - off[c] * off[c]
+        variance[c] = 0 * count if v < 0 else v  # what is not a number stays that
+
+
+def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, Array]:
+    """How far a mean is off, the right one, and the variance.
+
+    moments : the sums of what was left when the mean was taken away, and of its squares.
+    """
+    off, right, variance = (np.empty(mean.shape, mean.dtype) for _ in range(3))
+    call(_statistics, mean, moments, mean.dtype.type(count), off, right, variance)
+    return off, right, variance
+
+
+@compiled
+def _normalize(rows, mean, variance, epsilon, one, scale, shift, inverse, xhat, y):
+    length = len(rows) // len(mean)
+    for c in range(len(mean)):
+        m, i, s, t = mean[c], one / math.sqrt(variance[c] + epsilon), scale[c], shift[c]
+        inverse[c] = i
+        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
+        kept = xhat[c * length : (c + 1) * length]
+        for k in range(length):
+            h = (given[k] - m) * i
+            kept[k] = h
             out[k] = h * s + t
 
 
-def normalize_(rows: Array, inverse: Array, scale: Array, shift: Array) -> Array:
-    """rows *= inverse, in place: xhat; returns y = scale xhat + shift, channel by channel."""
-    y = np.empty(rows.shape, rows.dtype)
-    call(_normalize, rows.reshape(-1), inverse, scale, shift, y.reshape(-1))
-    return y
+def normalize(
+    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
+    xhat: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
+
+    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
+    """
+    y, inverse = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
+    kind = rows.dtype.type
+    call(
+        _normalize, flat(rows), mean, variance, kind(epsilon), kind(1), scale, shift, inverse,
+        xhat.reshape(-1), y.reshape(-1),
+    )  # fmt: skip
+    return y, inverse
 
 
 @compiled
-def _normalize_gradient(dy, xhat, mean, product, factor, dx):
-    length = len(dy) // len(mean)
-    for c in range(len(mean)):
-        m, p, f = mean[c], product[c], factor[c]
+def _normalize_gradient(dy, xhat, sums, count, factor, dx):
+    length = len(dy) // len(factor)
+    for c in range(len(factor)):
+        m, p, f = sums[0, c] / count, sums[1, c] / count, factor[c]
         given, h = dy[c * length : (c + 1) * length], xhat[c * length : (c + 1) * length]
         out = dx[c * length : (c + 1) * length]
         for k in range(length):
             out[k] = (given[k] - m - h[k] * p) * f
 
 
-def normalize_gradient(dy: Array, xhat: Array, mean: Array, product: Array, factor: Array) -> Array:
-    """dx = factor (dy - mean - xhat product), channel by channel."""
+def normalize_gradient(dy: Array, xhat: Array, sums: Array, count: int, factor: Array) -> Array:
+    """dx = factor (dy - mean of dy - xhat mean of (dy xhat)), channel by channel.
+
+    sums : those of dy and of dy xhat, over so many numbers as `count` says.
+    """
     dx = np.empty(dy.shape, dy.dtype)
-    call(_normalize_gradient, flat(dy), flat(xhat), mean, product, factor, dx.reshape(-1))
+    given = flat(dy), flat(xhat), sums, dy.dtype.type(count), factor
+    call(_normalize_gradient, *given, dx.reshape(-1))
     return dx
 
 
