@@ -61,6 +61,8 @@ measure: .venv/run.stamp
 		--json results/benchmarks/against_peers_avx512.json
 	$(BIN)/python -m benchmarks.against_peers --processor avx2 \
 		--json results/benchmarks/against_peers_avx2.json
+	$(BIN)/python -m benchmarks.roofline --processor avx2 \
+		--json results/benchmarks/roofline_avx2.json
 	$(BIN)/python -m benchmarks.report
 
 table: .venv/run.stamp

@@ -287,13 +287,13 @@ def roofline_text(found: Found) -> str:
     for name in (name for name in found if name in NETWORKS):
         own, ours, together = found[name], network(name, kernels="numpy"), 0.0
         work = roofline.parts(ours, BATCH)
-        for layer in roofline.learning(ours):
-            keys = [key for key in work if key.startswith(f"{layer.name} ")]
+        for learner, layer in roofline.learning(ours).items():
+            keys = [key for key in work if key.startswith(f"{learner} ")]
             pairs = [_of_one_core(own, key, work[key]) for key in keys]
             cells = [cell for _, cell in pairs]
             cells[1:1] = [""] * (3 - len(cells))  # no gradient of the images
             shapes = (" x ".join(map(str, s)) for s in (layer.input_shape, layer.output_shape))
-            rows.append((f"{label(name)}: {layer.name}, {' to '.join(shapes)}", *cells))
+            rows.append((f"{label(name)}: {learner}, {' to '.join(shapes)}", *cells))
             together += sum(milliseconds for milliseconds, _ in pairs)
         whole, cell = _of_one_core(own, STEP, work[STEP])
         rows.append((f"{label(name)}: all of the step", cell, "", ""))
@@ -305,7 +305,8 @@ def roofline_text(found: Found) -> str:
             f"{median(own[product]):.0f} GFLOP/s.\n"
         )
     heads = ("layer", "forward", "input gradient", "weight gradient")
-    return told("roofline", found, markdown(heads, rows), sentences)
+    restriction = "" if found["processor"] == "own" else f" --processor {found['processor']}"
+    return told(f"roofline{restriction}", found, markdown(heads, rows), sentences)
 
 
 def _times(own: Found, over: str, under: str) -> float:
@@ -381,6 +382,7 @@ REGIONS = (
     Region(README, "startup", "benchmarks/startup.json", startup_words),
     Region(README, "trust", "trust.json", trust_table),
     Region(PERFORMANCE, "roofline", "benchmarks/roofline.json", roofline_text),
+    Region(PERFORMANCE, "roofline_avx2", "benchmarks/roofline_avx2.json", roofline_text),
     Region(PERFORMANCE, "scaling", "benchmarks/scaling.json", scaling_text),
     Region(PERFORMANCE, "memory", "benchmarks/memory.json", memory_text),
     Region(PERFORMANCE, "capture", "benchmarks/capture.json", capture_text),

@@ -1,6 +1,7 @@
 """How near each layer comes to the machine's matrix product, which is about as fast as it can be.
 
-    python -m benchmarks.roofline                       # B and E's network, compiled
+    python -m benchmarks.roofline                      # wide networks and the MLP, compiled
+    python -m benchmarks.roofline --processor avx2     # with the code of AVX2
     python -m benchmarks.roofline --networks D "D 8/16" --kernels numpy
 
 The yardstick is NumPy's product of two float32 matrices of 1,024 x 1,024, on one core and on all,
@@ -29,11 +30,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks import restricted
 from benchmarks.machine import Step, alternate, options, rate, ratios, write_json
 from benchmarks.networks import network, random_images
 from CNN import CNN
-from Filters import Conv2D
-from glassbox.engine.blocks import with_inner
+from Filters import Conv2D, Residual
 from glassbox.engine.layer import Layer
 from glassbox.engine.machine import machine
 from glassbox.engine.parallel import shard_slices
@@ -43,15 +44,27 @@ from MLP import Dense
 SIDE, BATCH = 1024, 128
 FORWARD, INPUT, WEIGHT = "forward", "input gradient", "weight gradient"
 STEP = "training step"
+NAMES = ["D 8/16", "B", "E CNN", "E MLP", "residual", "color"]
 ONE, ALL = "one core", "all cores"
 
 Calls = dict[str, Step]
 
 
-def learning(ours: CNN) -> list[Layer]:
-    """The layers that are timed, also those inside a block: convolutions and dense ones."""
-    every = (leaf for layer in ours.layers for leaf in with_inner(layer))
-    return [layer for layer in every if isinstance(layer, Conv2D | Dense)]
+def learning(ours: CNN) -> dict[str, Layer]:
+    """The layers that are timed by name, "residual1.conv1" within a block: those with products."""
+    return _products_of("", ours.layers)
+
+
+def _products_of(before: str, layers: Sequence[Any]) -> dict[str, Layer]:
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        name = f"{before}{layer.name}"
+        if isinstance(layer, Conv2D | Dense):
+            found[name] = layer
+        elif isinstance(layer, Residual):
+            inner = [*layer.layers, *([] if layer.shortcut is None else [layer.shortcut])]
+            found |= _products_of(f"{name}.", inner)
+    return found
 
 
 def layer_flops(layer: Layer, samples: int) -> int:
@@ -67,8 +80,8 @@ def products(layer: Layer) -> list[str]:
 def parts(ours: CNN, samples: int) -> dict[str, int]:
     """The work of each product of a training step, and of the step: {"conv1 forward": ...}."""
     work = {
-        f"{layer.name} {kind}": layer_flops(layer, samples)
-        for layer in learning(ours)
+        f"{name} {kind}": layer_flops(layer, samples)
+        for name, layer in learning(ours).items()
         for kind in products(layer)
     }
     return {**work, STEP: sum(work.values())}
@@ -97,8 +110,8 @@ def layer_calls(layer: Any, samples: int) -> Calls:
 
 def all_calls(ours: CNN, samples: int) -> Calls:
     """Those of all layers, named as in `parts`."""
-    every = ((layer, layer_calls(layer, samples)) for layer in learning(ours))
-    return {f"{layer.name} {kind}": call for layer, own in every for kind, call in own.items()}
+    every = ((name, layer_calls(layer, samples)) for name, layer in learning(ours).items())
+    return {f"{name} {kind}": call for name, own in every for kind, call in own.items()}
 
 
 def rate_together(steps: Sequence[Step], amount: float, seconds: float) -> float:
@@ -160,33 +173,29 @@ def table(title: str, ours: CNN, found: Mapping[str, Sequence[float]], cores: in
     one, every = (median(found[f"{where}: product"]) for where in (ONE, ALL))
     lines = [
         f"{title}: the product gives {one:.0f} GFLOP/s on one core, {every:.0f} on {cores}",
-        f"{'':<30}{'one core':>28}{f'{cores} cores':>22}",
-        f"{'':<30}{'ms':>8}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>12}{'product':>10}",
+        f"{'':<36}{'one core':>28}{f'{cores} cores':>22}",
+        f"{'':<36}{'ms':>8}{'GFLOP/s':>10}{'product':>10}{'GFLOP/s':>12}{'product':>10}",
     ]
     for key, flops in parts(ours, BATCH).items():
         layer, kind = key.split(" ", 1)
-        words = f"{STEP} of {BATCH}" if key == STEP else f"{layer:<14}{kind}"
+        words = f"{STEP} of {BATCH}" if key == STEP else f"{layer:<20}{kind}"
         cells = f"{flops / median(found[f'{ONE}: {key}']) / 1e6:8.2f}"
         for where, width in ((ONE, 10), (ALL, 12)):
             speeds = found[f"{where}: {key}"]
             share = median(ratios(speeds, found[f"{where}: product"]))
             cells += f"{median(speeds):{width}.1f}{share:10.0%}"
-        lines.append(f"{words:<30}{cells}")
+        lines.append(f"{words:<36}{cells}")
     faster = ratios(found[f"{ALL}: {STEP}"], found[f"{ONE}: {STEP}"])
     lines.append(f"{cores} threads against one: {median(faster):.2f} times the speed")
     return "\n".join(lines)
 
 
 def main() -> None:
-    told = options(
-        __doc__,
-        networks=["B", "E CNN", "residual", "color"],
-        kernels=DEFAULT,
-        rounds=7,
-        seconds=0.2,
-    )
+    told = options(__doc__, networks=NAMES, kernels=DEFAULT, rounds=7, seconds=0.2, processor="own")
+    if told.processor != "own":
+        restricted.enter(told.processor)
     cores = machine()["cores"]
-    everything: dict[str, Any] = {"kernels": told.kernels}
+    everything: dict[str, Any] = {"kernels": told.kernels, "processor": told.processor}
     for name in told.networks:
         ours = network(name, kernels=told.kernels)
         found = everything[name] = alternate(contestants(ours, cores, told.seconds), told.rounds)
