@@ -246,6 +246,8 @@ def history(thing: Any) -> str:
 def _number(name: str, value: Any) -> str:
     if value is None:
         return "-"
+    if name == "epoch":
+        return f"{value:,}"
     if name.endswith("accuracy"):
         return f"{value:.2%}"
     return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"
