@@ -411,7 +411,8 @@ def classes_of(data: Any, parts: Sequence[Any]) -> Html:
     each = max(1, min(8, 80 // kinds, full))
     side = min(TILE, math.isqrt(BYTES // (kinds * each * channels)))
     found = [np.flatnonzero(data.labels == k)[:each] for k in range(len(names))]
-    small_ones = [small(data.images[k].transpose(1, 2, 0), side) for k in np.concatenate(found)]
+    chosen = (data.images[k].transpose(1, 2, 0) for places in found for k in places)
+    small_ones = [small(picture, side) for picture in chosen]
     tiles = iter(gray_or_rgb(small_ones, data.images.dtype == np.uint8))
     cells = []
     for name, places, own in zip(names, found, zip(*counts, strict=True), strict=False):

@@ -401,6 +401,7 @@ def test_classes_without_images_and_sets_without_any():
     assert len(shown.images) == 1
     assert shown.words[1:] == ["a: 0", "b: 0", "c: 2"]
     assert not Shown(data.take(0)).images
+    assert not Shown(Dataset(images[:0], np.zeros(0, int), (), Scaling("unit"))).images
 
 
 # --- harmless and small ----------------------------------------------------------------------

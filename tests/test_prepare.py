@@ -224,13 +224,13 @@ def test_what_is_no_array_of_numbers_is_refused(wrong):
 @pytest.mark.parametrize("size", [6, 385, 28.0, None])
 def test_sizes_of_no_picture_of_a_digit_are_refused(size):
     for images in ([written()], []):
-        with pytest.raises(ValueError, match="^size must be a whole number from 7 to 384, got"):
+        with pytest.raises(ValueError, match=r"^size must be a whole number from 7 to 384, got"):
             prepare_digits(images, size)
 
 
 @pytest.mark.parametrize("one", ["seven.png", Path("seven.png"), Image.new("L", (9, 9))])
 def test_a_single_picture_is_no_list(one):
-    with pytest.raises(TypeError, match=r"images: expected a list of pictures, got one, .* \[it\]"):
+    with pytest.raises(TypeError, match="images: expected a list of pictures, got one: "):
         prepare_digits(one)
 
 

@@ -55,7 +55,7 @@ def prepare_digits(images: Iterable[Any], size: int = 28) -> NDArray[np.uint8]:
     """
     _check_size(size)
     if isinstance(images, str | Path) or hasattr(images, "convert"):
-        raise TypeError(f"images: expected a list of pictures, got one, {short(images)}: write [it]")
+        raise TypeError(f"images: expected a list of pictures, got one: {short(images)}")
     prepared = []
     for index, image in enumerate(images):
         try:
