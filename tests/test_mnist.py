@@ -48,6 +48,7 @@ def test_prepared_digits_come_back_as_they_were(mnist):
     assert np.median(found) > 0.95
 
 
+@pytest.mark.slow
 def test_main_network_learns_from_a_third_of_an_epoch(mnist):
     """About 95 % after 16,000 images; a broken gradient stays far below the floor."""
     model = network(Options(learning_rate=0.004))
