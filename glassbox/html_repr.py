@@ -9,11 +9,10 @@ light and dark backgrounds alike.  Whatever an object holds, its HTML stays belo
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -117,16 +116,12 @@ def image(data: bytes, kind: str, title: str) -> Html:
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """Encode pixels (height, width, 1 or 3), gray or RGB."""
-    height, width, channels = pixels.shape
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # 0: a line without a filter
-    lines[:, 1:] = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2}[channels], 0, 0, 0)
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b"")
-    found = b"\x89PNG\r\n\x1a\n"
-    for name, data in chunks:
-        body = name + data
-        found += struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-    return found
+    from PIL import Image  # matplotlib brings it along; only those who show pictures wait for it
+
+    stream = BytesIO()
+    gray = pixels.shape[2] == 1
+    Image.fromarray(pixels[:, :, 0] if gray else pixels).save(stream, "png", optimize=True)
+    return stream.getvalue()
 
 
 def small(picture: Array, side: int) -> Array:
@@ -251,6 +246,8 @@ def history(thing: Any) -> str:
 def _number(name: str, value: Any) -> str:
     if value is None:
         return "-"
+    if name == "epoch":
+        return f"{value:,}"
     if name.endswith("accuracy"):
         return f"{value:.2%}"
     return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"
@@ -414,7 +411,8 @@ def classes_of(data: Any, parts: Sequence[Any]) -> Html:
     each = max(1, min(8, 80 // kinds, full))
     side = min(TILE, math.isqrt(BYTES // (kinds * each * channels)))
     found = [np.flatnonzero(data.labels == k)[:each] for k in range(len(names))]
-    small_ones = [small(data.images[k].transpose(1, 2, 0), side) for k in np.concatenate(found)]
+    chosen = (data.images[k].transpose(1, 2, 0) for places in found for k in places)
+    small_ones = [small(picture, side) for picture in chosen]
     tiles = iter(gray_or_rgb(small_ones, data.images.dtype == np.uint8))
     cells = []
     for name, places, own in zip(names, found, zip(*counts, strict=True), strict=False):
@@ -422,9 +420,9 @@ def classes_of(data: Any, parts: Sequence[Any]) -> Html:
         shown = np.stack([next(tiles) for _ in places]) if len(places) else None
         title = f"{len(places)} of {own[0]:,} images"
         picture = "" if shown is None else image(strip(shown), "png", title)
-        words = tag("div", f"{cut(name, 24)}: {there}", style="font-size:12px")
+        words = tag("div", f"{cut(name, 24)}: {there}")
         look = "display:inline-block;vertical-align:top;margin:4px 10px 4px 0"
         cells.append(tag("div", picture, words, style=look))
     if len(data.classes) > CLASSES:
         cells.append(paragraph(f"and {len(data.classes) - CLASSES:,} more classes"))
-    return tag("div", *cells)
+    return tag("div", *cells, style="font-size:12px")

@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import gc
 import json
 import runpy
 import sys
@@ -26,6 +27,7 @@ collect_ignore = [
 TRUST = Path(__file__).parent.parent / "results" / "trust.json"
 FIGURES = pytest.StashKey()
 NO_PARAMETERS = SimpleNamespace(params={})
+gc.disable()  # until the tests are collected: they are many objects, none of which goes away
 
 
 def pytest_collection_modifyitems(items):
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items):
             given = getattr(item, "callspec", NO_PARAMETERS).params.values()
             if "compiled" in [value for value in given if isinstance(value, str)]:
                 item.add_marker(pytest.mark.skip(reason="Numba is not installed"))
+
+
+def pytest_collection_finish():
+    """From now on the collector looks at what the tests make, and no longer at the tests."""
+    gc.enable()
+    gc.freeze()
 
 
 class Trust:

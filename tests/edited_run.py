@@ -219,6 +219,8 @@ def main(module, backends):
     reset_state()
     plain = {backend: trained(backend, True)[0] for backend in backends}
     with tempfile.TemporaryDirectory() as folder:
+        # modules are imported for every edit: the untouched ones are compiled once, whatever is set
+        sys.dont_write_bytecode, sys.pycache_prefix = False, folder
         for owner, methods in TARGETS[module].items():
             for method in methods:
                 for kind in KINDS:

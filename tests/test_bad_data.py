@@ -290,7 +290,7 @@ def test_a_rate_that_explodes_ends_in_words_or_in_finite_numbers(
 ):
     """Never NaN that nobody mentions; with the same words on any number of threads."""
     told = set()
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3) if batch > 1 else (1,):  # an image alone is one shard
         made = NETWORKS[name]()
         net = network(
             *made.pop("layers"), optimizer=optimizer, kernels=backend, threads=threads, **made

@@ -236,7 +236,10 @@ def test_winograd_cases_leave_every_rest():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("channels", "filters", "side"), [(32, 64, 26), (64, 128, 12)])
+@pytest.mark.parametrize(
+    ("channels", "filters", "side"),
+    [pytest.param(32, 64, 26, marks=pytest.mark.slow), (64, 128, 12)],
+)
 def test_winograd_on_the_wide_networks(only_winograd, channels, filters, side, dtype):
     """The layers that it is there for: rounding stays below the bounds."""
     x = draw(1, channels, side, side, 32).astype(dtype)

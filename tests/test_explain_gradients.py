@@ -71,6 +71,7 @@ def test_behind_every_layer(make, shape, backend):
             assert "as written" not in found.formula
 
 
+@pytest.mark.slow
 def test_random_networks():
     def gradients(case):
         network, image, seed = case

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported)
 """The explorer's front end in a browser: what it shows are the network's numbers."""
 
 import copy
@@ -7,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from browser import browser, page  # noqa: F401  (fixtures)
 
 from CNN import CNN
 from Datasets import Dataset, Digits, Scaling

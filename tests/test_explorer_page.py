@@ -1,8 +1,6 @@
-# ruff: noqa: F811  (fixtures are imported)
 """The explorer's page in a real browser: it stays at home, and outlives its server."""
 
 import pytest
-from browser import browser, page  # noqa: F401  (fixtures)
 
 from CNN import CNN
 from Datasets import Digits

@@ -25,6 +25,7 @@ from Datasets import Dataset, Digits
 from Filters import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, Residual
 from glassbox import explain, explorer
 from glassbox.explain import nodes
+from glassbox.explain.passes import Pass
 from glassbox.explorer import __main__ as program
 from glassbox.explorer.messages import array, told
 from glassbox.explorer.page import FRONT, HEADERS, MOST_BYTES, Page
@@ -153,6 +154,21 @@ def test_the_gradients_of_a_look_are_those_of_finite_differences(session, networ
 
     assert found["loss"] == pytest.approx(loss(0), rel=1e-5)
     assert gradient[4] == pytest.approx((loss(1e-2) - loss(-1e-2)) / 2e-2, rel=1e-2)
+
+
+def test_a_look_is_one_pass_forward_with_a_label_as_without(session, monkeypatch):
+    """And shows the same of it."""
+    passes, own = [], Pass.__init__
+
+    def counted(self, *given, **named):
+        passes.append(self)
+        own(self, *given, **named)
+
+    monkeypatch.setattr(Pass, "__init__", counted)
+    for off in ({}, {"0": [1]}):
+        without = ask(session, "look", image=image_of(), off=off)
+        assert without.items() <= ask(session, "look", image=image_of(), off=off, label=3).items()
+    assert len(passes) == 4
 
 
 def test_a_sum_ends_at_the_very_number_that_the_look_shows(session, network):
@@ -773,11 +789,16 @@ SHIPPED = json.loads((Path(explorer.__file__).parent / "networks" / "networks.js
 
 
 @pytest.mark.parametrize("name", sorted(program.SHIPPED))
-def test_the_networks_that_come_with_it_are_small_and_as_good_as_said(name):
+def test_the_networks_that_come_with_it_are_small(name):
     path, said = program.SHIPPED[name], SHIPPED[name]
     assert path.stat().st_size == said["bytes"] < 100_000
-    network = CNN.load(path)
-    assert network.parameter_count == said["parameters"]
+    assert CNN.load(path).parameter_count == said["parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(program.SHIPPED))
+def test_the_networks_that_come_with_it_are_as_good_as_said(name):
+    network, said = CNN.load(program.SHIPPED[name]), SHIPPED[name]
     data = program.samples_for(network, os.environ.get("GLASSBOX_DATA"))
     if data is None:
         pytest.skip(f"{said['data']} is not on this machine")

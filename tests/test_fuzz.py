@@ -439,11 +439,12 @@ def test_undamaged_files_are_read(name, tmp_path):
     assert judge(FORMATS[name], files, tmp_path)[0] == "accepted"
 
 
+@pytest.mark.parametrize("first", [0, pytest.param(9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_damaged_files_are_read_or_refused(name, trust, tally, tmp_path):
+def test_damaged_files_are_read_or_refused(name, first, trust, tally, tmp_path):
     verdicts: Counter[str] = Counter()
     failures = []
-    for seed in range(trust.cases(45, 1400)):
+    for seed in range(first, trust.cases(45, 1400) if first else 9):
         files, done = files_of(name, seed)
         folder = tmp_path / f"case{seed}"
         verdict, peak = judge(FORMATS[name], files, folder)
@@ -455,7 +456,7 @@ def test_damaged_files_are_read_or_refused(name, trust, tally, tmp_path):
     assert not failures, f"{len(failures)} cases:\n" + "\n".join(failures[:20])
     assert verdicts["refused"] > verdicts.total() / 5, "hardly anything was damaged"
     tally.update(verdicts)
-    tally["formats"] += 1
+    tally["formats"] += not first
     trust.record(
         "fuzz", cases=tally["accepted"] + tally["refused"], accepted=tally["accepted"],
         refused=tally["refused"], escaped=0, formats=tally["formats"],

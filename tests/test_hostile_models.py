@@ -7,7 +7,6 @@ hostile_onnx.py.
 import sys
 
 import hostile
-import numpy as np
 import pytest
 
 from CNN import CNN
@@ -21,6 +20,7 @@ FORKS = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured a
 
 
 @FORKS
+@pytest.mark.slow
 def test_hostile_models_are_refused_within_bounds(trust):
     cases = trust.cases(99, 2400)
     found = hostile.found("hostile_models", cases)
@@ -31,6 +31,7 @@ def test_hostile_models_are_refused_within_bounds(trust):
 
 
 @FORKS
+@pytest.mark.slow
 def test_hostile_onnx_files_are_refused_within_bounds(trust):
     pytest.importorskip("onnx")
     cases = trust.cases(60, 2400)
@@ -72,7 +73,7 @@ def test_parameters_are_counted_in_bytes_with_their_copies_and_so_are_counts(nam
         model_file.network_of(arrays_file.decode(data, "m"), "m", CNN.kinds, CNN)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_a_large_honest_network_loads(dtype, tmp_path):
     """The allowance alone does not pay for all copies of 3.6 million numbers."""
     network = CNN(Dense(900), Dense(900), Dense(3), dtype=dtype, l2=0.1).build((4, 28, 28))

@@ -401,6 +401,7 @@ def test_classes_without_images_and_sets_without_any():
     assert len(shown.images) == 1
     assert shown.words[1:] == ["a: 0", "b: 0", "c: 2"]
     assert not Shown(data.take(0)).images
+    assert not Shown(Dataset(images[:0], np.zeros(0, int), (), Scaling("unit"))).images
 
 
 # --- harmless and small ----------------------------------------------------------------------
@@ -475,7 +476,8 @@ def test_the_worst_reports_stay_small():
     errors = [GradientError(f"{'<' * 99}{k}", '"' * 99, 1.0) for k in range(500)]
     Shown(GradientReport(errors))
     Shown(History([{"epoch": 1, "loss": 1.0}], ended='"' * 99999))
-    Shown(History([{"epoch": k, "loss": k % 5, "accuracy": 0.1} for k in range(20_000)]))
+    long = [{"epoch": k + 1, "loss": k % 5, "accuracy": 0.1} for k in range(20_000)]
+    assert Shown(History(long)).rows[1][:2] == ["last", "20,000"]
 
 
 @pytest.mark.slow

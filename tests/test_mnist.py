@@ -37,6 +37,7 @@ def test_pixels_are_centerd_by_the_training_mean(mnist):
     assert x.max() - x.min() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_prepared_digits_come_back_as_they_were(mnist):
     """Dark on a page that is lit from above, three times as large; a pixel off is no match."""
     before = mnist.test.images[:100, 0]
@@ -48,6 +49,7 @@ def test_prepared_digits_come_back_as_they_were(mnist):
     assert np.median(found) > 0.95
 
 
+@pytest.mark.slow
 def test_main_network_learns_from_a_third_of_an_epoch(mnist):
     """About 95 % after 16,000 images; a broken gradient stays far below the floor."""
     model = network(Options(learning_rate=0.004))

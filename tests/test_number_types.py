@@ -70,12 +70,19 @@ def same(found, expected):
         assert np.array_equal(array, expected[name]), name
 
 
-@pytest.mark.parametrize("asked", TYPES)
-def test_raw_images_of_any_type_get_the_same_answers(asked, tmp_path):
+@pytest.fixture(scope="module")
+def trained_network(tmp_path_factory):
+    """A network, and its answers to bytes."""
     net = network()
     data = from_arrays(PIXELS, LABELS, sizes=(60, 0, 0), stratify=False)
     net.fit(data.train, epochs=2, progress=False)
-    same(answers(net, TYPES[asked](PIXELS), tmp_path), answers(net, PIXELS, tmp_path))
+    return net, answers(net, PIXELS, tmp_path_factory.mktemp("bytes"))
+
+
+@pytest.mark.parametrize("asked", TYPES)
+def test_raw_images_of_any_type_get_the_same_answers(trained_network, asked, tmp_path):
+    net, expected = trained_network
+    same(answers(net, TYPES[asked](PIXELS), tmp_path), expected)
 
 
 @pytest.mark.parametrize("trained", TYPES)

@@ -276,6 +276,7 @@ def test_main_on_digits(capsys):
     assert max(map(len, (check, epoch, test))) <= 60
 
 
+@pytest.mark.slow
 def test_it_learns_the_digits(capsys):
     """The floor is far above chance (10 %) and below what 12 epochs reach (about 95 %)."""
     one_file.main(["--epochs", "12", "--seed", "1"])

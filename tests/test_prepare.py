@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -90,6 +92,13 @@ def test_ink_may_be_light_or_dark_in_pictures_with_transparency(background):
     ink = np.where(written() < 100, 255, 0).astype(np.uint8)
     picture = np.stack([np.full_like(ink, background)] * 3 + [ink], axis=2)
     assert alike(prepare_digits([picture]), prepare_digits([written()]))[0] > 0.99
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.int64, np.uint64])
+def test_bytes_may_be_numbers_of_any_type(kind):
+    """Lists of lists, and most tables, become whole numbers of 64 bits."""
+    same = prepare_digits([written().astype(kind)])
+    np.testing.assert_array_equal(same, prepare_digits([written()]))
 
 
 def test_an_inverted_picture_gives_the_same():
@@ -214,8 +223,15 @@ def test_what_is_no_array_of_numbers_is_refused(wrong):
 
 @pytest.mark.parametrize("size", [6, 385, 28.0, None])
 def test_sizes_of_no_picture_of_a_digit_are_refused(size):
-    with pytest.raises(ValueError, match="size must be a whole number from 7 to 384, got"):
-        prepare_digits([written()], size)
+    for images in ([written()], []):
+        with pytest.raises(ValueError, match=r"^size must be a whole number from 7 to 384, got"):
+            prepare_digits(images, size)
+
+
+@pytest.mark.parametrize("one", ["seven.png", Path("seven.png"), Image.new("L", (9, 9))])
+def test_a_single_picture_is_no_list(one):
+    with pytest.raises(TypeError, match="images: expected a list of pictures, got one: "):
+        prepare_digits(one)
 
 
 def test_the_halves_of_the_benchmark_have_nothing_in_common():

@@ -409,6 +409,7 @@ def busy(monkeypatch):
         monkeypatch.setattr(choose(name), "SHARD_POLICY", ShardPolicy(2**20, 4, 4, 0))
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit(trust_in, busy):
     """Three steps and the use of what they taught, with one, two and three threads."""
 

@@ -119,6 +119,7 @@ def test_killed_while_it_writes_a_checkpoint_the_one_before_or_the_new_one_is_wh
 # --- stopped in other ways -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again_it_ends_the_same(tmp_path, digits, whole, monkeypatch):
     """In the middle of epochs, at their ends, and right after a stop."""
     path = tmp_path / "checkpoint.safetensors"

@@ -53,6 +53,9 @@ def prepare_digits(images: Iterable[Any], size: int = 28) -> NDArray[np.uint8]:
     >>> prepare_digits([page]).shape
     (1, 1, 28, 28)
     """
+    _check_size(size)
+    if isinstance(images, str | Path) or hasattr(images, "convert"):
+        raise TypeError(f"images: expected a list of pictures, got one: {short(images)}")
     prepared = []
     for index, image in enumerate(images):
         try:
@@ -85,8 +88,7 @@ def digit_steps(image: Any, size: int = 28) -> dict[str, NDArray[Any]]:
     TypeError, ValueError
         As for `prepare_digits`.
     """
-    if not isinstance(size, int | np.integer) or not 7 <= size <= WORKING:
-        raise ValueError(f"size must be a whole number from 7 to {WORKING}, got {short(size)}")
+    _check_size(size)
     gray = _gray(_pixels(image))
     even = _even(gray)
     ink = _ink(even)
@@ -98,10 +100,16 @@ def digit_steps(image: Any, size: int = 28) -> dict[str, NDArray[Any]]:
     }  # fmt: skip
 
 
+def _check_size(size: int) -> None:
+    if not isinstance(size, int | np.integer) or not 7 <= size <= WORKING:
+        raise ValueError(f"size must be a whole number from 7 to {WORKING}, got {short(size)}")
+
+
 def _pixels(image: Any) -> Gray:
     """Give a picture as (height, width, channels), 0 to 1 for all whole numbers, without opacity.
 
-    The longer side has `WORKING` pixels at most.  What is transparent becomes white, but black
+    Whole numbers up to 255 are taken for bytes, larger ones for 16 bits, whatever their type.  The
+    longer side has `WORKING` pixels at most.  What is transparent becomes white, but black
     where what can be seen is light.
     """
     if isinstance(image, str | Path):
@@ -120,7 +128,7 @@ def _pixels(image: Any) -> Gray:
             "expected a picture (height, width), (height, width, channels) or (channels, height, "
             f"width) of one to four channels, got shape {np.shape(image)}"
         )
-    most = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1.0
+    most = np.iinfo(np.min_scalar_type(pixels.max())).max if pixels.dtype.kind in "ui" else 1.0
     pixels = _smaller(pixels) / most
     if not np.isfinite(pixels).all():
         raise ValueError("pixels must be finite, but some are NaN, infinite or beyond float32")

@@ -130,10 +130,6 @@ class Activation(Layer):
         self.kernels = kernels
         return self
 
-    def _build(self, input_shape: Shape, context: BuildContext) -> Shape:
-        self.use(context.kernels)
-        return input_shape
-
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         """y = f(x); keeps y."""
         y = self.apply(self.kernels.copy(x))

@@ -97,15 +97,7 @@ def backward(
 
 
 class Executor:
-    """Runs the built layers of a network, in training and at inference.
-
-    Parameters
-    ----------
-    layers, loss, parameters : built.
-    input_shape : of one image.
-    workers : the threads that compute shards.
-    seed : of the network's random numbers.
-    """
+    """Runs the built layers of a network, in training and at inference."""
 
     def __init__(
         self, layers: list[Layer], loss: Loss, parameters: Parameters, input_shape: Shape,

@@ -251,11 +251,14 @@ class LossGradients:
         d loss / d output of every layer by its address, and of "input", the scaled images.
     parameters : dict
         {address: {parameter: gradient}}, without the L2 penalty.
+    activations : Activations
+        What the same pass made of the images on its way forward.
     """
 
     loss: float
     maps: dict[str, Array]
     parameters: dict[str, Gradients]
+    activations: Activations
 
 
 def gradients_with(
@@ -301,7 +304,7 @@ def gradients_with(
     recorders = done.recorders.items()
     maps = {INPUT: dx} | {address: to_batch_first(each.dy) for address, each in recorders}
     own = {address: each.gradients for address, each in recorders if each.gradients}
-    return LossGradients(loss, maps, own)
+    return LossGradients(loss, maps, own, _seen(done))
 
 
 def loss_pass(

@@ -216,16 +216,20 @@ class Session:
         """Every layer's output for an image; with a label, also their gradients."""
         network, off = changed(self._network(request), request), _off(request)
         image = self._image(request, network)
-        found = activations_with(network, image, off)
+        label, back = request.get("label"), None
+        if label is None:
+            found = activations_with(network, image, off)
+        else:
+            back = gradients_with(network, image, label, off)
+            found = back.activations
         answer = {
             "input": array(found.input[0]),
             "maps": [array(each[0]) for each in found.maps.values()],
             "scores": found.scores[0],
             "probabilities": found.probabilities[0],
         }
-        if request.get("label") is None:
+        if back is None:
             return answer
-        back = gradients_with(network, image, request["label"], off)
         maps = [array(back.maps[address][0]) for address in found.maps]
         return answer | {"loss": back.loss, "gradients": maps}
 

@@ -82,8 +82,6 @@ def unfold(x: Array, window: Window, rows: slice, with_ones: bool = False) -> Ar
 
 def _crop(padded: Array, window: Window, shape: Shape) -> Array:
     """The part of a padded gradient that belongs to the input itself."""
-    if not any(window.padding):
-        return padded
     top, _, left, _ = window.padding
     return np.ascontiguousarray(padded[:, top : top + shape[1], left : left + shape[2]])
 
@@ -134,8 +132,7 @@ def _scatter(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
     """col2im: the columns W^T dy, each tap added to the pixels that it met."""
     filters, channels = weights.shape[:2]
     samples = dy.shape[3]
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
-    oh, ow = window.output
+    (oh, ow), (kh, kw) = window.output, window.kernel
     bank = weights.reshape(filters, -1).T
     padded = _padded_zeros(shape, window, dy.dtype)
     flat = dy.reshape(filters, oh, ow * samples)
@@ -144,14 +141,9 @@ def _scatter(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
         count = rows.stop - rows.start
         columns = np.empty((bank.shape[0], count, ow * samples), dy.dtype)
         np.matmul(bank, _stack(flat[:, rows], in_product), out=_stack(columns, in_product))
-        parts = columns.reshape(channels, kh, kw, count, ow, samples)
-        for i in range(kh):
-            first = rows.start * sh + i * dh
-            last = (rows.stop - 1) * sh + i * dh
-            for j in range(kw):
-                left = j * dw
-                target = padded[:, first : last + 1 : sh, left : left + (ow - 1) * sw + 1 : sw]
-                target += parts[:, i, j]
+        parts = columns.reshape(channels, kh * kw, count, ow, samples)
+        for place, target in enumerate(taps(padded, window)):
+            target[:, rows] += parts[:, place]
     return _crop(padded, window, shape)
 
 
