@@ -11,6 +11,7 @@ import pytest
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox import explorer
+from glassbox.callbacks import RunRecord, StepRecord
 from MLP import SGD, Dense
 
 pytest.importorskip("starlette", reason="the page's packages are not installed")
@@ -166,6 +167,33 @@ def test_pause_step_and_go_on(watched):
         (7, "running"), (8, "running"),
     ]  # fmt: skip
     assert history.ended == "all 2 epochs done"
+
+
+def test_a_step_that_is_pressed_while_one_runs_is_done_too(watched):
+    """The third pause is one that Ctrl-C has to end, for nothing was pressed."""
+    watch, waited = watched()[3], []
+    watch.before_training(RunRecord(1, 9, False, stopping=lambda: waited.append(True) or True))
+    for _ in range(2):
+        watch.do("step")  # while the training is in a step
+        watch.after_step(StepRecord(1, 1, 9, 9, 0.5, 0.5, 0.1))
+        assert not waited
+    watch.after_step(StepRecord(2, 1, 9, 9, 0.5, 0.5, 0.1))
+    assert waited
+
+
+def test_a_second_run_with_the_same_watch_begins_unpaused_on_the_same_page(watched):
+    def act(watch, event):
+        if event["state"] == "running" and event["step"] == 8:
+            watch.do("step")  # too late for this run
+        elif event["state"] == "paused":
+            watch.do("go on")
+
+    net, _, events, watch = watched(act)
+    thread, first = watch.page.thread, len(events)
+    net.fit(DATA, epochs=1, batch_size=10, progress=False, callbacks=watch)
+    states = [event["state"] for event in events[first:]]
+    assert states == ["running"] * 4 + ["ended: all 1 epochs done"]
+    assert watch.page.thread is thread
 
 
 def test_stop_ends_the_run_also_from_a_pause(watched):

@@ -85,7 +85,9 @@ class Watch:
 
     def before_training(self, run: RunRecord) -> None:
         """Open the page, on the weights at the beginning."""
-        self._stopping, self._stopped = run.stopping, False
+        with self._changed:
+            self._paused, self._one, self._stopped = False, False, False
+        self._stopping = run.stopping
         self._curve, self._last = Curve(), None
         self.state = {
             "state": "running", "step": 0, "epoch": len(run.done) + 1, "epochs": run.epochs,
@@ -99,7 +101,7 @@ class Watch:
         """Tell the page now and then; wait while paused."""
         self._curve.add(record.step, record.loss)
         self._last = record
-        waits, self._one = self._paused, False
+        waits = self._paused
         if waits or (self.page.readers and time.perf_counter() >= self._due()):
             self._tell("paused" if waits else "running")
         if not waits:
@@ -107,6 +109,7 @@ class Watch:
         with self._changed:
             while self._paused and not (self._one or self._stopping()):
                 self._changed.wait(BEAT)
+            self._one = False  # what is pressed from here on is one more
         return "the stop button of the explorer" if self._stopped else None
 
     def after_epoch(self, record: EpochRecord) -> Verdict:
