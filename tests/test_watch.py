@@ -12,7 +12,7 @@ from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox import explorer
 from glassbox.callbacks import RunRecord, StepRecord
-from MLP import SGD, Dense
+from MLP import SGD, BatchNorm, Dense
 
 pytest.importorskip("starlette", reason="the page's packages are not installed")
 pytest.importorskip("uvicorn", reason="the page's packages are not installed")
@@ -93,18 +93,22 @@ def test_the_page_is_told_of_the_run(watched):
 
 
 class Doubled(Dense):
-    """A layer of one's own, which no file could name."""
+    """A layer of one's own, which no file could name, times about two."""
+
+    def _build(self, input_shape, context):
+        self.factor = context.rng.normal(2)
+        return super()._build(input_shape, context)
 
     def forward(self, x, context):
         y, cache = super().forward(x, context)
-        return 2 * y, cache
+        return self.factor * y, cache
 
     def backward(self, dy, cache):
-        return super().backward(2 * dy, cache)
+        return super().backward(self.factor * dy, cache)
 
 
 def test_layers_of_ones_own_are_looked_at_too(watched):
-    net = CNN(Conv2D(2), Doubled(2, activation=None), optimizer=SGD(0.01))
+    net = CNN(Conv2D(2), BatchNorm(), Doubled(2, activation=None), optimizer=SGD(0.01))
     watch = explorer.watch(net.build((1, 6, 6)), None, browser=False)
     net.fit(DATA, epochs=1, progress=False, callbacks=watch)
     close(watch.page)

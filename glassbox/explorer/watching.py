@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from glassbox.callbacks import EpochRecord, RunRecord, StepRecord, Verdict
-from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.copies import clone_built
 from glassbox.explorer import show
 from glassbox.explorer.page import Page
 from glassbox.explorer.session import Session
@@ -141,11 +141,8 @@ class Watch:
         with self._changed:
             weights, twin = self._twin
             if weights is not self._weights:
-                weights, trained = self._weights, self.trained
-                twin = trained.clone_unbuilt(trained.dtype)
-                twin.eager = True  # it answers once or twice
-                twin.build(trained.input_shape, AllocationBudget(trained.parameter_count))
-                twin.parameters.restore(weights)
+                weights = self._weights
+                twin = clone_built(self.trained, self.trained.dtype, weights)
                 self._twin = weights, twin
             return twin
 
