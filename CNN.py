@@ -37,7 +37,6 @@ from glassbox.engine.step import Augment, Executor, backward, forward, to_batch_
 from glassbox.engine.summary import Printed, in_html, in_words, summary_table
 from glassbox.engine.trainer import Trainer
 from glassbox.errors import require_count, require_positive
-from glassbox.explorer import explore
 from glassbox.files import checkpoints, model_file, saving
 from glassbox.find_rate import find_rate
 from glassbox.kernels import choose
@@ -407,10 +406,10 @@ class CNN(metaclass=Spelled):
     # --- checks ------------------------------------------------------------------------------
 
     sanity_check, gradient_check = checks.sanity_check, checks.gradient_check
-    preview, clone_unbuilt, find_rate, explore = write_preview, clone_network, find_rate, explore
+    preview, find_rate, explore = write_preview, find_rate, explorer.explore
 
-    # --- files -------------------------------------------------------------------------------
+    # --- files and copies --------------------------------------------------------------------
 
-    save, load_weights = saving.save, saving.load_weights
+    save, load_weights, clone_unbuilt = saving.save, saving.load_weights, clone_network
     load = classmethod(saving.load)
     __reduce__ = saving.reduced  # for copies

@@ -121,14 +121,17 @@ class EarlyStopping:
     def before_training(self, run: RunRecord) -> None:
         """Begin anew, with what a resumed run has behind it."""
         if self.monitor.startswith("validation") and not run.validated:
-            raise ValueError(f"EarlyStopping watches {self.monitor}: pass validation=... to fit")
+            raise self._unwatchable()
         self._best, self._waited = math.inf, 0
         for record in run.done:
-            self.after_epoch(record)
+            if getattr(record, self.monitor) is not None:  # it may have had no validation
+                self.after_epoch(record)
 
     def after_epoch(self, record: EpochRecord) -> Verdict:
         """The reason to stop, if it is time."""
         value = getattr(record, self.monitor)
+        if value is None:
+            raise self._unwatchable()
         sign = -1 if self.monitor.endswith("accuracy") else 1
         if sign * value < self._best - self.least:
             self._best, self._waited = sign * value, 0
@@ -138,6 +141,9 @@ class EarlyStopping:
             return None
         best = f"{sign * self._best:.4g}"
         return f"{self.monitor} was not better than {best} for {self.patience} epochs"
+
+    def _unwatchable(self) -> ValueError:
+        return ValueError(f"EarlyStopping watches {self.monitor}: pass validation=... to fit")
 
 
 class CSVLog:
@@ -193,7 +199,7 @@ def as_callbacks(given: Any) -> list[Any]:
     """
     callbacks = list(given) if isinstance(given, list | tuple) else [given]
     for each in callbacks:
-        own = [name for name in HOOKS if hasattr(each, name)]
+        own = _hooks(each)
         known = callable(each) if not own else all(callable(getattr(each, name)) for name in own)
         if isinstance(each, type) or not known:
             hint = f"; write {each.__name__}()" if isinstance(each, type) else ""
@@ -214,7 +220,7 @@ def attached(trainer: Any, callbacks: Sequence[Any]) -> Iterator[None]:
         lambda: trainer.stop_signal.requested,
     )  # fmt: skip
     steps = [each for each in callbacks if hasattr(each, "after_step")]
-    epochs = [each for each in callbacks if hasattr(each, "after_epoch") or callable(each)]
+    epochs = [each for each in callbacks if hasattr(each, "after_epoch") or not _hooks(each)]
 
     calls, images = [(each, each.after_step) for each in steps], len(trainer.data)
 
@@ -242,6 +248,11 @@ def attached(trainer: Any, callbacks: Sequence[Any]) -> Iterator[None]:
         for each in begun:
             if hasattr(each, "after_training"):
                 each.after_training(trainer.history.ended)
+
+
+def _hooks(callback: Any) -> list[str]:
+    """Which methods of HOOKS it has; none: it is a plain function, called after each epoch."""
+    return [name for name in HOOKS if hasattr(callback, name)]
 
 
 def _stop(calls: Sequence[tuple[Any, Callable[[Any], Verdict]]], record: Any) -> str:

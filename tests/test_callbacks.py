@@ -12,7 +12,7 @@ import pytest
 from CNN import CNN
 from examples.tensorboard_log import TensorBoardLog
 from Filters import Conv2D, MaxPool2D
-from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, KeepEpochs, StepRecord
+from glassbox.callbacks import CSVLog, EarlyStopping, EpochRecord, KeepEpochs, RunRecord, StepRecord
 from MLP import SGD, Dense
 
 LABELS = np.arange(30) % 3
@@ -153,6 +153,15 @@ def test_what_is_no_callback_is_refused_before_the_first_step(given, told):
     assert net.steps_done == 0
 
 
+@pytest.mark.parametrize("hook", ["before_training", "after_step", "after_training"])
+def test_an_object_with_one_of_the_methods_is_no_function(hook):
+    """It may be callable for reasons of its own, as a mock or a metric is."""
+    called = []
+    methods = {hook: lambda self, told: None, "__call__": lambda self, *told: called.append(told)}
+    fit(network(), type("Metric", (), methods)())
+    assert called == []
+
+
 def test_one_callback_needs_no_list():
     listening = Listening()
     network().fit(DATA, epochs=2, callbacks=listening, progress=False)
@@ -185,6 +194,20 @@ def test_early_stopping_says_what_it_lacks():
     with pytest.raises(ValueError, match="watches validation_loss: pass validation="):
         fit(net, EarlyStopping())
     assert net.steps_done == 0
+
+
+def test_early_stopping_needs_its_number_where_it_was_not_told_before():
+    stop = EarlyStopping()
+    with pytest.raises(ValueError, match="watches validation_loss: pass validation="):
+        stop.after_epoch(EpochRecord(1, 9, 0.5, 0.5, 0.1, 1.0, 1.0))
+
+
+def test_early_stopping_counts_the_epochs_before_that_have_its_number():
+    without = EpochRecord(1, 9, 0.5, 0.5, 0.1, 1.0, 1.0)
+    validated = dataclasses.replace(without, validation_loss=0.5)
+    stop = EarlyStopping(patience=2)
+    stop.before_training(RunRecord(9, 30, True, (without, without, validated, validated)))
+    assert stop.after_epoch(validated)
 
 
 def test_early_stopping_begins_anew_with_every_run():

@@ -21,7 +21,7 @@ from glassbox.explain import nodes
 from glassbox.explorer import single_file
 from glassbox.explorer.messages import array, array_of
 from glassbox.explorer.session import Held, Session
-from MLP import Activation, BatchNorm, Dense, Dropout, Flatten, ReLU
+from MLP import Activation, BatchNorm, Dense, Dropout, Flatten, ReLU, Softmax
 
 pytestmark = pytest.mark.slow  # a browser has to begin
 
@@ -496,6 +496,36 @@ def test_what_the_browser_cannot_compute_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"dense1: Tanh has no forward pass in front/forward\.js"):
         single_file.write(CNN(*layers).build((1, 4, 4)), tmp_path / "x.html")
     assert not list(tmp_path.iterdir())
+
+
+class Darker(Scaling):
+    """A scaling of one's own."""
+
+    def apply(self, images, dtype=np.float32):
+        return super().apply(images, dtype) / 2
+
+
+def classifier(scaling=None):
+    """A network whose softmax is the loss's."""
+    network = CNN(Dense(3, "softmax"), loss="cross_entropy").build((1, 4, 4))
+    network.scaling = scaling
+    return network
+
+
+@pytest.mark.parametrize("owner", ["network", "samples"])
+def test_a_scaling_of_ones_own_is_refused(owner):
+    network = classifier(Darker() if owner == "network" else None)
+    samples = labeled(bytes_of(3, 1, 4, 4), scaling=Darker() if owner == "samples" else Scaling())
+    with pytest.raises(ValueError, match=r"scaling: Darker is not a class of this library"):
+        single_file.record(network, TITLE, samples, half=False)
+
+
+@pytest.mark.parametrize("kind, what", [(Softmax, "class scores"), (Scaling, "scaling")])
+def test_an_edited_softmax_behind_the_loss_or_an_edited_scaling_is_refused(kind, what, monkeypatch):
+    single_file.record(classifier(), TITLE, None, half=False)
+    monkeypatch.setattr(kind, "apply", lambda self, z, dtype=np.float32: z)
+    with pytest.raises(ValueError, match=rf"\({what}: {kind.__name__}.apply was replaced\)"):
+        single_file.record(classifier(), TITLE, None, half=False)
 
 
 def test_speed(ask, computing, capsys):

@@ -30,7 +30,7 @@ from glassbox.explorer import __main__ as program
 from glassbox.explorer.messages import array, told
 from glassbox.explorer.page import FRONT, HEADERS, MOST_BYTES, Page
 from glassbox.explorer.session import Held, Session
-from MLP import BatchNorm, Dense, Dropout, Flatten, Tanh
+from MLP import BatchNorm, Dense, Dropout, Flatten, Layer, Tanh
 
 TOKEN = "t" * 20
 DATA = Digits()
@@ -227,6 +227,40 @@ def test_a_weight_changed_by_hand_counts_in_the_answer_alone(session, network):
     assert np.float32(found["probabilities"]).tobytes() == twin.predict_proba(raw)[0].tobytes()
     scored = ask(session, "rescore", weights=[change])
     assert scored["accuracy"] == pytest.approx((twin.predict(DATA.test) == DATA.test.labels).mean())
+    assert bits(network) == before
+
+
+class Drawn(Layer):
+    """A layer of one's own that no file can hold, with random numbers that are not trained."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.least = 1 - share
+
+    def _build(self, input_shape, context):
+        self.kept = (context.rng.random((*input_shape, 1)) > self.least).astype(context.dtype)
+        return input_shape
+
+    def forward(self, x, context):
+        return x * self.kept, None
+
+    def backward(self, dy, cache):
+        return dy * self.kept, {}
+
+
+def test_weights_are_changed_in_networks_with_layers_of_ones_own():
+    """And with running statistics: a weight that becomes what it is changes no bit."""
+    network = CNN(Conv2D(3), BatchNorm(), Drawn(0.5), Dense(10, "softmax"), loss="cross_entropy")
+    network.fit(DATA.train.take(300), epochs=1, progress=False)
+    session, before = Session(network, DATA.test), bits(network)
+    change = {"layer": "0", "parameter": "bias", "index": [1]}
+    value = float(network.layers[0].parameters["bias"][1])
+    same, other = (
+        ask(session, "look", image=image_of(), weights=[change | {"value": each}])
+        for each in (value, value + 1)
+    )
+    assert same == ask(session, "look", image=image_of())
+    assert other["scores"] != same["scores"]
     assert bits(network) == before
 
 

@@ -70,6 +70,29 @@ def test_unfrozen_layers_get_their_optimizer_back():
     assert {layer.optimizer for layer in (*net.layers[1:], *inner)} == {None}
 
 
+@pytest.mark.parametrize("change", ["freeze", "unfreeze"])
+def test_what_is_frozen_or_unfrozen_during_a_run_counts_in_the_running_mean(change):
+    """Against the mean computed from the weights after each step."""
+    net, seen = network().build((1, 8, 8)), []
+    if change == "unfreeze":
+        net.freeze(0)
+    mean = net.parameters.values.astype(np.float64)
+
+    class Steps:
+        def after_step(self, record):
+            seen.append(net.parameters.values.copy())
+
+        def after_epoch(self, record):
+            getattr(net, change)(0)
+
+    fit(net, ema_decay=0.8, callbacks=Steps())
+    for number, values in enumerate(seen, 1):
+        keep = min(0.8, number / (number + 10))
+        mean = keep * mean + (1 - keep) * values
+    assert np.abs(mean - values)[: net.layers[0].parameters["weight"].size].max() > 1e-4
+    np.testing.assert_allclose(net.parameters.values, mean, rtol=1e-5, atol=1e-6)
+
+
 def test_files_and_checkpoints_keep_what_is_frozen(tmp_path):
     net = network()
     fit(net)

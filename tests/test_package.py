@@ -105,6 +105,15 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_training_begins_without_what_writes_the_explorer():
+    code = (
+        "import sys, glassbox.cli.run; "
+        "print([n for n in ('glassbox.explain', 'glassbox.explorer.session') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_commands_network_is_that_of_main():
     """main.py is the user's to edit; the installed command has a copy as it was shipped."""
 

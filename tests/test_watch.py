@@ -11,7 +11,8 @@ import pytest
 from CNN import CNN
 from Filters import Conv2D, MaxPool2D
 from glassbox import explorer
-from MLP import SGD, Dense
+from glassbox.callbacks import RunRecord, StepRecord
+from MLP import SGD, BatchNorm, Dense
 
 pytest.importorskip("starlette", reason="the page's packages are not installed")
 pytest.importorskip("uvicorn", reason="the page's packages are not installed")
@@ -92,18 +93,22 @@ def test_the_page_is_told_of_the_run(watched):
 
 
 class Doubled(Dense):
-    """A layer of one's own, which no file could name."""
+    """A layer of one's own, which no file could name, times about two."""
+
+    def _build(self, input_shape, context):
+        self.factor = context.rng.normal(2)
+        return super()._build(input_shape, context)
 
     def forward(self, x, context):
         y, cache = super().forward(x, context)
-        return 2 * y, cache
+        return self.factor * y, cache
 
     def backward(self, dy, cache):
-        return super().backward(2 * dy, cache)
+        return super().backward(self.factor * dy, cache)
 
 
 def test_layers_of_ones_own_are_looked_at_too(watched):
-    net = CNN(Conv2D(2), Doubled(2, activation=None), optimizer=SGD(0.01))
+    net = CNN(Conv2D(2), BatchNorm(), Doubled(2, activation=None), optimizer=SGD(0.01))
     watch = explorer.watch(net.build((1, 6, 6)), None, browser=False)
     net.fit(DATA, epochs=1, progress=False, callbacks=watch)
     close(watch.page)
@@ -166,6 +171,33 @@ def test_pause_step_and_go_on(watched):
         (7, "running"), (8, "running"),
     ]  # fmt: skip
     assert history.ended == "all 2 epochs done"
+
+
+def test_a_step_that_is_pressed_while_one_runs_is_done_too(watched):
+    """The third pause is one that Ctrl-C has to end, for nothing was pressed."""
+    watch, waited = watched()[3], []
+    watch.before_training(RunRecord(1, 9, False, stopping=lambda: waited.append(True) or True))
+    for _ in range(2):
+        watch.do("step")  # while the training is in a step
+        watch.after_step(StepRecord(1, 1, 9, 9, 0.5, 0.5, 0.1))
+        assert not waited
+    watch.after_step(StepRecord(2, 1, 9, 9, 0.5, 0.5, 0.1))
+    assert waited
+
+
+def test_a_second_run_with_the_same_watch_begins_unpaused_on_the_same_page(watched):
+    def act(watch, event):
+        if event["state"] == "running" and event["step"] == 8:
+            watch.do("step")  # too late for this run
+        elif event["state"] == "paused":
+            watch.do("go on")
+
+    net, _, events, watch = watched(act)
+    thread, first = watch.page.thread, len(events)
+    net.fit(DATA, epochs=1, batch_size=10, progress=False, callbacks=watch)
+    states = [event["state"] for event in events[first:]]
+    assert states == ["running"] * 4 + ["ended: all 1 epochs done"]
+    assert watch.page.thread is thread
 
 
 def test_stop_ends_the_run_also_from_a_pause(watched):

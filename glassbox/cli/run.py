@@ -30,7 +30,6 @@ from glassbox.cli.mistakes import told
 from glassbox.engine.layer import Array
 from glassbox.engine.machine import machine
 from glassbox.engine.summary import summary_table
-from glassbox.explorer import single_file
 from glassbox.interrupt import CODE
 from glassbox.only_one import LOCK, only_one
 from glassbox.report.evaluation import Run, Scores, write_evaluation
@@ -234,6 +233,8 @@ def _explorer(model: CNN, part: Dataset, results: Results, title: str) -> str:
 
     There is none of layers of your own, which no browser could compute.
     """
+    from glassbox.explorer import single_file  # training begins without what it imports
+
     try:
         written = single_file.write(
             model, results.path / EXPLORER, part, model.parameter_count > LARGE, title

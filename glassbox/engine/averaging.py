@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from glassbox.engine.layer import Array
 
 
 class Average:
     """A running mean of the weights, which wanders less than they do (Polyak and Juditsky 1992).
 
-    After step t: mean = d mean + (1 - d) weights, d the smaller of `decay` and t / (t + 10), so
-    that the first weights are soon forgotten.  A decay of 0 does nothing.  `still`: stretches of
-    weights that never move, which rounding must not move either.
+    After step t: mean = mean + (1 - d) (weights - mean), d the smaller of `decay` and t / (t + 10),
+    so that the first weights are soon forgotten.  Where both are equal, as those of frozen layers
+    are, no rounding moves the mean.  A decay of 0 does nothing.
 
     Examples
     --------
@@ -26,8 +24,8 @@ class Average:
     [3.333]
     """
 
-    def __init__(self, decay: float, weights: Array, still: Sequence[slice] = ()) -> None:
-        self.decay, self.weights, self.still = decay, weights, still
+    def __init__(self, decay: float, weights: Array) -> None:
+        self.decay, self.weights = decay, weights
         self.mean = weights.copy() if decay else weights[:0]
         self.steps = 0
 
@@ -37,10 +35,7 @@ class Average:
             return
         self.steps += 1
         keep = min(self.decay, self.steps / (self.steps + 10))
-        self.mean *= self.mean.dtype.type(keep)
-        self.mean += self.mean.dtype.type(1 - keep) * self.weights
-        for part in self.still:
-            self.mean[part] = self.weights[part]
+        self.mean += (1 - keep) * (self.weights - self.mean)
 
     def swap(self) -> None:
         """The mean in the weights' place and the weights in the mean's."""

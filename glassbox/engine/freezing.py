@@ -58,15 +58,11 @@ def is_frozen(layer: Layer) -> bool:
     return isinstance(layer.optimizer, Frozen)
 
 
-def frozen_parts(parameters: Any) -> list[slice]:
-    """The stretches of a network's flat vector of parameters that are frozen.
-
-    Raises ValueError where that is all of it.
-    """
-    parts = [group.where for group in parameters.groups if isinstance(group.optimizer, Frozen)]
-    if parts and len(parts) == len(parameters.groups):
+def check_some_learn(parameters: Any) -> None:
+    """Raise ValueError where all of a network's parameters are frozen."""
+    frozen = [isinstance(group.optimizer, Frozen) for group in parameters.groups]
+    if frozen and all(frozen):
         raise ValueError("all layers are frozen, so nothing would be learnt; see network.unfreeze")
-    return parts
 
 
 def _chosen(network: Any, which: Sequence[int | str], verb: str) -> list[Layer]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.copies import clone_built
 from glassbox.engine.layer import Array, Context, Layer
 from glassbox.engine.step import to_batch_last
 from glassbox.errors import require_count
@@ -159,8 +160,7 @@ def check_layers(layers: Sequence[Layer], x: Array, context: Context, seed: int)
 def gradient_check(network: Any, data: Any, images: int, quiet: bool) -> GradientReport:
     """Check a float64 copy of a built network on some images; see `CNN.gradient_check`."""
     require_count("images", images)
-    clone = network.clone_unbuilt(np.float64).build(data.shape)
-    clone.parameters.restore(network.parameters.snapshot())
+    clone = clone_built(network, np.float64, network.parameters.snapshot())
     for layer in clone.layers:
         layer.needs_input_gradient = True
     x = data.batch(np.arange(min(images, len(data))), np.float64)[0]

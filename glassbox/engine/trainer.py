@@ -14,7 +14,7 @@ import numpy as np
 from glassbox.engine.averaging import Average
 from glassbox.engine.evaluation import check_validation
 from glassbox.engine.fit_settings import FitSettings
-from glassbox.engine.freezing import frozen_parts
+from glassbox.engine.freezing import check_some_learn
 from glassbox.engine.history import History, MovingMetrics, Position
 from glassbox.engine.interrupt import StopSignal
 from glassbox.engine.layer import Array
@@ -53,8 +53,8 @@ class Trainer:
         self.told_to_stop, self.stop_signal = "", StopSignal()
         self.on_checkpoint: Callable[[Trainer], None] = lambda trainer: None
         self.history, self.at = History(), Position()
-        still = frozen_parts(self.parameters)
-        self.average = Average(settings.ema_decay, self.parameters.values, still)
+        check_some_learn(self.parameters)
+        self.average = Average(settings.ema_decay, self.parameters.values)
         self.per_epoch = math.ceil(len(data) / settings.batch_size)
         self.running = self._new_running()
         self.waited = 0

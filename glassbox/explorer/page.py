@@ -181,9 +181,10 @@ class Page:
         self.server.run([self.socket])
 
     def start(self) -> Page:
-        """Serve from a thread that ends with the program; returns the page."""
-        self.thread = threading.Thread(target=self.run, name="explorer page", daemon=True)
-        self.thread.start()
+        """Serve from a thread that ends with the program; once is enough.  Returns the page."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.run, name="explorer page", daemon=True)
+            self.thread.start()
         return self
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ sentence}.  Several threads may ask at the same time.  The networks are never ch
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from glassbox import explain
 from glassbox.data.dataset import UNLABELED, Dataset, Scaling
 from glassbox.data.suspicions import OWN
+from glassbox.engine.copies import clone_built
 from glassbox.engine.parallel import IGNORE_FP_WARNINGS
 from glassbox.errors import as_float, short, unknown_name
 from glassbox.explain import activations_with, gradients_with, nodes, predict_with
@@ -368,7 +368,7 @@ def changed(network: Any, request: Request) -> Any:
         raise ValueError(f"weights: {expected}, got {short(changes)}")
     if not changes:
         return network
-    twin = copy.deepcopy(network)
+    twin = clone_built(network, network.dtype, network.parameters.snapshot())
     known = nodes(twin)
     for change in changes:
         parameter, place = _parameter(known, change)

@@ -43,7 +43,7 @@ from MLP import (
 # What front/forward.js computes.
 COMPUTED = (
     Conv2D, MaxPool2D, AvgPool2D, GlobalAvgPool2D, Residual, Dense, Flatten, Dropout, BatchNorm,
-    Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh, Softmax, LogSoftmax,
+    Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh, Softmax, LogSoftmax, Scaling,
 )  # fmt: skip
 FRONT = Path(__file__).parent / "front"
 MOST_SAMPLES = 20
@@ -103,7 +103,7 @@ def write(
     Raises
     ------
     ValueError
-        If the network is not built, does not take such images and give scores, has layers that
+        If the network is not built, does not take such images and give scores, has parts that
         are not this library's, or weights that `half` cannot hold.
     OSError
         If the file cannot be written.
@@ -138,12 +138,15 @@ def _inlined(name: str) -> str:
 def record(network: Any, title: str, samples: Dataset | None, half: bool) -> dict[str, Any]:
     """Give what the page holds of a network and images; see `open` in front/file.js."""
     known = nodes(network)
-    odd = {node.name: why for node in known if (why := _why_not(node.layer))}
+    scaling = network.scaling or (samples.scaling if samples else Scaling())
+    parts = [*((node.name, node.layer) for node in known), ("scaling", scaling)]
+    if network.output_activation is not None:
+        parts.append(("class scores", network.output_activation))
+    odd = [f"{name}: {why}" for name, part in parts if (why := _why_not(part))]
     if odd:
-        reasons = "; ".join(f"{name}: {why}" for name, why in odd.items())
         raise ValueError(
-            "a file computes in the browser, where it knows the layers of this library alone; use "
-            f"network.explore() without a file ({reasons})"
+            "a file computes in the browser, where it knows this library's parts alone; use "
+            f"network.explore() without a file ({'; '.join(odd)})"
         )
     if len(network.input_shape) != 3 or len(network.output_shape) != 1:
         shapes = f"{network.input_shape} and gives {network.output_shape}"
@@ -160,7 +163,6 @@ def record(network: Any, title: str, samples: Dataset | None, half: bool) -> dic
     session = Session([Held(title, network)], chosen)
     described = session.answer({"ask": "describe"})
     del described["id"]
-    scaling = network.scaling or (chosen.scaling if chosen else Scaling())
     last: Any = network.output_activation or network.layers[-1]
     activation = getattr(last, "activation", last)
     ways = {Softmax: "as they are", Sigmoid: "shares"}
@@ -174,9 +176,9 @@ def record(network: Any, title: str, samples: Dataset | None, half: bool) -> dic
     }
 
 
-def _why_not(layer: Any) -> str:
-    """Why the browser cannot compute a layer; "" if it can."""
-    for thing in (layer, getattr(layer, "activation", layer)):
+def _why_not(part: Any) -> str:
+    """Why the browser cannot compute a layer, an activation or a scaling; "" if it can."""
+    for thing in (part, getattr(part, "activation", part)):
         if why := edited(type(thing)):
             return why
         if type(thing) not in COMPUTED:

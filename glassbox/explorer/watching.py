@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from glassbox.callbacks import EpochRecord, RunRecord, StepRecord, Verdict
-from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.copies import clone_built
 from glassbox.explorer import show
 from glassbox.explorer.page import Page
 from glassbox.explorer.session import Session
@@ -85,7 +85,9 @@ class Watch:
 
     def before_training(self, run: RunRecord) -> None:
         """Open the page, on the weights at the beginning."""
-        self._stopping, self._stopped = run.stopping, False
+        with self._changed:
+            self._paused, self._one, self._stopped = False, False, False
+        self._stopping = run.stopping
         self._curve, self._last = Curve(), None
         self.state = {
             "state": "running", "step": 0, "epoch": len(run.done) + 1, "epochs": run.epochs,
@@ -99,7 +101,7 @@ class Watch:
         """Tell the page now and then; wait while paused."""
         self._curve.add(record.step, record.loss)
         self._last = record
-        waits, self._one = self._paused, False
+        waits = self._paused
         if waits or (self.page.readers and time.perf_counter() >= self._due()):
             self._tell("paused" if waits else "running")
         if not waits:
@@ -107,6 +109,7 @@ class Watch:
         with self._changed:
             while self._paused and not (self._one or self._stopping()):
                 self._changed.wait(BEAT)
+            self._one = False  # what is pressed from here on is one more
         return "the stop button of the explorer" if self._stopped else None
 
     def after_epoch(self, record: EpochRecord) -> Verdict:
@@ -138,11 +141,8 @@ class Watch:
         with self._changed:
             weights, twin = self._twin
             if weights is not self._weights:
-                weights, trained = self._weights, self.trained
-                twin = trained.clone_unbuilt(trained.dtype)
-                twin.eager = True  # it answers once or twice
-                twin.build(trained.input_shape, AllocationBudget(trained.parameter_count))
-                twin.parameters.restore(weights)
+                weights = self._weights
+                twin = clone_built(self.trained, self.trained.dtype, weights)
                 self._twin = weights, twin
             return twin
 
