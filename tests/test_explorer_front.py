@@ -320,6 +320,34 @@ def test_two_networks_are_seen_side_by_side_and_as_a_difference(opened, networks
     assert said.get_by_role("button").first.inner_text() == str(differ[0])
 
 
+def test_a_pixel_of_the_image_keeps_its_number_in_the_difference(opened, networks):
+    answered(opened, "look", lambda: opened.get_by_label("beside", exact=True).select_option("2"))
+    opened.get_by_role("button", name="difference", exact=True).click()
+    opened.locator(".stack .caption", has_text="minus").wait_for()
+    click(opened, "input", [0, 0, 3], (1, 8, 8))
+    opened.locator(".panel h2 output").wait_for()
+    truth = DATA.test.batch([0])[0][0, 0, 0, 3]
+    assert truth != 0
+    assert shown(opened) == ("input", (0, 0, 3), pytest.approx(float(truth), rel=1e-8))
+
+
+def test_undo_brings_back_the_label_with_the_image(opened):
+    label = opened.get_by_label("label", exact=True)
+    undo = opened.get_by_role("button", name="undo")
+    labels = [str(DATA.test.labels[index]) for index in (0, -1)]
+    assert labels[0] != labels[1]
+    answered(opened, "look", lambda: opened.get_by_label("previous test image").click())
+    assert label.input_value() == labels[1]
+    answered(opened, "look", lambda: opened.get_by_role("button", name="clear").click())
+    assert label.input_value() == ""
+    opened.locator(".draw").focus()
+    answered(opened, "look", lambda: opened.keyboard.press(" "))
+    label.select_option("3")  # chosen for what was drawn, which stays when a stroke is taken back
+    for expected in ("3", labels[1], labels[0]):
+        answered(opened, "look", undo.click)
+        assert label.input_value() == expected
+
+
 def test_the_slider_of_epochs_looks_with_another_network(opened):
     slider = opened.get_by_role("slider", name="epoch")
     answered(opened, "look", lambda: slider.fill("1"))

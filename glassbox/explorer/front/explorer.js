@@ -530,7 +530,7 @@ class Drawing {
     this.samples = description.can.includes("sample") ? description.samples : 0;
     const bytes = this.range[0] === 0 && this.range[1] === 255;
     this.image = this.blank(bytes ? "uint8" : "float32");
-    this.index = null;
+    this.index = this.label = null; // of a test image; the label may be another that was chosen
     this.past = [];
     this.pen = [Math.floor(this.shape[1] / 2), Math.floor(this.shape[2] / 2)];
     this.canvas = h("canvas", {
@@ -687,29 +687,30 @@ class Drawing {
     this.changed("drew");
   }
 
-  remember() {
-    this.past.push({ ...this.image, data: this.image.data.slice() });
+  /** Keep the image for undo, with the label where that is about to become another. */
+  remember(label) {
+    this.past.push({ image: { ...this.image, data: this.image.data.slice() }, ...label });
     if (this.past.length > UNDOS) this.past.shift();
     this.undoButton.disabled = false;
   }
 
   undo() {
     if (!this.past.length) return;
-    this.image = this.past.pop();
+    Object.assign(this, this.past.pop());
     this.undoButton.disabled = !this.past.length;
     this.changed("undo");
   }
 
   clear() {
-    this.remember();
-    this.image = this.blank(this.image.type);
+    this.remember({ label: this.label });
+    Object.assign(this, { image: this.blank(this.image.type), label: null });
     this.changed("cleared");
   }
 
   /** Take an image over, such as a test image. */
-  take(image, what) {
-    this.remember();
-    this.image = { ...image, data: image.data.slice() };
+  take(image, what, label) {
+    this.remember({ label: this.label });
+    Object.assign(this, { image: { ...image, data: image.data.slice() }, label });
     this.changed(what);
   }
 
@@ -727,8 +728,7 @@ class Drawing {
     if (!found) return;
     this.index = index;
     this.number.value = index;
-    this.label = found.label;
-    this.take(decode(found.image), "sample");
+    this.take(decode(found.image), "sample", found.label);
   }
 
   /** Send a photograph to be prepared, at most MOST_SIDE pixels wide and high. */
@@ -756,7 +756,7 @@ class Drawing {
           return h("figure", {}, shown, h("figcaption", {}, name));
         }),
       );
-      this.take(decode(found.image), "photograph");
+      this.take(decode(found.image), "photograph", null);
     } catch (error) {
       this.fail(error);
     }
@@ -933,7 +933,7 @@ class Panel {
     this.source = { layer: null, channels: new Set(), box: null };
     this.next = null;
     const where = entry.parameter ? ` ${entry.parameter} ${placeText(entry.index)}` : `, ${placeWords(entry.place)}`;
-    const value = pixel ? app.stack.values.get(INPUT).data[this.offset(layer, entry.place)] : found.result ?? found.value;
+    const value = pixel ? app.input.data[this.offset(layer, entry.place)] : found.result ?? found.value;
     const what = word === "back" ? "gradient of " : "";
     this.heading.replaceChildren(`${what}${layer.name}${where} = `, h("output", {}, show(value, 9)));
     const parts = pixel ? this.pixel(layer, entry) : this[word](found, layer, entry);
@@ -1450,7 +1450,7 @@ class Explain {
         this.figure("with the step", (canvas) => paintRaw(canvas, after, app.drawing.range)),
         this.figure(`the step, ±${show(scale, 3)}`, (canvas) =>
           paint(canvas, difference.subarray(0, rows * columns), rows, columns, scale))),
-      button("look at this image", () => app.drawing.take(after, "fgsm")));
+      button("look at this image", () => app.drawing.take(after, "fgsm", app.label)));
   }
 }
 
@@ -1584,7 +1584,6 @@ class Explorer {
     this.network = 0;
     this.other = null; // the network beside it, an index
     this.view = "both";
-    this.label = null;
     this.backward = false;
     this.off = {};
     this.weights = [];
@@ -1610,6 +1609,10 @@ class Explorer {
 
   get explains() {
     return this.can("explain") ? this.description.explains ?? [...Object.keys(METHODS), "field"] : [];
+  }
+
+  get label() {
+    return this.drawing.label;
   }
 
   /** A question about the image as it is and the network with what is changed. */
@@ -1743,7 +1746,7 @@ class Explorer {
   }
 
   useLabel(label, refresh = true) {
-    this.label = label;
+    this.drawing.label = label;
     this.labels.value = label === null ? "" : String(label);
     if (this.direction) {
       this.direction.lastChild.disabled = label === null;
@@ -1780,8 +1783,7 @@ class Explorer {
   }
 
   imageChanged(what) {
-    if (what === "sample") this.useLabel(this.drawing.label, false);
-    if (what === "cleared" || what === "photograph") this.useLabel(null, false);
+    this.useLabel(this.label, false);
     this.explain?.stale();
     this.did(what);
     this.changedAt ??= performance.now();
@@ -1859,6 +1861,7 @@ class Explorer {
       const shown = this.backward && each.gradients ? each.gradients : each.maps;
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });
+    this.input = values[0].get(INPUT);
     const shown = [this.stack.element];
     this.stack.caption.hidden = !beside;
     if (beside && this.view === "difference") {
