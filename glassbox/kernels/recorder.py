@@ -39,6 +39,25 @@ def call(function: Callable[..., Any], *arguments: Any) -> None:
         calls.append(partial(function, *arguments))
 
 
+class Divided(partial[Any]):
+    """A recorded call that threads can share; its first argument is the turn, 0 for all of it."""
+
+
+LEAST_DIVIDED = 2**19  # multiply-adds, or numbers moved, from which a second thread helps
+
+
+def call_divided(function: Callable[..., Any], work: int, *arguments: Any) -> None:
+    """As `call`, for a kernel function(turn, *arguments) that threads can share if work is large.
+
+    work : its multiply-adds, or the numbers that it moves.
+    """
+    function(0, *arguments)
+    calls = getattr(_here, "calls", None)
+    if calls is not None:
+        kind = Divided if work >= LEAST_DIVIDED else partial
+        calls.append(kind(function, 0, *arguments))
+
+
 @contextmanager
 def recording(calls: list[Call]) -> Iterator[None]:
     """Append this thread's calls to `calls` inside."""
@@ -118,4 +137,4 @@ def redirect(calls: list[Call], moves: Sequence[tuple[Array, Array]]) -> list[Ca
         buffer: Any = new.reshape(-1)
         return np.ndarray(argument.shape, argument.dtype, buffer, offset, argument.strides)
 
-    return [partial(c.func, *map(moved, c.args)) for c in calls if isinstance(c, partial)]
+    return [type(c)(c.func, *map(moved, c.args)) for c in calls if isinstance(c, partial)]

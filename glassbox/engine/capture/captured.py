@@ -30,13 +30,10 @@ from glassbox.engine.synced import (
 from glassbox.kernels.recorder import (
     Call,
     Program,
-    Stretch,
     recording,
     redirect,
     replay,
-    replay_program,
     root,
-    stretches,
 )
 from glassbox.kernels.shapes import Shape
 
@@ -200,7 +197,9 @@ class Capture:
         self._written = LossAsWritten(network.loss)
         # of a step that is nothing but one segment and its loss: all of its calls
         self._whole: tuple[Segment, RecordedLoss, list[Call], Any] | None = None
-        self._into: dict[int, tuple[Array, list[Stretch]]] = {}  # the same, by where gradients go
+        self._into: dict[int, tuple[Array, Any]] = {}  # the same, by where gradients go
+        # A shard that is all of the batch may have all threads to itself.
+        self._kernels, self._threads = kernels, network.threads if samples == batch else 1
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -280,8 +279,9 @@ class Capture:
             np.copyto(recorded.labels, labels)
             if id(gradient) not in self._into:  # kept, so that no other array has its id
                 moved = redirect(calls, [(self.gradient, gradient)])
-                self._into[id(gradient)] = gradient, stretches(moved)
-            yield from replay_program(self._into[id(gradient)][1])
+                replay = self._kernels.team.Replay(moved, self._threads)
+                self._into[id(gradient)] = gradient, replay
+            yield from self._into[id(gradient)][1].program()
             return SyncResult(*recorded.sums(), gradient, synced)
         outputs, caches = yield from forward_program(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
@@ -334,6 +334,7 @@ class CapturedNetwork:
     records : whether the backend's kernels can be recorded; else layers are only fused.
     as_written : each layer that runs as written, and why.
     parts : lists of units; a part is recorded as one segment, or is one layer as written.
+    threads : how many may be within one kernel call, where a batch is a single shard.
     """
 
     def __init__(
@@ -348,6 +349,7 @@ class CapturedNetwork:
         self._loss_is_distrusted = False
         self.faults: list[Fault] = []  # what captures found to be wrong
         self._changes: dict[Layer, int] = {}
+        self.threads = 1
         self._arrange()
 
     def _arrange(self) -> None:

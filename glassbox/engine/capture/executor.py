@@ -12,6 +12,7 @@ from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.segment import close
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Optimizer, State
+from glassbox.engine.parallel import MOST_TOGETHER, cores
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
 from glassbox.engine.synced import SyncExecutor, SyncLayer
@@ -62,6 +63,7 @@ class CapturedExecutor(SyncExecutor):
     def __init__(self, network: CapturedNetwork, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.captured, self._steps = network, 0
+        network.threads = min(self.workers.threads, cores(), MOST_TOGETHER)
         self._moves: dict[int, tuple[Optimizer, FusedUpdate | None]] = {}
 
     def train_program(self, shard: Shard) -> Program:
