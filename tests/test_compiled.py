@@ -587,9 +587,9 @@ def test_updates_are_given_float32_alone(optimizer, monkeypatch):
     seen = []
 
     def watched(function):
-        def call(*arguments):
+        def call(turn, *arguments):
             seen.extend(np.asarray(argument).dtype for argument in arguments)
-            function(*arguments)
+            function(turn, *arguments)
 
         return call
 

@@ -49,13 +49,29 @@ LEAST_DIVIDED = 2**19  # multiply-adds, or numbers moved, from which a second th
 def call_divided(function: Callable[..., Any], work: int, *arguments: Any) -> None:
     """As `call`, for a kernel function(turn, *arguments) that threads can share if work is large.
 
+    It is shared at once inside `sharing`, and when it is replayed.
+
     work : its multiply-adds, or the numbers that it moves.
     """
-    function(0, *arguments)
+    kind = Divided if work >= LEAST_DIVIDED else partial
+    made, share = kind(function, 0, *arguments), getattr(_here, "share", None)
+    if share is not None and kind is Divided:
+        share(made)
+    else:
+        made()
     calls = getattr(_here, "calls", None)
     if calls is not None:
-        kind = Divided if work >= LEAST_DIVIDED else partial
-        calls.append(kind(function, 0, *arguments))
+        calls.append(made)
+
+
+@contextmanager
+def sharing(share: Callable[[Divided], None]) -> Iterator[None]:
+    """Let share(call) make this thread's divided calls inside."""
+    _here.share = share
+    try:
+        yield
+    finally:
+        _here.share = None
 
 
 @contextmanager

@@ -4,11 +4,11 @@ A batch of one image cannot be cut into shards.  Its large kernel calls are shar
 thread makes the same call and computes a part of the output; each number is computed whole, by one
 thread, in the same order as ever, so that no number of threads changes a bit.
 
-Such a kernel begins with `first, last = begin(turn, count)`, which says what part of `count` is
-its own, and ends with `finish(turn)`.  `turn` is the address of the thread's line in memory, or 0 if
-it is alone.  Waking a thread takes 50 microseconds, longer than most calls, so helpers spin: the
-leader opens a call in its line, the helpers report in theirs.  A helper goes back into Python only
-while the leader is computing, so that neither waits for Python's lock.
+Such a kernel begins with `first, end = begin(turn, count)`, which says what part of `count` is the
+thread's own, and ends with `finish(turn)`.  `turn` is the address of the thread's line in memory, or
+0 if it is alone.  Waking a thread takes 50 microseconds, longer than many calls, so helpers spin:
+the leader opens a call in its line, the helpers report in theirs.  A helper goes back into Python
+only while the leader is computing, so that neither waits for Python's lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from queue import SimpleQueue
-from typing import Any
 
 import llvmlite.binding
 import numpy as np
@@ -28,28 +27,39 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from glassbox.kernels.compiled.build import compiled
-from glassbox.kernels.recorder import Call, Divided, Program, Stretch, replay_program, stretches
+from glassbox.kernels.recorder import Call, Divided, Program, replay_program, sharing, stretches
 
 LINE = 128  # bytes, two lines of the cache: what processors fetch together
 # A line's numbers: calls begun (the leader's) or done (a helper's), which thread, of how many.
 COUNT, WHO, THREADS = 0, 8, 16
 SPINS = 4000  # looks of a helper for the next call, some 100 microseconds
+FOREVER = 2**62
 LEADER = 0
+X86 = llvmlite.binding.get_default_triple().startswith(("x86", "i686"))
+YIELDS = hasattr(os, "sched_yield")
 
 
 @intrinsic
 def _seen(typing, address):
-    """The number at an address, which another thread may write; a short rest before."""
+    """The number at an address, which another thread may write."""
 
     def generate(context, builder, signature, values):
-        if llvmlite.binding.get_default_triple().startswith(("x86", "i686")):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            rest = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause")
-            builder.call(rest, [])
         place = builder.inttoptr(values[0], ir.IntType(64).as_pointer())
         return builder.load_atomic(place, "acquire", 8)
 
     return types.int64(types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def _rest(typing, name):
+    """Call a function that lets others run: LLVM's for a moment, or the C library's."""
+
+    def generate(context, builder, signature, values):
+        kind = ir.FunctionType(ir.VoidType(), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name.literal_value), [])
+        return context.get_dummy_value()
+
+    return types.void(name), generate
 
 
 @intrinsic
@@ -65,16 +75,30 @@ def _show(typing, address, number):
 
 
 @compiled
+def _look(address, number, looks):
+    """Wait until what stands at an address is larger than `number`, for so many looks.
+
+    A long wait means that the other thread has no core: ours is offered to it.
+    """
+    for look in range(looks):
+        if _seen(address) > number:
+            return
+        if X86:
+            _rest("llvm.x86.sse2.pause")
+        if YIELDS and look > SPINS:
+            _rest("sched_yield")
+
+
+@compiled
 def begin(turn, count):
-    """The part of `count` that is this thread's: (first, last), last not included."""
+    """The part of `count` that is this thread's: (first, end), as of a range."""
     if turn == 0:
         return 0, count
     who, threads = _seen(turn + WHO), _seen(turn + THREADS)
     if who == LEADER:
         _show(turn, _seen(turn) + 1)
     else:
-        while _seen(turn - who * LINE) <= _seen(turn):
-            pass
+        _look(turn - who * LINE, _seen(turn), FOREVER)
     return count * who // threads, count * (who + 1) // threads
 
 
@@ -89,17 +113,14 @@ def finish(turn):
         return
     done = _seen(turn) + 1
     _show(turn, done)
-    for _ in range(SPINS):
-        if _seen(turn - who * LINE) > done:
-            break
+    _look(turn - who * LINE, done, SPINS)
 
 
 @compiled
 def _wait(leader, threads):
     """Until all helpers have done what the leader has begun."""
     for who in range(1, threads):
-        while _seen(leader + who * LINE) < _seen(leader):
-            pass
+        _look(leader + who * LINE, _seen(leader) - 1, FOREVER)
 
 
 @compiled
@@ -126,11 +147,15 @@ class Team:
         """Take the team; False if another thread has it."""
         return self._lock.acquire(blocking=False)
 
+    def release(self) -> None:
+        """Let another thread have it."""
+        self._lock.release()
+
     @contextmanager
     def helping(self, shares: Sequence[Sequence[Call]]) -> Iterator[None]:
-        """Let helpers take part in the divided calls that are made inside; then release the team.
+        """Let helpers take part in the divided calls that are made inside.
 
-        shares[k]: the same calls with the turn of helper k + 1.
+        shares[k]: these calls with the turn of helper k + 1.
         """
         end = int(self._lines[0]) + len(shares[0])
         try:
@@ -139,7 +164,12 @@ class Team:
             yield
         finally:
             _close(self.turns[LEADER], self.threads, end)  # after an error some calls are left
-            self._lock.release()
+
+    def share(self, call: Divided) -> None:
+        """Make one divided call together."""
+        leads, *helps = (_with_turn([call], turn) for turn in self.turns)
+        with self.helping(helps):
+            leads[0]()
 
 
 def _help(queue: SimpleQueue[Sequence[Call]]) -> None:
@@ -158,11 +188,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=team.cache_clear)  # a forked process has no other thread
 
 
+@contextmanager
+def together(threads: int) -> Iterator[None]:
+    """Large divided calls that are made inside are shared at once, if the team is free."""
+    if threads == 1 or not team(threads).acquire():
+        yield
+        return
+    try:
+        with sharing(team(threads).share):
+            yield
+    finally:
+        team(threads).release()
+
+
 class Replay:
     """Recorded calls as a program, the divided ones made by so many threads together."""
 
     def __init__(self, calls: Sequence[Call], threads: int) -> None:
-        self._alone, self._team = stretches(calls), None
+        self._alone = stretches(calls)
+        self._team: Team | None = None
         self._threads = threads if any(isinstance(one, Divided) for one in calls) else 1
         self._calls = calls
 
@@ -177,8 +221,11 @@ class Replay:
             by_thread = [_with_turn(self._calls, turn) for turn in team.turns]
             self._team, self._leads = team, stretches(by_thread[LEADER])
             self._helps = [[c for c in calls if isinstance(c, Divided)] for calls in by_thread[1:]]
-        with team.helping(self._helps):
-            yield from replay_program(self._leads)
+        try:
+            with team.helping(self._helps):
+                yield from replay_program(self._leads)
+        finally:
+            team.release()
 
 
 def _with_turn(calls: Sequence[Call], turn: int) -> list[Call]:
