@@ -517,10 +517,9 @@ def test_images_are_taken_bit_by_bit_as_a_batch(fenced, name, channels, samples)
     indices = np.random.default_rng(samples).permutation(40)[:samples]
     indices[-1] -= 40  # counted from the end, as NumPy allows
     out = fenced.empty((channels, 5, 7, samples), np.float32)
-    some = fenced.empty(out.size, np.uint8)
     constants = data.scaling.constants(channels, np.float32)
-    rows = data.images.reshape(40, -1)
-    ends.take_images(rows, indices, *constants, some, out.reshape(-1))
+    rows = fenced.put(data.images.reshape(40, -1))
+    ends.take_images(rows, indices, *constants, out.reshape(-1))
     assert out.tobytes() == to_batch_last(data.batch(indices)[0]).tobytes()
 
 
@@ -591,9 +590,9 @@ def test_updates_are_given_float32_alone(optimizer, monkeypatch):
     seen = []
 
     def watched(function):
-        def call(*arguments):
+        def call(turn, *arguments):
             seen.extend(np.asarray(argument).dtype for argument in arguments)
-            function(*arguments)
+            function(turn, *arguments)
 
         return call
 

@@ -433,6 +433,19 @@ def test_images_are_asked_for_where_their_class_was_changed(patched, backend, mo
 
 
 @COMPILED
+def test_what_images_are_scaled_by_is_looked_at_anew_in_new_images(monkeypatch):
+    """A class that was as shipped at one prediction need not be at the next."""
+    net, pixels = network(False, "compiled"), images()[0]
+    net.scaling = Scaling("unit")
+    before = net.scores(pixels)
+    own = Scaling._scale_all
+    monkeypatch.setattr(Scaling, "_scale_all", lambda self, out: (own(self, out), out.fill(0.5)))
+    assert not np.array_equal(net.scores(pixels), before)
+    monkeypatch.undo()
+    assert np.array_equal(net.scores(pixels), before)
+
+
+@COMPILED
 def test_attributes_that_change_in_every_step_are_followed():
     """After some changes the layer runs as written: recording it each time would be slower."""
     nets = [network(eager, "compiled") for eager in (False, True)]

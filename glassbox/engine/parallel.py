@@ -26,6 +26,7 @@ from glassbox.errors import require_count
 from glassbox.kernels.shapes import ShardPolicy
 
 MOST_THREADS = 1024
+MOST_TOGETHER = 8  # threads within one kernel call: they spin, each on a core of its own
 MOST_AT_INFERENCE, VECTOR = 128, 16  # samples in a piece that is not trained on, and in one vector
 # Numbers that overflow end in a loss that is not finite, and that stops the run with an
 # explanation; NumPy's own warnings would only come before it.
@@ -88,6 +89,12 @@ def tree_sum(arrays: Sequence[Array]) -> Array:
             np.add(arrays[left], arrays[left + step], out=arrays[left])
         step *= 2
     return arrays[0]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return available or os.cpu_count() or 1
 
 
 @cache
@@ -155,8 +162,7 @@ class Workers:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        self.threads = available or os.cpu_count() or 1
+        self.threads = cores()
         if threads is not None:
             require_count("threads", threads, most=MOST_THREADS)
             self.threads = int(threads)

@@ -39,6 +39,41 @@ def call(function: Callable[..., Any], *arguments: Any) -> None:
         calls.append(partial(function, *arguments))
 
 
+class Divided(partial[Any]):
+    """A recorded call that threads can share; its first argument is the turn, 0 for all of it."""
+
+
+LEAST_DIVIDED = 2**19  # multiply-adds, or numbers moved, from which a second thread helps
+
+
+def call_divided(function: Callable[..., Any], work: int, *arguments: Any) -> None:
+    """As `call`, for a kernel function(turn, *arguments) that threads can share if work is large.
+
+    It is shared at once inside `sharing`, and when it is replayed.
+
+    work : its multiply-adds, or the numbers that it moves.
+    """
+    kind = Divided if work >= LEAST_DIVIDED else partial
+    made, share = kind(function, 0, *arguments), getattr(_here, "share", None)
+    if share is not None and kind is Divided:
+        share(made)
+    else:
+        made()
+    calls = getattr(_here, "calls", None)
+    if calls is not None:
+        calls.append(made)
+
+
+@contextmanager
+def sharing(share: Callable[[Divided], None]) -> Iterator[None]:
+    """Let share(call) make this thread's divided calls inside."""
+    _here.share = share
+    try:
+        yield
+    finally:
+        _here.share = None
+
+
 @contextmanager
 def recording(calls: list[Call]) -> Iterator[None]:
     """Append this thread's calls to `calls` inside."""
@@ -118,4 +153,4 @@ def redirect(calls: list[Call], moves: Sequence[tuple[Array, Array]]) -> list[Ca
         buffer: Any = new.reshape(-1)
         return np.ndarray(argument.shape, argument.dtype, buffer, offset, argument.strides)
 
-    return [partial(c.func, *map(moved, c.args)) for c in calls if isinstance(c, partial)]
+    return [type(c)(c.func, *map(moved, c.args)) for c in calls if isinstance(c, partial)]

@@ -30,13 +30,10 @@ from glassbox.engine.synced import (
 from glassbox.kernels.recorder import (
     Call,
     Program,
-    Stretch,
     recording,
     redirect,
     replay,
-    replay_program,
     root,
-    stretches,
 )
 from glassbox.kernels.shapes import Shape
 
@@ -60,6 +57,7 @@ class Fetch:
         self._channels, self._dtype = channels, dtype
         # data, its methods and the answer in one tuple, so that threads see all of it or nothing
         self._last: tuple[Any, Any, Any] = (None, None, None)
+        self._classes: tuple[list[Any], bool] = ([], False)
 
     def constants(self, data: Any) -> Any:
         """What `take_images` scales by; None where the data set must be asked for its batches.
@@ -75,12 +73,21 @@ class Fetch:
         return found
 
     def _judge(self, data: Any) -> Any:
-        if name_of(data) != DATASET or shipped.edited(type(data)):
+        if name_of(data) != DATASET or not self._as_shipped(type(data), type(data.scaling)):
             return None
         same = data.images.dtype in (np.uint8, self._dtype) and data.images.flags.c_contiguous
-        if not same or data.targets is not None or shipped.edited(type(data.scaling)):
+        if not same or data.targets is not None:
             return None
         return data.scaling.constants(self._channels, self._dtype)
+
+    def _as_shipped(self, *classes: type) -> bool:
+        """Whether nothing in the classes was edited; looked up where an attribute is another."""
+        now = [*classes, *(value for kind in classes for value in vars(kind).values())]
+        known, answer = self._classes
+        if now != known:  # every prediction brings new data, nearly always of the same classes
+            answer = not any(map(shipped.edited, classes))
+            self._classes = now, answer
+        return answer
 
 
 class InputBuffer:
@@ -89,7 +96,6 @@ class InputBuffer:
     def __init__(self, shape: Shape, samples: int, dtype: Any, kernels: Any, fetch: Fetch) -> None:
         self.x = np.zeros((*shape, samples), dtype)
         self._take, self._fetch = kernels.ends.take_images, fetch
-        self._scratch = np.empty(0, np.uint8)
 
     def fill(self, shard: Shard) -> tuple[Array, Array]:
         """The images and labels of a shard, as `Dataset.batch` gives them, batch-last."""
@@ -98,10 +104,8 @@ class InputBuffer:
         constants = self._fetch.constants(data) if shard.augment is None else None
         if constants is not None:
             labels = data.labels[indices]  # raises for an index outside
-            if self._scratch.dtype != data.images.dtype or not self._scratch.size:
-                self._scratch = np.empty(self.x.size, data.images.dtype)
             images = data.images.reshape(len(data.images), -1)
-            self._take(images, indices, *constants, self._scratch, self.x.reshape(-1))
+            self._take(images, indices, *constants, self.x.reshape(-1))
             return self.x, labels
         x, labels = load_images(shard, self.x.dtype)
         np.copyto(self.x, np.moveaxis(x, 0, -1))
@@ -193,7 +197,9 @@ class Capture:
         self._written = LossAsWritten(network.loss)
         # of a step that is nothing but one segment and its loss: all of its calls
         self._whole: tuple[Segment, RecordedLoss, list[Call], Any] | None = None
-        self._into: dict[int, tuple[Array, list[Stretch]]] = {}  # the same, by where gradients go
+        self._into: dict[int, tuple[Array, Any]] = {}  # the same, by where gradients go
+        # A shard that is all of the batch may have all threads to itself.
+        self._kernels, self._threads = kernels, network.threads if samples == batch else 1
         if not batch:
             return
         self.gradient = np.zeros_like(network.parameters.values)
@@ -273,8 +279,9 @@ class Capture:
             np.copyto(recorded.labels, labels)
             if id(gradient) not in self._into:  # kept, so that no other array has its id
                 moved = redirect(calls, [(self.gradient, gradient)])
-                self._into[id(gradient)] = gradient, stretches(moved)
-            yield from replay_program(self._into[id(gradient)][1])
+                replay = self._kernels.team.Replay(moved, self._threads)
+                self._into[id(gradient)] = gradient, replay
+            yield from self._into[id(gradient)][1].program()
             return SyncResult(*recorded.sums(), gradient, synced)
         outputs, caches = yield from forward_program(self._parts, x, shard.context)
         loss, right, dz = self._judge(outputs, labels, shard)
@@ -327,6 +334,7 @@ class CapturedNetwork:
     records : whether the backend's kernels can be recorded; else layers are only fused.
     as_written : each layer that runs as written, and why.
     parts : lists of units; a part is recorded as one segment, or is one layer as written.
+    threads : how many may be within one kernel call, where a batch is a single shard.
     """
 
     def __init__(
@@ -341,6 +349,7 @@ class CapturedNetwork:
         self._loss_is_distrusted = False
         self.faults: list[Fault] = []  # what captures found to be wrong
         self._changes: dict[Layer, int] = {}
+        self.threads = 1
         self._arrange()
 
     def _arrange(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.segment import close
 from glassbox.engine.layer import Array
 from glassbox.engine.optimizers import Optimizer, State
+from glassbox.engine.parallel import MOST_TOGETHER, Workers, cores
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
 from glassbox.engine.synced import SyncExecutor, SyncLayer
@@ -62,6 +64,9 @@ class CapturedExecutor(SyncExecutor):
     def __init__(self, network: CapturedNetwork, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.captured, self._steps = network, 0
+        if network.records:
+            network.threads = min(self.workers.threads, cores(), MOST_TOGETHER)
+        self._alone = Workers(1)
         self._moves: dict[int, tuple[Optimizer, FusedUpdate | None]] = {}
 
     def train_program(self, shard: Shard) -> Program:
@@ -89,11 +94,17 @@ class CapturedExecutor(SyncExecutor):
         gradients = [result.gradient for result in results]
         self._steps += 1
         checking = self._steps & (self._steps - 1) == 0  # steps 1, 2, 4, 8, ...
+        threads = self.captured.threads if len(results) == 1 else 1
         for group in self.parameters.groups:
             move = self._move(group.optimizer)
+            if move is None or threads == 1:
+                workers, share = self.workers, nullcontext()
+            else:  # those who helped with the only shard still spin: they help with each piece
+                workers, share = self._alone, self.kernels.team.together(threads)
             if move is not None:
                 move.checking = checking
-            group.update(self.parameters, gradients, progress, self.workers, move)
+            with share:
+                group.update(self.parameters, gradients, progress, workers, move)
             if move is not None and move.wrong:
                 self._moves[id(group.optimizer)] = group.optimizer, None
                 kind = type(group.optimizer).__name__

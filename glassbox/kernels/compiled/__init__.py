@@ -8,7 +8,7 @@ idea in its first lines: `choice` (which algorithm when), `convolution`, `winogr
 
 from __future__ import annotations
 
-from glassbox.kernels.compiled import ends
+from glassbox.kernels.compiled import ends, team
 from glassbox.kernels.compiled.choice import *
 from glassbox.kernels.compiled.fully_connected import *
 from glassbox.kernels.compiled.pointwise import *

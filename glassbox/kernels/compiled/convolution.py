@@ -15,6 +15,7 @@ import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.processor import COLUMNS, PROCESSOR, ROWS
+from glassbox.kernels.compiled.team import begin, finish
 from glassbox.kernels.compiled.vectors import (
     add_sums,
     inner,
@@ -26,7 +27,7 @@ from glassbox.kernels.compiled.vectors import (
     started,
     store,
 )
-from glassbox.kernels.recorder import call
+from glassbox.kernels.recorder import call, call_divided
 from glassbox.kernels.shapes import Shape, Window, mirrored_window
 
 Array = np.ndarray
@@ -64,7 +65,7 @@ def plan(window: Window, channels: int, height: int, width: int, samples: int) -
 
 
 @compiled
-def slide(w, bias, slope, x, taps, runs, y, filters):
+def slide(turn, w, bias, slope, x, taps, runs, y, filters):
     """y[o, run] = leaky(bias[o] + sum over k of w[o, k] x[taps[k] + run]).
 
     w and bias must have at least `ROWS` rows, however few the filters.
@@ -74,7 +75,8 @@ def slide(w, bias, slope, x, taps, runs, y, filters):
     vectors = (length + width - 1) // width  # of one run; the last one may be part full
     full = length // width
     places, depth = count * length, len(taps)
-    for v in range(0, count * vectors, COLUMNS):
+    first_block, last_block = begin(turn, (count * vectors + COLUMNS - 1) // COLUMNS)
+    for v in range(first_block * COLUMNS, last_block * COLUMNS, COLUMNS):
         run, part = v // vectors, v % vectors
         if part + COLUMNS <= full:
             at = part * width
@@ -108,6 +110,7 @@ def slide(w, bias, slope, x, taps, runs, y, filters):
                     leaky(block, slope), y, (up + y0, up + y1, up + y2, up + y3), places,
                     filters, counts,
                 )  # fmt: skip
+    finish(turn)
 
 
 @compiled
@@ -133,8 +136,8 @@ def conv2d(
     taps, runs = plan(window, channels, padded.shape[1], padded.shape[2], samples)
     y = np.empty((filters, *window.output, samples), x.dtype)
     w, b = filter_bank(weights, bias)
-    call(
-        slide, w, b, x.dtype.type(slope), padded.reshape(-1), taps, runs,
+    call_divided(
+        slide, y.size * len(taps), w, b, x.dtype.type(slope), padded.reshape(-1), taps, runs,
         y.reshape(-1), filters,
     )  # fmt: skip
     return y
@@ -195,7 +198,7 @@ def spread_out(dy: Array, window: Window, border: tuple[int, int, int, int]) -> 
 
 
 @compiled
-def correlate(dy, filters, x, taps, runs, dw, sums):
+def correlate(turn, dy, filters, x, taps, runs, dw, sums):
     """dw[o, k] = sum over all runs of dy[o, run] x[taps[k] + run].
 
     Whole vectors are added up, a chunk of runs at a time, in `sums`; their lanes come last.
@@ -205,11 +208,15 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
     places = count * length
     last, across = len(taps) - 1, COLUMNS * width
     in_chunk = max(1, CHUNK // length)
-    sums[:] = 0
-    dw[:] = 0
+    first, end = begin(turn, (filters + ROWS - 1) // ROWS)
+    sums_of_rows = (last // COLUMNS + 1) * ROWS * across
+    sums_at = first * sums_of_rows
+    sums[sums_at : end * sums_of_rows] = 0
+    first, end = first * ROWS, min(end * ROWS, filters)
+    dw[first * len(taps) : end * len(taps)] = 0
     for chunk in range(0, count, in_chunk):
-        block_at = 0
-        for o in range(0, filters, ROWS):
+        block_at = sums_at
+        for o in range(first, end, ROWS):
             d0 = o * places
             d1 = min(o + 1, filters - 1) * places
             d2 = min(o + 2, filters - 1) * places
@@ -235,12 +242,13 @@ def correlate(dy, filters, x, taps, runs, dw, sums):
                         )  # fmt: skip
                 kept(block, sums, block_at, across)
                 block_at += ROWS * across
-    block_at = 0
-    for o in range(0, filters, ROWS):
+    block_at = sums_at
+    for o in range(first, end, ROWS):
         for k in range(0, len(taps), COLUMNS):
             block = loaded(sums, block_at, across, ROWS, COLUMNS)
             add_sums(block, dw, o * len(taps) + k, len(taps), filters - o, len(taps) - k)
             block_at += ROWS * across
+    finish(turn)
 
 
 def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
@@ -251,7 +259,10 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     dw = np.empty((filters, channels, *window.kernel), x.dtype)
     blocks = -(-filters // ROWS) * -(-len(taps) // COLUMNS)
     sums = np.empty(blocks * ROWS * COLUMNS * vector_lanes(x.dtype), x.dtype)
-    call(correlate, flat(dy), filters, padded.reshape(-1), taps, runs, dw.reshape(-1), sums)
+    call_divided(
+        correlate, dy.size * len(taps), flat(dy), filters, padded.reshape(-1), taps, runs,
+        dw.reshape(-1), sums,
+    )  # fmt: skip
     return dw
 
 

@@ -9,31 +9,29 @@ import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat
-from glassbox.kernels.compiled.vectors import lanes, turn_square
+from glassbox.kernels.compiled.vectors import lanes, turn_chosen
 from glassbox.kernels.recorder import call
 
 Array = np.ndarray
 
 
 @compiled
-def take_images(images, indices, low, span, mean, std, some, out):
+def take_images(images, indices, low, span, mean, std, out):
     """out[c, i, j, n] = ((images[indices[n], c, i, j] - low) / span - mean[c]) / std[c].
 
-    Samples from first to last: images in squares, through `some`, scratch for a few of them.
+    Samples from first to last: in squares, what is left at the edges one by one.
     The same operations in the same order as `Scaling.apply`, hence the same bits.
     """
     side, samples, pixels = lanes(out), len(indices), images.shape[1]
-    whole = pixels - pixels % side
     for first in range(0, samples, side):
         count = min(side, samples - first)
-        for k in range(count):
-            some[k * pixels : (k + 1) * pixels] = images[indices[first + k]]
-        if count == side:
-            for p in range(0, whole, side):
-                turn_square(some, p, pixels, out, p * samples + first, samples)
-        for p in range(whole if count == side else 0, pixels):
+        whole = pixels - pixels % side if count == side else 0
+        for p in range(0, whole, side):
+            place = p * samples + first
+            turn_chosen(images, p, pixels, len(images), indices, first, out, place, samples)
+        for p in range(whole, pixels):
             for k in range(count):
-                out[p * samples + first + k] = some[k * pixels + p]
+                out[p * samples + first + k] = images[indices[first + k], p]
     plane = len(out) // len(mean)
     for c in range(len(mean)):
         numbers = out[c * plane : (c + 1) * plane]

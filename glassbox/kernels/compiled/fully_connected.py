@@ -11,7 +11,9 @@ from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
 from glassbox.kernels.compiled.pointwise import bent
 from glassbox.kernels.compiled.processor import DENSE_ROWS as ROWS
 from glassbox.kernels.compiled.processor import DEPTH, PACK_FROM
+from glassbox.kernels.compiled.team import begin, finish
 from glassbox.kernels.compiled.vectors import (
+    add_sums,
     inner,
     kept,
     lanes,
@@ -24,9 +26,11 @@ from glassbox.kernels.compiled.vectors import (
     total,
     turn_square,
 )
-from glassbox.kernels.recorder import call
+from glassbox.kernels.recorder import call, call_divided
 
 Array = np.ndarray
+
+STRETCH = 1024  # numbers of a sum of rows that stay in the first cache
 
 
 @compiled
@@ -98,7 +102,7 @@ def packed_product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns, pa
 
 
 def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
-    """Too small for blocks; a single column above all: BLAS then runs along the rows of W."""
+    """Too small for blocks."""
     return rows < ROWS or columns < vector_lanes(dtype)
 
 
@@ -121,7 +125,10 @@ def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> A
     (units, features), samples = weights.shape, x.shape[1]
     y = np.empty((units, samples), x.dtype)
     b = zeros(units, x.dtype) if bias is None else bias
-    if _by_blas(units, samples, x.dtype):
+    if samples == 1:
+        given = flat(weights), b, zeros(4, x.dtype), x.dtype.type(slope), flat(x), y.reshape(-1)
+        call_divided(_products_of_rows, weights.size, *given)
+    elif _by_blas(units, samples, x.dtype):
         call(np.matmul, weights, x, y)
         call(_add_bias, y.reshape(-1), b, samples, x.dtype.type(slope))
     else:
@@ -133,7 +140,10 @@ def dense_input_gradient(dy: Array, weights: Array) -> Array:
     """dX = W^T dY."""
     features, samples = weights.shape[1], dy.shape[1]
     dx = np.empty((features, samples), dy.dtype)
-    if _by_blas(features, samples, dy.dtype):
+    if samples == 1:
+        given = flat(weights), flat(dy), dx.reshape(-1)
+        call_divided(_sum_of_rows, weights.size, *given)
+    elif _by_blas(features, samples, dy.dtype):
         call(np.matmul, weights.T, dy, dx)
     else:
         _multiply(weights, 1, features, zeros(features, dy.dtype), 1, dy, dx)
@@ -145,7 +155,7 @@ def dense_weight_gradient(x: Array, dy: Array) -> Array:
     (features, samples), units = x.shape, len(dy)
     dw = np.empty((units, features), x.dtype)
     if samples == 1:
-        call(_outer_product, flat(dy), flat(x), dw.reshape(-1))
+        call_divided(_outer_product, dw.size, flat(dy), flat(x), dw.reshape(-1))
     elif _by_blas(units, features, x.dtype):
         call(np.matmul, dy, x.T, dw)
     else:
@@ -162,13 +172,55 @@ def _add_bias(y, bias, samples, slope):
         y[k] = bent(y[k] + bias[k // samples], slope)
 
 
+# Of a single sample: each weight is read once, so memory decides; threads share rows or columns.
+
+
 @compiled
-def _outer_product(dy, x, dw):
+def _products_of_rows(turn, w, bias, zero, slope, x, y):
+    """y[u] = leaky(bias[u] + sum over k of w[u, k] x[k]), four rows at a time; zero: four zeros."""
+    width, depth, units = lanes(x), len(x), len(y)
+    first, end = begin(turn, (units + 3) // 4)
+    for u in range(4 * first, min(4 * end, units), 4):
+        w0, w1 = u * depth, min(u + 1, units - 1) * depth
+        w2, w3 = min(u + 2, units - 1) * depth, min(u + 3, units - 1) * depth
+        block = started(zero, 0, 4, 1)
+        y[u : u + 4] = bias[u : u + 4]
+        whole = depth - depth % width
+        for k in range(0, whole, width):
+            block = inner(block, w, (w0 + k, w1 + k, w2 + k, w3 + k), x, (k,), None)
+        if whole < depth:
+            places = w0 + whole, w1 + whole, w2 + whole, w3 + whole
+            block = inner(block, w, places, x, (whole,), depth - whole)
+        add_sums(block, y, u, 1, units - u, 1)
+        for k in range(u, min(u + 4, units)):
+            y[k] = bent(y[k], slope)
+    finish(turn)
+
+
+@compiled
+def _sum_of_rows(turn, w, dy, dx):
+    """dx[k] = sum over u of w[u, k] dy[u]; a stretch of dx stays in the first cache."""
+    features = len(dx)
+    first, end = begin(turn, features)
+    for at in range(first, end, STRETCH):
+        part = dx[at : min(at + STRETCH, end)]
+        part[:] = 0
+        for u in range(len(dy)):
+            row, factor = w[u * features + at : u * features + at + len(part)], dy[u]
+            for k in range(len(part)):
+                part[k] += factor * row[k]
+    finish(turn)
+
+
+@compiled
+def _outer_product(turn, dy, x, dw):
     """dw[u, k] = dy[u] x[k]."""
-    for u in range(len(dy)):
+    first, end = begin(turn, len(dy))
+    for u in range(first, end):
         factor, row = dy[u], dw[u * len(x) : (u + 1) * len(x)]
         for k in range(len(x)):
             row[k] = factor * x[k]
+    finish(turn)
 
 
 @compiled

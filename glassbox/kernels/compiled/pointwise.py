@@ -12,7 +12,8 @@ import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat
-from glassbox.kernels.recorder import call
+from glassbox.kernels.compiled.team import begin, finish
+from glassbox.kernels.recorder import call, call_divided
 
 Array = np.ndarray
 State = dict[str, Any]
@@ -307,61 +308,79 @@ def normalize_gradient(dy: Array, xhat: Array, sums: Array, count: int, factor: 
 
 # --- optimizer updates: in place on flat vectors -----------------------------------------------
 
+MOVED = 5  # numbers read or written for each weight, by SGD with momentum
+
 
 @compiled
-def _descend(w, g, lr):
+def _descend(turn, w, g, lr):
+    first, end = begin(turn, len(w))
+    w, g = w[first:end], g[first:end]
     for k in range(len(w)):
         w[k] -= lr * g[k]
+    finish(turn)
 
 
 @compiled
-def _sgd(w, g, v, lr, momentum, nesterov):
+def _sgd(turn, w, g, v, lr, momentum, nesterov):
+    first, end = begin(turn, len(w))
+    w, g, v = w[first:end], g[first:end], v[first:end]
     for k in range(len(w)):
         v[k] = momentum * v[k] + g[k]
         w[k] -= lr * (g[k] + momentum * v[k] if nesterov else v[k])
+    finish(turn)
 
 
 def sgd_(sgd: Any, w: Array, g: Array, state: State, rate: float) -> None:
     """`SGD.update` in one pass."""
     kind, v = w.dtype.type, state.get("velocity")
     if v is None:
-        _descend(w, g, kind(rate))
+        call_divided(_descend, MOVED * w.size, w, g, kind(rate))
     else:
-        _sgd(w, g, v, kind(rate), kind(sgd.momentum), sgd.nesterov)
+        given = w, g, v, kind(rate), kind(sgd.momentum), sgd.nesterov
+        call_divided(_sgd, MOVED * w.size, *given)
 
 
 @compiled
-def _adam(w, g, m, v, rate, beta1, beta2, rest1, rest2, epsilon, root_correction):
+def _adam(turn, w, g, m, v, rate, beta1, beta2, rest1, rest2, epsilon, root_correction):
+    first, end = begin(turn, len(w))
+    w, g, m, v = w[first:end], g[first:end], m[first:end], v[first:end]
     for k in range(len(w)):
         m[k] = beta1 * m[k] + rest1 * g[k]
         v[k] = beta2 * v[k] + rest2 * g[k] * g[k]
         w[k] -= rate * (m[k] / (math.sqrt(v[k]) * root_correction + epsilon))
+    finish(turn)
 
 
 def adam_(adam: Any, w: Array, g: Array, state: State, rate: float) -> None:
     """`Adam.update` in one pass."""
     kind, step = w.dtype.type, state["steps"]
     beta1, beta2 = adam.betas
-    _adam(
-        w, g, state["mean"], state["square"], kind(rate / (1 - beta1**step)), kind(beta1),
-        kind(beta2), kind(1 - beta1), kind(1 - beta2), kind(adam.epsilon),
-        kind((1 - beta2**step) ** -0.5),
+    call_divided(
+        _adam, MOVED * w.size, w, g, state["mean"], state["square"],
+        kind(rate / (1 - beta1**step)), kind(beta1), kind(beta2), kind(1 - beta1),
+        kind(1 - beta2), kind(adam.epsilon), kind((1 - beta2**step) ** -0.5),
     )  # fmt: skip
 
 
 @compiled
-def _rmsprop(w, g, s, lr, rho, rest, epsilon):
+def _rmsprop(turn, w, g, s, lr, rho, rest, epsilon):
+    first, end = begin(turn, len(w))
+    w, g, s = w[first:end], g[first:end], s[first:end]
     for k in range(len(w)):
         s[k] = rho * s[k] + rest * g[k] * g[k]
         w[k] -= lr * (g[k] / (math.sqrt(s[k]) + epsilon))
+    finish(turn)
 
 
 @compiled
-def _rmsprop_momentum(w, g, s, v, lr, rho, rest, momentum, epsilon):
+def _rmsprop_momentum(turn, w, g, s, v, lr, rho, rest, momentum, epsilon):
+    first, end = begin(turn, len(w))
+    w, g, s, v = w[first:end], g[first:end], s[first:end], v[first:end]
     for k in range(len(w)):
         s[k] = rho * s[k] + rest * g[k] * g[k]
         v[k] = momentum * v[k] + g[k] / (math.sqrt(s[k]) + epsilon)
         w[k] -= lr * v[k]
+    finish(turn)
 
 
 def rmsprop_(rmsprop: Any, w: Array, g: Array, state: State, rate: float) -> None:
@@ -369,23 +388,29 @@ def rmsprop_(rmsprop: Any, w: Array, g: Array, state: State, rate: float) -> Non
     kind, rho, v = w.dtype.type, rmsprop.rho, state.get("velocity")
     rates = kind(rate), kind(rho), kind(1 - rho)
     if v is None:
-        _rmsprop(w, g, state["square"], *rates, kind(rmsprop.epsilon))
+        given: Any = w, g, state["square"], *rates, kind(rmsprop.epsilon)
+        call_divided(_rmsprop, MOVED * w.size, *given)
     else:
         momentum, epsilon = kind(rmsprop.momentum), kind(rmsprop.epsilon)
-        _rmsprop_momentum(w, g, state["square"], v, *rates, momentum, epsilon)
+        given = w, g, state["square"], v, *rates, momentum, epsilon
+        call_divided(_rmsprop_momentum, MOVED * w.size, *given)
 
 
 @compiled
-def _adadelta(w, g, s, u, lr, rho, rest, epsilon):
+def _adadelta(turn, w, g, s, u, lr, rho, rest, epsilon):
+    first, end = begin(turn, len(w))
+    w, g, s, u = w[first:end], g[first:end], s[first:end], u[first:end]
     for k in range(len(w)):
         s[k] = rho * s[k] + rest * g[k] * g[k]
         step = g[k] * math.sqrt((u[k] + epsilon) / (s[k] + epsilon))
         u[k] = rho * u[k] + rest * step * step
         w[k] -= lr * step
+    finish(turn)
 
 
 def adadelta_(adadelta: Any, w: Array, g: Array, state: State, rate: float) -> None:
     """`Adadelta.update` in one pass."""
     kind, rho = w.dtype.type, adadelta.rho
     settings = kind(rate), kind(rho), kind(1 - rho), kind(adadelta.epsilon)
-    _adadelta(w, g, state["square"], state["step_square"], *settings)
+    given = w, g, state["square"], state["step_square"], *settings
+    call_divided(_adadelta, MOVED * w.size, *given)

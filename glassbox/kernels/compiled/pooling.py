@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
-from glassbox.kernels.compiled.convolution import Plan, flat, pad, plan
+from glassbox.kernels.compiled.convolution import Plan, flat, pad, plan, vector_lanes
+from glassbox.kernels.compiled.team import begin, finish
 from glassbox.kernels.compiled.vectors import (
     contest,
     hand_back,
@@ -18,7 +19,7 @@ from glassbox.kernels.compiled.vectors import (
     store,
     store_places,
 )
-from glassbox.kernels.recorder import call
+from glassbox.kernels.recorder import call, call_divided
 from glassbox.kernels.shapes import Shape, Window
 
 Array = np.ndarray
@@ -38,12 +39,13 @@ def _plan(window: Window, shape: Shape) -> tuple[Plan, Shape]:
 
 
 @compiled
-def _max_pool(x, plane, channels, taps, runs, least, y, winner):
+def _max_pool(turn, x, plane, channels, taps, runs, least, y, winner):
     """`least`: minus infinity in a row of its own, then 0, what the contest starts with."""
     width = lanes(x)
     count, per_row, length, row_step, column_step = runs
-    out = 0
-    for c in range(channels):
+    first, end = begin(turn, channels)
+    out = first * count * length
+    for c in range(first, end):
         for row in range(count // per_row):
             for column in range(per_row):
                 source = c * plane + row * row_step + column * column_step
@@ -61,6 +63,7 @@ def _max_pool(x, plane, channels, taps, runs, least, y, winner):
                         store(block, y, out + at, 0, 1, left)
                         store_places(block, winner, out + at, left)
                 out += length
+    finish(turn)
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
@@ -74,9 +77,10 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     y, winner = np.empty(shape, x.dtype), np.empty(shape, kind)
     pixels = flat(pad(x, window.padding, -np.inf))
     least = np.array([-np.inf, 0], x.dtype)
-    call(
-        _max_pool, pixels, pixels.size // padded[0], padded[0], taps, runs, least, y.reshape(-1),
-        winner.reshape(-1),
+    work = y.size * len(taps) * max(1, vector_lanes(x.dtype) // runs[2])
+    call_divided(
+        _max_pool, work, pixels, pixels.size // padded[0], padded[0], taps, runs, least,
+        y.reshape(-1), winner.reshape(-1),
     )  # fmt: skip
     return y, winner
 

@@ -387,19 +387,15 @@ def add_sums(writer, block, out, at, row_step, rows, columns):
         place = writer.beyond(place, row_step)
 
 
-@operation(_nothing)
-def turn_square(writer, x, x_at, x_step, y, y_at, y_step):
-    """y[y_at + j y_step + i] = x[x_at + i x_step + j] for a square of lanes x lanes numbers.
+def _turned(writer, rows, y, y_at, y_step):
+    """The square of numbers in `rows`, a vector each, with rows as columns, into y.
 
     Rows exchange halves, then quarters, ... until every number stands in its place.  Bytes become
     numbers of y's type on the way.
     """
-    count, rows = writer.lanes, []
-    place = writer.beyond(x, x_at)
-    for _ in range(count):
-        row = writer.load(place)
-        rows.append(row if row.type == writer.vector else writer.builder.uitofp(row, writer.vector))
-        place = writer.beyond(place, x_step)
+    count = writer.lanes
+    if rows[0].type != writer.vector:
+        rows = [writer.builder.uitofp(row, writer.vector) for row in rows]
     half = count // 2
     while half:
         low = [k if not k & half else count + k - half for k in range(count)]
@@ -414,6 +410,32 @@ def turn_square(writer, x, x_at, x_step, y, y_at, y_step):
     for row in rows:
         writer.store(row, place)
         place = writer.beyond(place, y_step)
+
+
+@operation(_nothing)
+def turn_square(writer, x, x_at, x_step, y, y_at, y_step):
+    """y[y_at + j y_step + i] = x[x_at + i x_step + j] for a square of lanes x lanes numbers."""
+    rows, place = [], writer.beyond(x, x_at)
+    for _ in range(writer.lanes):
+        rows.append(writer.load(place))
+        place = writer.beyond(place, x_step)
+    _turned(writer, rows, y, y_at, y_step)
+
+
+@operation(_nothing)
+def turn_chosen(writer, x, x_at, x_step, count, chosen, first, y, y_at, y_step):
+    """As `turn_square`, with row i from x[x_at + chosen[first + i] x_step:].
+
+    chosen: whole numbers, C-contiguous; those below 0 count from the end, `count`.
+    """
+    builder, rows = writer.builder, []
+    start, number = writer.beyond(x, x_at), writer.beyond(chosen, first)
+    for i in range(writer.lanes):
+        which = builder.load(writer.beyond(number, i))
+        counted = builder.icmp_signed("<", which, writer.number(0))
+        which = builder.select(counted, builder.add(which, count), which)
+        rows.append(writer.load(writer.beyond(start, builder.mul(which, x_step))))
+    _turned(writer, rows, y, y_at, y_step)
 
 
 @operation(lambda block: block.dtype)
