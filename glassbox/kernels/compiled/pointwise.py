@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
-from glassbox.kernels.compiled.convolution import flat
+from glassbox.kernels.compiled.convolution import flat, zeros
 from glassbox.kernels.recorder import call
 
 Array = np.ndarray
@@ -162,10 +162,16 @@ def log_softmax_gradient(dy: Array, y: Array) -> Array:
     return dz
 
 
-def add(a: Array, b: Array) -> Array:
-    """a + b."""
+@compiled
+def _add(a, b, slope, y):
+    for k in range(len(y)):
+        y[k] = bent(a[k] + b[k], slope)
+
+
+def add(a: Array, b: Array, slope: float = 1.0) -> Array:
+    """leaky(a + b): z where z > 0, else slope z."""
     y = np.empty(a.shape, a.dtype)
-    call(np.add, a, b, y)
+    call(_add, flat(a), flat(b), y.dtype.type(slope), y.reshape(-1))
     return y
 
 
@@ -281,6 +287,28 @@ def normalize(
         xhat.reshape(-1), y.reshape(-1),
     )  # fmt: skip
     return y, inverse
+
+
+@compiled
+def _normalized_bank(weights, bias, mean, variance, epsilon, scale, shift, w, b):
+    size = len(weights) // len(mean)
+    for o in range(len(mean)):
+        factor = scale[o] / math.sqrt(variance[o] + epsilon)
+        b[o] = (bias[o] - mean[o]) * factor + shift[o]
+        for k in range(o * size, (o + 1) * size):
+            w[k] = weights[k] * factor
+
+
+def normalized_bank(
+    weights: Array, bias: Array | None, mean: Array, variance: Array, epsilon: float,
+    scale: Array, shift: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Weights and bias whose products are what normalizing those of the given ones leads to."""
+    w, b = np.empty(weights.shape, weights.dtype), np.empty(mean.shape, mean.dtype)
+    bias = zeros(len(mean), mean.dtype) if bias is None else bias
+    given = flat(weights), bias, mean, variance, mean.dtype.type(epsilon), scale, shift
+    call(_normalized_bank, *given, w.reshape(-1), b)
+    return w, b
 
 
 @compiled
