@@ -91,27 +91,58 @@ class LeakyUnit(Unit):
 class NormUnit(Unit):
     """A convolution or dense layer, the `BatchNorm` behind it and, if there is one, a leaky ReLU.
 
+    In training, normalizing applies the leaky ReLU, and its gradient is told by x again.
+
     Where no gradient follows, the running averages make the normalization a factor and a summand
-    for each filter, which go into its weights and bias: one convolution computes all.  They are
+    for each filter, which go into its weights and bias: one product computes all.  They are
     multiplied anew in every replay.
     """
 
     def __init__(self, *layers: Any) -> None:
         super().__init__(*layers)
-        self._slope: float = layers[2].slope if len(layers) > 2 else 1.0
+        self.slope: float = layers[2].slope if len(layers) > 2 else 1.0
 
-    def forward_program(self, x: Array, context: Context) -> Program:
-        """y = leaky(w' * x + b'); in training as the layers do."""
-        if context.training:
-            return (yield from super().forward_program(x, context))
+    def forward_program(
+        self, x: Array, context: Context, straight: Array | None = None, slope: float | None = None
+    ) -> Program:
+        """y = leaky(normalized(w * x + bias) + straight); slope: another one than the layers'."""
         layer: Any = self.layers[0]
         norm: Any = self.layers[1]
-        weights, bias = layer.kernels.normalized_bank(
-            layer.parameters["weight"], layer.parameters.get("bias"), norm.buffers["running_mean"],
-            norm.buffers["running_var"], norm.epsilon, *norm.parameters.values(),
-        )  # fmt: skip
-        y = _product(layer, x, weights, bias, self._slope)
-        return y, [None] * len(self.layers)
+        kernels, slope = norm.kernels, self.slope if slope is None else slope
+        if not context.training:
+            weights, bias = kernels.normalized_bank(
+                layer.parameters["weight"], layer.parameters.get("bias"),
+                norm.buffers["running_mean"], norm.buffers["running_var"], norm.epsilon,
+                *norm.parameters.values(),
+            )  # fmt: skip
+            y = _product(layer, x, weights, bias, slope if straight is None else 1.0)
+            y = y if straight is None else kernels.add(y, straight, slope)
+            return y, [None] * len(self.layers)
+        z, caches = yield from forward_program([layer], x, context)
+        rows = z.reshape(len(z), -1)
+        mean, variance, count = yield from norm.statistics(rows, z.shape, context)
+        y, inverse = kernels.normalize(
+            rows, mean, variance, norm.epsilon, *norm.parameters.values(), slope, straight
+        )
+        y = y.reshape(z.shape)
+        return y, [*caches, (rows, mean, variance, inverse, count), y][: len(self.layers)]
+
+    def backward_program(self, dy: Array, caches: Sequence[Any]) -> Program:
+        """As `BatchNorm.backward_program`, where dy is first multiplied by f'."""
+        norm: Any = self.layers[1]
+        rows, mean, _, inverse, count = caches[1]
+        if not count:  # frozen
+            return (yield from super().backward_program(dy, caches))
+        scale, shift = norm.parameters.values()
+        given = dy.reshape(rows.shape), rows, mean, inverse
+        sums = norm.kernels.normalize_sums(*given, (scale, shift, self.slope))
+        gradients = {"weight": sums[1], "bias": sums[0]}
+        total = yield sums
+        dz = norm.kernels.normalize_gradient(
+            *given, total, count, scale, (scale, shift, self.slope)
+        )
+        dx, (own,) = yield from backward_program(self.layers[:1], dz.reshape(dy.shape), caches[:1])
+        return dx, [own, gradients, {}][: len(self.layers)]
 
 
 def _product(layer: Any, x: Array, weights: Array, bias: Array | None, slope: float) -> Array:
@@ -174,7 +205,10 @@ class ConvPool(Unit):
 
 
 class BlockUnit(Unit):
-    """A `Residual` block with its layers as units, which adds and applies its f in one pass."""
+    """A `Residual` block with its layers as units.
+
+    A leaky ReLU is applied in the pass that adds, and both where the last layer normalizes.
+    """
 
     def __init__(self, block: Layer) -> None:
         super().__init__(block)
@@ -183,16 +217,20 @@ class BlockUnit(Unit):
     def forward_program(self, x: Array, context: Context) -> Program:
         """As `Residual.forward_program`."""
         block: Any = self.layers[0]
+        straight = x if block.shortcut is None else block.shortcut.forward(x, context)[0]
         y, caches = x, []
-        for unit in self.units:
+        for unit in self.units[:-1]:
             y, own = yield from unit.forward_program(y, context)
             caches += own
-        straight = x if block.shortcut is None else block.shortcut.forward(x, context)[0]
-        if name_of(block.activation) in LEAKY:
-            y = block.kernels.add(y, straight, block.activation.slope)
+        last, leaky = self.units[-1], name_of(block.activation) in LEAKY
+        if type(last) is NormUnit and len(last.layers) == 2 and leaky:
+            y, own = yield from last.forward_program(y, context, straight, block.activation.slope)
         else:
-            y = block.activation.apply(block.kernels.add(y, straight))
-        return y, [(x, y, caches)]
+            y, own = yield from last.forward_program(y, context)
+            slope = block.activation.slope if leaky else 1.0
+            y = block.kernels.add(y, straight, slope)
+            y = y if leaky else block.activation.apply(y)
+        return y, [(x, y, caches + own)]
 
     def backward_program(self, dy: Array, caches: Sequence[Any]) -> Program:
         """As `Residual.backward_program`."""

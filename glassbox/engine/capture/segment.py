@@ -115,7 +115,7 @@ class Comparison:
         del self._x, self._y, self._caches, self._program, self._found
 
     def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
-        if not close(found, expected, added):
+        if not close(found, expected, added, self._x.dtype):
             self._faults.append((self.unit, what))
             np.copyto(found, expected)
 
@@ -138,11 +138,14 @@ def _numbers(cache: Any) -> Iterator[Array]:
             yield from _numbers(part)
 
 
-def close(found: Array, expected: Array, added: float = 0.0) -> bool:
-    """Whether two results differ by rounding alone; numbers that are not finite are not judged."""
+def close(found: Array, expected: Array, added: float = 0.0, dtype: Any = None) -> bool:
+    """Whether two results differ by rounding alone; numbers that are not finite are not judged.
+
+    dtype : what they were computed in, where it is not their own.
+    """
     if found.shape != expected.shape:
         return False
-    share, of_sum = TOLERANCE[found.dtype]
+    share, of_sum = TOLERANCE[dtype or found.dtype]
     with np.errstate(all="ignore"):
         most = np.abs(expected).max(initial=0.0)
         apart = np.abs(found - expected).max(initial=0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glassbox.kernels.compiled.build import compiled
-from glassbox.kernels.compiled.convolution import flat, zeros
+from glassbox.kernels.compiled.convolution import flat
 from glassbox.kernels.recorder import call
 
 Array = np.ndarray
@@ -201,136 +201,6 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     scale = x.dtype.type(2**16 / (2**16 - dropped))
     call(_drop, flat(x), bits.reshape(-1), np.uint16(dropped), scale, y.reshape(-1))
     return y
-
-
-# --- normalization: rows (channels, everything else) -------------------------------------------
-
-
-def stack(a: Array, b: Array) -> Array:
-    """a and b as one array, (2, ...)."""
-    both = np.empty((2, *a.shape), a.dtype)
-    call(np.copyto, both[0], a)
-    call(np.copyto, both[1], b)
-    return both
-
-
-def pairwise_sums(rows: Array) -> Array:
-    """The sum of each row, by pairs: it loses almost nothing even of equal numbers."""
-    sums = np.empty(len(rows), rows.dtype)
-    call(np.add.reduce, rows, 1, None, sums)
-    return sums
-
-
-@compiled
-def _center(rows, total, count, mean, y):
-    length = len(rows) // len(total)
-    for c in range(len(total)):
-        m = total[c] / count
-        mean[c] = m
-        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
-        for k in range(length):
-            out[k] = given[k] - m
-
-
-def center(rows: Array, total: Array, count: int) -> tuple[Array, Array]:
-    """rows - mean, channel by channel, and the mean: total / count."""
-    y, mean = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
-    call(_center, flat(rows), total, rows.dtype.type(count), mean, y.reshape(-1))
-    return y, mean
-
-
-@compiled
-def _statistics(mean, moments, count, off, right, variance):
-    for c in range(len(mean)):
-        off[c] = moments[0, c] / count
-        right[c] = mean[c] + off[c]
-        v = moments[1, c] / count - off[c] * off[c]
-        variance[c] = 0 * count if v < 0 else v  # what is not a number stays that
-
-
-def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, Array]:
-    """How far a mean is off, the right one, and the variance.
-
-    moments : the sums of what was left when the mean was taken away, and of its squares.
-    """
-    off, right, variance = (np.empty(mean.shape, mean.dtype) for _ in range(3))
-    call(_statistics, mean, moments, mean.dtype.type(count), off, right, variance)
-    return off, right, variance
-
-
-@compiled
-def _normalize(rows, mean, variance, epsilon, one, scale, shift, inverse, xhat, y):
-    length = len(rows) // len(mean)
-    for c in range(len(mean)):
-        m, i, s, t = mean[c], one / math.sqrt(variance[c] + epsilon), scale[c], shift[c]
-        inverse[c] = i
-        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
-        kept = xhat[c * length : (c + 1) * length]
-        for k in range(length):
-            h = (given[k] - m) * i
-            kept[k] = h
-            out[k] = h * s + t
-
-
-def normalize(
-    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
-    xhat: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
-
-    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
-    """
-    y, inverse = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
-    kind = rows.dtype.type
-    call(
-        _normalize, flat(rows), mean, variance, kind(epsilon), kind(1), scale, shift, inverse,
-        xhat.reshape(-1), y.reshape(-1),
-    )  # fmt: skip
-    return y, inverse
-
-
-@compiled
-def _normalized_bank(weights, bias, mean, variance, epsilon, scale, shift, w, b):
-    size = len(weights) // len(mean)
-    for o in range(len(mean)):
-        factor = scale[o] / math.sqrt(variance[o] + epsilon)
-        b[o] = (bias[o] - mean[o]) * factor + shift[o]
-        for k in range(o * size, (o + 1) * size):
-            w[k] = weights[k] * factor
-
-
-def normalized_bank(
-    weights: Array, bias: Array | None, mean: Array, variance: Array, epsilon: float,
-    scale: Array, shift: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Weights and bias whose products are what normalizing those of the given ones leads to."""
-    w, b = np.empty(weights.shape, weights.dtype), np.empty(mean.shape, mean.dtype)
-    bias = zeros(len(mean), mean.dtype) if bias is None else bias
-    given = flat(weights), bias, mean, variance, mean.dtype.type(epsilon), scale, shift
-    call(_normalized_bank, *given, w.reshape(-1), b)
-    return w, b
-
-
-@compiled
-def _normalize_gradient(dy, xhat, sums, count, factor, dx):
-    length = len(dy) // len(factor)
-    for c in range(len(factor)):
-        m, p, f = sums[0, c] / count, sums[1, c] / count, factor[c]
-        given, h = dy[c * length : (c + 1) * length], xhat[c * length : (c + 1) * length]
-        out = dx[c * length : (c + 1) * length]
-        for k in range(length):
-            out[k] = (given[k] - m - h[k] * p) * f
-
-
-def normalize_gradient(dy: Array, xhat: Array, sums: Array, count: int, factor: Array) -> Array:
-    """dx = factor (dy - mean of dy - xhat mean of (dy xhat)), channel by channel.
-
-    sums : those of dy and of dy xhat, over so many numbers as `count` says.
-    """
-    dx = np.empty(dy.shape, dy.dtype)
-    given = flat(dy), flat(xhat), sums, dy.dtype.type(count), factor
-    call(_normalize_gradient, *given, dx.reshape(-1))
-    return dx
 
 
 # --- optimizer updates: in place on flat vectors -----------------------------------------------
