@@ -707,8 +707,11 @@ def test_a_capture_sees_weights_that_were_set_by_hand():
 
 @NETS
 @pytest.mark.parametrize("images", ["bytes", "floats", "min-max", "backwards"])
-def test_use_from_a_capture_is_layer_by_layer_to_the_last_bit(net, images):
-    """Also when the weights have moved since the capture was recorded, and in another order."""
+def test_use_from_a_capture_is_layer_by_layer(net, images):
+    """Also when the weights have moved since the capture was recorded, and in another order.
+
+    To the last bit, unless a normalization is folded into the weights before it, which rounds.
+    """
     data = toy(count=300)
     if images == "floats":
         data = Dataset(data.batch(np.arange(300))[0].copy(), data.labels, data.classes, NONE)
@@ -718,7 +721,11 @@ def test_use_from_a_capture_is_layer_by_layer_to_the_last_bit(net, images):
         data = Dataset(data.images[:, :, ::-1], data.labels, data.classes, data.scaling)
     fast, plain = net(threads=2), eagerly(net(threads=1), data.shape)
     for _ in range(2):
-        assert fast.scores(data).tobytes() == plain.scores(data).tobytes()
+        found, expected = fast.scores(data), plain.scores(data)
+        if net in (normalized, blocks, frozen):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        else:
+            assert found.tobytes() == expected.tobytes()
         for network in (fast, plain):
             network.parameters.values *= np.float32(1.1)
     assert fast.executor.captured.inference._idle

@@ -474,10 +474,10 @@ FAULTS = {
     "conv2d_weight_gradient": (lambda dw: np.multiply(dw, 2, out=dw), "gradient of weight"),
     "dense_input_gradient": (lambda dx: np.multiply(dx, 2, out=dx), "gradient of the input"),
     "sigmoid_gradient": (lambda dz: np.multiply(dz, 2, out=dz), "Dense"),
-    "row_products": (lambda sums: np.multiply(sums, 2, out=sums), "BatchNorm.*sum over all shards"),
+    "moments": (lambda sums: np.multiply(sums, 2, out=sums), "BatchNorm.*sum over all shards"),
     "normalize_gradient": (lambda dx: np.multiply(dx, 2, out=dx), "BatchNorm.*gradient of the inp"),
     "add": (lambda y: np.multiply(y, 2, out=y), "Residual 'residual1'.*output"),
-    "statistics": (lambda s: (s[0], s[1] + 1, s[2]), "BatchNorm 'norm1'.*recorded cache"),
+    "statistics": (lambda s: (s[0] + 1, s[1]), "BatchNorm 'norm1'.*recorded cache"),
 }
 
 

@@ -7,18 +7,20 @@ import pytest
 
 import glassbox.engine.optimizers
 from CNN import CNN
-from Filters import AvgPool2D, Conv2D, MaxPool2D
+from Filters import AvgPool2D, Conv2D, MaxPool2D, Residual
 from glassbox.engine.capture.executor import FusedUpdate, fused_kernel
-from glassbox.engine.capture.fused import ConvPool, LeakyUnit, Unit, fuse
+from glassbox.engine.capture.fused import ConvPool, LeakyUnit, NormUnit, Unit, fuse
 from glassbox.engine.layer import BuildContext, Context
 from glassbox.engine.losses import MSE
 from glassbox.engine.optimizers import ParameterGroup
 from glassbox.engine.parallel import Workers
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Progress
-from glassbox.engine.step import Executor, backward, forward
+from glassbox.engine.step import Executor
+from glassbox.engine.synced import alone
 from glassbox.kernels import choose
-from MLP import SGD, Adadelta, Adam, AdamW, Dense, Dropout, LeakyReLU, RMSprop
+from glassbox.kernels.recorder import record, replay
+from MLP import SGD, Adadelta, Adam, AdamW, BatchNorm, Dense, Dropout, LeakyReLU, ReLU, RMSprop
 
 
 def built(layers, shape, backend, dtype=np.float32):
@@ -30,11 +32,12 @@ def built(layers, shape, backend, dtype=np.float32):
     return layers
 
 
-def there_and_back(layers, x):
+def there_and_back(units, x):
     """The output, dx, and the gradients of the first layer."""
-    y, caches = forward(layers, x, Context(training=True))
+    (unit,) = units
+    y, caches = alone(unit.forward_program(x, Context(training=True)))
     dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
-    dx, gradients = backward(layers, dy, caches)
+    dx, gradients = alone(unit.backward_program(dy, caches))
     return y, dx, gradients[0]
 
 
@@ -55,7 +58,7 @@ def test_joined_is_the_same_as_one_after_the_other(case, samples, backend):
     joined = fuse(layers, {}, backend == "compiled")
     assert [type(unit) for unit in joined] == [ConvPool]
     x = np.random.default_rng(4).standard_normal((16, 9, 8, samples)).astype(np.float32)
-    y, dx, own = there_and_back(layers, x)
+    y, dx, own = there_and_back([Unit(*layers)], x)
     y2, dx2, own2 = there_and_back(joined, x)
     assert np.array_equal(y, y2)
     assert np.array_equal(dx, dx2)
@@ -108,10 +111,71 @@ def test_leaky_relu_in_the_kernel_is_the_same_to_the_last_bit(case, samples):
     fused = fuse(layers, {}, in_kernel=True)
     assert [type(unit) for unit in fused] == [LeakyUnit]
     x = np.random.default_rng(4).standard_normal((*shape, samples)).astype(np.float32)
-    (y, dx, own), (y2, dx2, own2) = there_and_back(layers, x), there_and_back(fused, x)
+    y, dx, own = there_and_back([Unit(*layers)], x)
+    y2, dx2, own2 = there_and_back(fused, x)
     assert np.array_equal(y, y2)
     assert np.array_equal(dx, dx2)
     assert all(np.array_equal(own[name], own2[name]) for name in layers[0].parameters)
+
+
+NORMS = [
+    (lambda: [Conv2D(5, 3, activation=None), BatchNorm(), ReLU()], (2, 6, 7)),
+    (lambda: [Conv2D(16, activation=None, bias=False), BatchNorm(epsilon=0.1)], (16, 6, 7)),
+    (lambda: [Conv2D(3, 1, 2, activation=None), BatchNorm(), LeakyReLU(0.3)], (2, 6, 7)),
+    (lambda: [Dense(20, None), BatchNorm(), ReLU()], (4, 3, 3)),
+    (lambda: [Dense(5, None, bias=False), BatchNorm()], (9,)),
+]
+
+
+@pytest.mark.parametrize("case", NORMS)
+@pytest.mark.parametrize("samples", [1, 20])
+def test_running_averages_go_into_the_weights(case, samples):
+    """One product for all layers; in every replay with weights and averages as they are then."""
+    make, shape = case
+    layers = built(make(), shape, "compiled")
+    (unit,) = fuse(layers, {}, in_kernel=True)
+    assert (type(unit), unit.layers) == (NormUnit, tuple(layers))
+    random = np.random.default_rng(4)
+    x = random.standard_normal((*shape, samples)).astype(np.float32)
+    calls = []
+    y, _ = record(unit.forward_program(x, Context()), calls)
+    for _ in range(2):
+        expected, _ = alone(Unit(*layers).forward_program(x, Context()))
+        replay(calls)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+        for layer in layers:
+            for array in (*layer.parameters.values(), *layer.buffers.values()):
+                array += random.uniform(0.1, 1, array.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Conv2D(2), BatchNorm()],  # it normalizes what the leaky ReLU leaves
+        lambda: [Conv2D(2, activation=None), MaxPool2D(), BatchNorm()],
+        lambda: [BatchNorm(), Conv2D(2, activation=None)],
+        lambda: [MyConv(2, activation=None), BatchNorm(), ReLU()],
+        lambda: [Conv2D(2, activation=None), ReLU(), BatchNorm()],
+    ],
+)
+def test_no_other_normalization_goes_into_weights(layers):
+    units = fuse(built(layers(), (1, 8, 8), "compiled"), {}, in_kernel=True)
+    assert NormUnit not in [type(unit) for unit in units]
+
+
+def test_what_must_run_as_written_is_not_normalized_in_its_weights():
+    conv, norm, relu = layers = built(
+        [Conv2D(2, activation=None), BatchNorm(), ReLU()], (1, 8, 8), "compiled"
+    )
+    for edited, kinds in ((conv, [Unit] * 3), (norm, [Unit] * 3), (relu, [NormUnit, Unit])):
+        assert [type(unit) for unit in fuse(layers, {edited: "edited"}, True)] == kinds
+
+
+def test_the_layers_of_a_block_are_fused_too():
+    inside = [Conv2D(4, activation=None), BatchNorm(), ReLU(), Conv2D(4, activation=None)]
+    (block,) = built([Residual(*inside, BatchNorm())], (4, 8, 8), "compiled")
+    (unit,) = fuse([block], {}, in_kernel=True)
+    assert [type(each) for each in unit.units] == [NormUnit, NormUnit]
 
 
 def test_a_second_pool_stays():

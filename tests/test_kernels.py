@@ -10,6 +10,7 @@ import pytest
 
 from CNN import CNN
 from Filters import Conv2D
+from glassbox.kernels import choose
 from glassbox.kernels.pure_numpy import blocking, essential
 from glassbox.kernels.shapes import Window, mirrored_window
 from MLP import Dense
@@ -478,56 +479,77 @@ def rows_of(random, *shape):
     return random.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("length", [1, 15, 16, 17, 64, 100])
-def test_row_products(kernels, length):
-    """Whole vectors and what is left over; in float64 by hand."""
-    random = np.random.default_rng(length)
-    a, b = rows_of(random, 3, length), rows_of(random, 3, length)
-    expected = [sum(float(x) * float(y) for x, y in zip(a[c], b[c], strict=True)) for c in range(3)]
-    found = kernels.row_products(a, b)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+LENGTHS = pytest.mark.parametrize("length", [1, 7, 15, 16, 17, 63, 64, 100, 200])
 
 
-def test_normalize_and_its_gradient(kernels):
-    random = np.random.default_rng(3)
-    rows, dy = rows_of(random, 3, 37), rows_of(random, 3, 37)
-    mean, scale, shift = (rows_of(random, 3) for _ in range(3))
-    variance, sums = np.abs(rows_of(random, 3)), rows_of(random, 2, 3)
-    xhat, given = np.empty_like(rows), rows.copy()
-    y, inverse = kernels.normalize(rows, mean, variance, 0.1, scale, shift, xhat)
-    assert np.array_equal(rows, given)
-    y_again, _ = kernels.normalize(given, mean, variance, 0.1, scale, shift, given)  # in place
-    assert np.array_equal(y, y_again) and np.array_equal(xhat, given)
-    np.testing.assert_allclose(inverse, 1 / np.sqrt(variance.astype(np.float64) + 0.1), rtol=1e-6)
-    by_hand = (rows.astype(np.float64) - mean[:, None]) * inverse[:, None]
-    np.testing.assert_allclose(xhat, by_hand, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(y, by_hand * scale[:, None] + shift[:, None], rtol=1e-5, atol=1e-6)
-    dx = kernels.normalize_gradient(dy, xhat, sums, 50, scale)
-    expected = (dy - sums[0][:, None] / 50 - by_hand * sums[1][:, None] / 50) * scale[:, None]
-    np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-5)
-    assert y.dtype == dx.dtype == inverse.dtype == np.float32
+@LENGTHS
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moments(kernels, length, dtype):
+    """Whole vectors and what is left over, in float64: exact where the squares are."""
+    rows = np.random.default_rng(length).integers(-999, 999, (3, length)).astype(dtype)
+    found = kernels.moments(rows)
+    assert found.dtype == np.float64
+    assert found.tolist() == [[sum(int(x) ** k for x in row) for row in rows] for k in (1, 2)]
 
 
 def test_the_statistics_of_a_batch(kernels):
-    """A mean of a shard's rows that is a little off, and the variance, which is never below 0."""
-    rows = rows_of(np.random.default_rng(4), 3, 40)
-    centered, mean = kernels.center(rows, 40 * rows.mean(axis=1) + 4, 40)
-    np.testing.assert_allclose(mean, rows.mean(axis=1) + 0.1, rtol=1e-5, atol=1e-6)
-    assert np.array_equal(centered, rows - mean[:, None])
-    assert np.array_equal(kernels.pairwise_sums(centered), centered.sum(axis=1))
-    moments = kernels.stack(kernels.pairwise_sums(centered), (centered * centered).sum(axis=1))
-    moments[1, 2] = 0  # rounding
-    off, right, variance = kernels.statistics(mean, moments, 40)
-    np.testing.assert_allclose(off, np.full(3, -0.1), rtol=1e-4)
-    np.testing.assert_allclose(right, rows.mean(axis=1), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(variance, [*rows[:2].var(axis=1), 0], rtol=1e-5)
-    moments[1, 0] = np.nan
-    assert np.isnan(kernels.statistics(mean, moments, 40)[2]).tolist() == [True, False, False]
+    """The variance is never below 0, and what is not a number is not hidden."""
+    sums = np.array([[40.0, 8, 80], [400, 80, 159.9]])
+    mean, variance = kernels.statistics(sums, 40)
+    np.testing.assert_allclose(mean, [1, 0.2, 2])
+    np.testing.assert_allclose(variance, [9, 1.96, 0])
+    sums[1, 0] = np.nan
+    assert np.isnan(kernels.statistics(sums, 40)[1]).tolist() == [True, False, False]
+
+
+@LENGTHS
+@pytest.mark.parametrize("offset", [0, 1e3, 1e4])
+def test_normalize_and_its_gradient(kernels, length, offset):
+    """Against float64; the mean has more digits than the numbers."""
+    random = np.random.default_rng(3)
+    rows, dy = rows_of(random, 3, length) + np.float32(offset), rows_of(random, 3, length)
+    mean = offset + random.standard_normal(3)
+    scale, shift = rows_of(random, 3), rows_of(random, 3)
+    variance, sums = random.random(3), rows_of(random, 2, 3)
+    y, inverse = kernels.normalize(rows, mean, variance, 0.1, scale, shift)
+    std = np.sqrt(variance + 0.1)
+    xhat = (rows.astype(np.float64) - mean[:, None]) / std[:, None]
+    near = {"rtol": 1e-5, "atol": 2e-5}
+    np.testing.assert_allclose(inverse, 1 / std, rtol=1e-6)
+    np.testing.assert_allclose(y, xhat * scale[:, None] + shift[:, None], **near)
+    found = kernels.normalize_sums(dy, rows, mean, inverse)
+    np.testing.assert_allclose(found, [dy.sum(axis=1), (dy * xhat).sum(axis=1)], **near)
+    dx = kernels.normalize_gradient(dy, rows, mean, inverse, sums, 50, scale)
+    expected = dy - sums[0][:, None] / 50 - xhat * sums[1][:, None] / 50
+    np.testing.assert_allclose(dx, expected * (scale / std)[:, None], **near)
+    assert {a.dtype for a in (y, inverse, found, dx)} == {np.dtype(np.float32)}
+
+
+@LENGTHS
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_leaky_relu_behind_a_normalization(length, beside):
+    """In the same pass as one after the other, to the last bit."""
+    pytest.importorskip("numba")
+    kernels, random = choose("compiled"), np.random.default_rng(5)
+    rows, dy, straight = (rows_of(random, 3, length) for _ in range(3))
+    mean, scale, shift = (rows_of(random, 3) for _ in range(3))
+    given = rows, mean.astype(np.float64), np.abs(mean), 0.1, scale, shift
+    y, inverse = kernels.normalize(*given)
+    if beside:
+        y = kernels.add(y, straight)
+    z = kernels.leaky_relu_(y.copy(), 0.1)
+    assert np.array_equal(z, kernels.normalize(*given, 0.1, straight if beside else None)[0])
+    if not beside:
+        dz = kernels.leaky_relu_gradient(dy, z, 0.1)
+        leaky = scale, shift, 0.1
+        sums = kernels.normalize_sums(dz, *given[:2], inverse)
+        assert np.array_equal(sums, kernels.normalize_sums(dy, *given[:2], inverse, leaky))
+        dx = kernels.normalize_gradient(dz, *given[:2], inverse, sums, 50, scale)
+        again = kernels.normalize_gradient(dy, *given[:2], inverse, sums, 50, scale, leaky)
+        assert np.array_equal(dx, again)
 
 
 def test_sums_and_products_of_arrays(kernels):
     a, b = rows_of(np.random.default_rng(6), 2, 3, 5)
     assert np.array_equal(kernels.add(a, b), a + b)
     assert np.array_equal(kernels.multiply(a, b[:, :1]), a * b[:, :1])
-    assert np.array_equal(kernels.stack(a, b), np.stack([a, b]))

@@ -430,8 +430,8 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
             for name in ("weight", "bias"):
                 outputs.append(sum(each[2][k][name] for each in found))
             for layer_memory in [each[3][k] for each in found]:
-                assert np.array_equal(layer_memory[2], found[0][3][k][2])  # one mean for all shards
-            outputs += [found[0][3][k][2], found[0][3][k][3]]
+                assert np.array_equal(layer_memory[1], found[0][3][k][1])  # one mean for all shards
+            outputs += [found[0][3][k][1], found[0][3][k][2]]
         return outputs
 
     for one, two in zip(results([0, 12]), results(cuts), strict=True):
@@ -440,6 +440,34 @@ def test_statistics_of_a_batch_in_shards_are_those_of_the_whole(shape, cuts, thr
     mean, variance = results(cuts)[4:6]
     np.testing.assert_allclose(mean, rows.mean(axis=1), rtol=1e-12)
     np.testing.assert_allclose(variance, rows.var(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
+def test_a_mean_far_from_0_costs_no_digits(offset, backend):
+    """float32 in three shards beside the formula in float64; the last channel is constant."""
+    random = np.random.default_rng(8)
+    x = (offset + random.standard_normal((3, 4, 4, 60))).astype(np.float32)
+    x[2], dy = offset, random.standard_normal(x.shape).astype(np.float32)
+    layer = BatchNorm()
+    layer.build(x.shape[:-1], BuildContext(random, np.dtype(np.float32), choose(backend)))
+
+    def program(part):
+        y, cache = yield from layer.forward_program(x[..., part], Context(True, batch=60))
+        dx, gradients = yield from layer.backward_program(dy[..., part], cache)
+        return y, dx, gradients["weight"]
+
+    parts = run_programs(map, [program(slice(at, at + 20)) for at in (0, 20, 40)])
+    y, dx, scales = zip(*parts, strict=True)
+    rows, given = x.reshape(3, -1).astype(np.float64), dy.reshape(3, -1).astype(np.float64)
+    std = np.sqrt(rows.var(axis=1, keepdims=True) + layer.epsilon)
+    xhat = (rows - rows.mean(axis=1, keepdims=True)) / std
+    share = xhat * (given * xhat).mean(axis=1, keepdims=True)
+    expected = (given - given.mean(axis=1, keepdims=True) - share) / std
+    for found, exact in ((y, xhat), (dx, expected)):
+        found = np.concatenate(found, axis=-1).reshape(3, -1)
+        size = np.abs(exact).max(axis=1, keepdims=True).clip(1)
+        assert np.abs((found - exact) / size).max() < 1e-5
+    np.testing.assert_allclose(sum(scales), (given * xhat).sum(axis=1), rtol=1e-4, atol=1e-3)
 
 
 # A whole step with batch normalization in shards against PyTorch: test_against_pytorch.py.

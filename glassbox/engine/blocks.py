@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from glassbox.engine.layer import Activation, Array, BuildContext, Context, Layer
+from glassbox.engine.layer import Activation, Array, BuildContext, Context, Gradients, Layer
 from glassbox.engine.names import activation_named
 from glassbox.engine.synced import Program, SyncLayer, backward_program, forward_program
 from glassbox.kernels.shapes import Pair, Shape
@@ -119,6 +119,12 @@ class Residual(SyncLayer):
         x, y, caches = cache
         dz = self.activation.gradient(dy, y)
         dx, gradients = yield from backward_program(self.layers, dz, caches)
+        return self.joined(dx, dz, x, gradients)
+
+    def joined(
+        self, dx: Array, dz: Array, x: Array, gradients: list[Gradients]
+    ) -> tuple[Array, Gradients]:
+        """The way back's last steps: what F handed back with what S does, and all gradients."""
         if self.shortcut is None:
             dx = self.kernels.add(dx, dz)
         else:

@@ -185,7 +185,7 @@ class BatchNorm(SyncLayer):
     use, and where the layer is frozen, they are running averages: running = (1 - momentum) running
     + momentum batch, with the unbiased variance, as in PyTorch.
 
-    Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps xhat and 1/std.
+    Input and output any shape.  Parameters: weight and bias, (channels,).  Keeps x, mean and 1/std.
     Raises ValueError in training where a channel has a single value in the whole batch.
     Source: Ioffe and Szegedy 2015.
 
@@ -230,55 +230,53 @@ class BatchNorm(SyncLayer):
         return input_shape
 
     def forward_program(self, x: Array, context: Context) -> Program:
-        """y; two pauses in training: for the sum of x, and of the distances to the mean.
-
-        A long sum of numbers that lie far from 0 loses digits, so the first mean is a little off:
-        by the mean of what is left when it is taken away.
-        """
+        """y; one pause in training, for the sums of x and of its squares."""
         rows = np.ascontiguousarray(x.reshape(x.shape[0], -1))  # (channels, everything else)
-        kernels, count = self.kernels, 0
-        mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
-        if context.training and not isinstance(self.optimizer, Frozen):
-            count = (context.batch or x.shape[-1]) * math.prod(x.shape[1:-1])
-            if count < 2:
-                raise ValueError(
-                    f"{self.label}: cannot normalize over one value per channel (a batch of 1, "
-                    "perhaps the last of the epoch, with no height and width); choose a "
-                    "batch_size of at least 2 that leaves no single image over"
-                )
-            rows, mean = kernels.center(rows, (yield kernels.bias_gradient(rows)), count)
-            left, squares = kernels.pairwise_sums(rows), kernels.row_products(rows, rows)
-            moments = yield kernels.stack(left, squares)
-            off, mean, variance = kernels.statistics(mean, moments, count)
-            xhat = rows
-        else:
-            xhat, off = np.empty_like(rows), mean
-        scale, shift = self.parameters["weight"], self.parameters["bias"]
-        y, inverse = kernels.normalize(rows, off, variance, self.epsilon, scale, shift, xhat)
-        return y.reshape(x.shape), (xhat, inverse, mean, variance, count)
+        mean, variance, count = yield from self.statistics(rows, x.shape, context)
+        y, inverse = self.kernels.normalize(
+            rows, mean, variance, self.epsilon, *self.parameters.values()
+        )
+        return y.reshape(x.shape), (rows, mean, variance, inverse, count)
+
+    def statistics(self, rows: Array, shape: Shape, context: Context) -> Program:
+        """(mean, variance, count) of the whole mini-batch; a count of 0: of the running averages.
+
+        The sums are in float64, so that a mean far from 0 leaves digits for the variance.
+        """
+        if not context.training or isinstance(self.optimizer, Frozen):
+            return self.buffers["running_mean"], self.buffers["running_var"], 0
+        count = (context.batch or shape[-1]) * math.prod(shape[1:-1])
+        if count < 2:
+            raise ValueError(
+                f"{self.label}: cannot normalize over one value per channel (a batch of 1, "
+                "perhaps the last of the epoch, with no height and width); choose a "
+                "batch_size of at least 2 that leaves no single image over"
+            )
+        mean, variance = self.kernels.statistics((yield self.kernels.moments(rows)), count)
+        return mean, variance, count
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
         """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)); one pause for both sums."""
-        xhat, inverse, _, _, count = cache
-        rows = np.ascontiguousarray(dy.reshape(dy.shape[0], -1))
-        kernels = self.kernels
-        factor = kernels.multiply(self.parameters["weight"], inverse)
-        shift, scale = kernels.bias_gradient(rows), kernels.row_products(rows, xhat)
-        gradients = {"weight": scale, "bias": shift}
+        x, mean, _, inverse, count = cache
+        rows, scale = np.ascontiguousarray(dy.reshape(x.shape)), self.parameters["weight"]
+        sums = self.kernels.normalize_sums(rows, x, mean, inverse)
+        gradients = {"weight": sums[1], "bias": sums[0]}
         if not count:  # running statistics do not depend on x
-            return kernels.multiply(rows, factor[:, None]).reshape(dy.shape), gradients
-        sums = yield kernels.stack(shift, scale)
-        dx = kernels.normalize_gradient(rows, xhat, sums, count, factor)
+            factor = self.kernels.multiply(scale, inverse)
+            return self.kernels.multiply(rows, factor[:, None]).reshape(dy.shape), gradients
+        sums = yield sums
+        dx = self.kernels.normalize_gradient(rows, x, mean, inverse, sums, count, scale)
         return dx.reshape(dy.shape), gradients
 
     def after_step(self, cache: Any) -> None:
         """Move the running averages towards the batch's."""
-        _, _, mean, variance, count = cache
+        _, mean, variance, _, count = cache
         if not count:  # frozen
             return
         for name, value in (
             ("running_mean", mean),
             ("running_var", variance * (count / (count - 1))),
         ):
-            self.buffers[name] *= mean.dtype.type(1 - self.momentum)
-            self.buffers[name] += mean.dtype.type(self.momentum) * value.astype(mean.dtype)
+            running = self.buffers[name]
+            running *= running.dtype.type(1 - self.momentum)
+            running += running.dtype.type(self.momentum) * value.astype(running.dtype)

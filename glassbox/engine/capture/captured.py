@@ -186,7 +186,9 @@ class Capture:
 
     def __init__(self, network: CapturedNetwork, samples: int, batch: int) -> None:
         self._dtype, self._replays, self._checked = network.dtype, 0, False
-        self._layers = [[unit.layers[0] for unit in units] for units in network.parts]
+        self._layers = [
+            [layer for unit in units for layer in unit.layers] for units in network.parts
+        ]
         layers, kernels = network.layers, network.kernels
         self.input: InputBuffer | None = None
         if network.records:
@@ -205,10 +207,12 @@ class Capture:
         self.gradient = np.zeros_like(network.parameters.values)
         by_layer = network.parameters.split(self.gradient)
         place = dict(zip(layers, by_layer, strict=True))
-        by_part = [[place[unit.layers[0]] for unit in units] for units in network.parts]
+        by_part = [
+            [[place[layer] for layer in unit.layers] for unit in units] for units in network.parts
+        ]
         # where the gradients belong that no segment writes there by itself
         self._places = [
-            (k, places[0])
+            (k, places[0][0])
             for k, (part, places) in enumerate(zip(self._parts, by_part, strict=True))
             if not isinstance(part, Segment)
         ]
@@ -293,8 +297,11 @@ class Capture:
         """`synced_of` the layers of all parts."""
         found = []
         for part, layers, own in zip(self._parts, self._layers, caches, strict=True):
-            own = own if isinstance(part, Segment) else [own]
-            found += synced_of(layers, own)
+            found += (
+                synced_of(layers, own)
+                if isinstance(part, Segment)
+                else synced_of(layers[:1], [own])
+            )
         return found
 
     def _gathered(self, gradients: Sequence[Gradients], gradient: Array, shard: Shard) -> Array:

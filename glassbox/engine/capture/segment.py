@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from glassbox.engine.blocks import Residual
 from glassbox.engine.capture.fused import Unit
 from glassbox.engine.layer import Array, Context, Gradients, Layer
-from glassbox.engine.synced import SyncLayer, backward_program, forward_program, resume
+from glassbox.engine.synced import backward_program, forward_program, resume, synced_of
 from glassbox.kernels.recorder import (
     Call,
     Program,
@@ -60,7 +61,7 @@ class Comparison:
 
     def forward(self, x: Array, context: Context) -> None:
         """Run the layers forward on x, which is copied, as far as they come without a sum."""
-        self._x = x.copy()
+        self._x, self._training = x.copy(), context.training
         own = Context(context.training, context.seed, context.step, context.shard, context.batch)
         self._program = forward_program(self._layers, self._x, own)
         self._go_on(None)
@@ -77,16 +78,19 @@ class Comparison:
                 np.copyto(total, (yield own))
                 self._go_on(total.copy())
 
-    def judge_forward(self, y: Array, cache: Any) -> None:
+    def judge_forward(self, y: Array, caches: Sequence[Any]) -> None:
         """Compare the unit's output with the layers'; correct it where it is wrong.
 
-        So with the cache of layers that do something with it after the step.
+        So in training with the caches of layers that do something with them after the step.
         """
         self._y, self._caches = self._found
         self._settle("output", y, self._y, 0.0)
-        if isinstance(self._layers[0], SyncLayer):
-            for pair in zip(_numbers(cache), _numbers(self._caches[0]), strict=True):
-                self._settle("cache", *pair, 0.0)
+        if not self._training:
+            self.release()
+            return
+        found, expected = (_kept(self._layers, each) for each in (caches, self._caches))
+        for pair in zip(found, expected, strict=True):
+            self._settle("cache", *pair, 0.0)
 
     def backward(self, x: Array, y: Array, dy: Array) -> None:
         """Run the layers backward on dy, with x and y as they are now, as `forward` does."""
@@ -96,13 +100,14 @@ class Comparison:
         self._program = backward_program(self._layers, dy.copy(), self._caches)
         self._go_on(None)
 
-    def judge_backward(self, dx: Array | None, gradients: Gradients) -> None:
+    def judge_backward(self, dx: Array | None, gradients: Sequence[Gradients]) -> None:
         """Compare the gradients; correct them where they are wrong."""
-        expected, (its_gradients, *_) = self._found
+        expected, its_gradients = self._found
         if dx is not None and expected is not None:
             self._settle("gradient of the input", dx, expected, 0.0)
-        for name, value in gradients.items():
-            self._settle(f"gradient of {name}", value, its_gradients[name], self._added)
+        for own, its in zip(gradients, its_gradients, strict=True):
+            for name, value in own.items():
+                self._settle(f"gradient of {name}", value, its[name], self._added)
         self.release()
 
     def release(self) -> None:
@@ -110,9 +115,18 @@ class Comparison:
         del self._x, self._y, self._caches, self._program, self._found
 
     def _settle(self, what: str, found: Array, expected: Array, added: float) -> None:
-        if not close(found, expected, added):
+        if not close(found, expected, added, self._x.dtype):
             self._faults.append((self.unit, what))
             np.copyto(found, expected)
+
+
+def _kept(layers: Sequence[Layer], caches: Sequence[Any]) -> Iterator[Array]:
+    """The arrays of numbers in what those layers keep, of some, that use it after the step."""
+    for layer, cache in synced_of(layers, caches):
+        if isinstance(layer, Residual):
+            yield from _kept(layer.layers, cache[2])
+        else:
+            yield from _numbers(cache)
 
 
 def _numbers(cache: Any) -> Iterator[Array]:
@@ -124,11 +138,14 @@ def _numbers(cache: Any) -> Iterator[Array]:
             yield from _numbers(part)
 
 
-def close(found: Array, expected: Array, added: float = 0.0) -> bool:
-    """Whether two results differ by rounding alone; numbers that are not finite are not judged."""
+def close(found: Array, expected: Array, added: float = 0.0, dtype: Any = None) -> bool:
+    """Whether two results differ by rounding alone; numbers that are not finite are not judged.
+
+    dtype : what they were computed in, where it is not their own.
+    """
     if found.shape != expected.shape:
         return False
-    share, of_sum = TOLERANCE[found.dtype]
+    share, of_sum = TOLERANCE[dtype or found.dtype]
     with np.errstate(all="ignore"):
         most = np.abs(expected).max(initial=0.0)
         apart = np.abs(found - expected).max(initial=0.0)
@@ -150,38 +167,42 @@ class Segment:
         self.units, self.x = units, x
         self.checking = False
         self._context = RecordedContext(training=batch > 0, batch=batch)
-        self._forward: list[tuple[list[Call], Array, Array]] = []
-        self._backward: list[tuple[list[Call], Array, Array | None, Gradients]] = []
+        self._forward: list[tuple[list[Call], Array, Array, list[Any]]] = []
+        self._backward: list[tuple[list[Call], Array, Array | None, Sequence[Gradients]]] = []
         self._comparisons = [Comparison(unit, faults) for unit in units]
-        self.caches: list[Any] = []
         for unit in units:
             calls: list[Call] = []
-            y, own = record(forward_program([_runs(unit)], x, self._context), calls)
-            self._forward.append((calls, x, y))
-            self.caches += own
+            y, caches = record(unit.forward_program(x, self._context), calls)
+            self._forward.append((calls, x, y, caches))
             x = y
+        self.caches = [cache for *_, caches in self._forward for cache in caches]  # of each layer
         self.y = x
         self.all_forward = [one for calls, *_ in self._forward for one in calls]
         self._forward_parts = stretches(self.all_forward)
 
-    def record_backward(self, dy: Array, places: Sequence[Gradients]) -> None:
-        """Record the way back from dy; the gradients of each unit go to its place."""
+    def record_backward(self, dy: Array, places: Sequence[Sequence[Gradients]]) -> None:
+        """Record the way back from dy; the gradients of each unit's layers go to their places."""
         self.dy = dy
         dx: Array | None = dy
-        for unit, cache, place in zip(
-            reversed(self.units), reversed(self.caches), reversed(places), strict=True
+        for unit, (*_, caches), its_places in zip(
+            reversed(self.units), reversed(self._forward), reversed(places), strict=True
         ):
             if dx is None:  # nothing before this unit learns
                 break
             calls: list[Call] = []
             dy = dx
-            dx, (own,) = record(backward_program([_runs(unit)], dy, [cache]), calls)
-            moves = [(value, place[k]) for k, value in own.items() if _owns_all(value)]
+            dx, gradients = record(unit.backward_program(dy, caches), calls)
+            pairs = [
+                (value, place[name])
+                for own, place in zip(gradients, its_places, strict=True)
+                for name, value in own.items()
+            ]
+            moves = [(value, target) for value, target in pairs if _owns_all(value)]
             with recording(calls):
-                for name, value in own.items():
+                for value, target in pairs:
                     if not _owns_all(value):
-                        call(np.copyto, place[name], value)
-            self._backward.append((redirect(calls, moves), dy, dx, place))
+                        call(np.copyto, target, value)
+            self._backward.append((redirect(calls, moves), dy, dx, its_places))
         self.dx = dx
         self.all_backward = [one for calls, *_ in self._backward for one in calls]
         self._backward_parts = stretches(self.all_backward)
@@ -201,13 +222,11 @@ class Segment:
         if not self.checking:
             yield from replay_program(self._forward_parts)
             return self.y, self.caches
-        compared = zip(self._forward, self._comparisons, self.caches, strict=True)
-        for (calls, x, y), comparison, cache in compared:
+        compared = zip(self._forward, self._comparisons, strict=True)
+        for (calls, x, y, caches), comparison in compared:
             comparison.forward(x, own)
             yield from comparison.beside(calls)
-            comparison.judge_forward(y, cache)
-            if not own.training:
-                comparison.release()
+            comparison.judge_forward(y, caches)
         return self.y, self.caches
 
     def backward_program(self, dy: Array, cache: Any) -> Program:
@@ -217,11 +236,11 @@ class Segment:
         if not self.checking:
             yield from replay_program(self._backward_parts)
             return self.dx, {}
-        for k, (calls, dy, dx, place) in enumerate(self._backward, start=1):
-            comparison, (_, x, y) = self._comparisons[-k], self._forward[-k]
+        for k, (calls, dy, dx, places) in enumerate(self._backward, start=1):
+            comparison, (_, x, y, _) = self._comparisons[-k], self._forward[-k]
             comparison.backward(x, y, dy)
             yield from comparison.beside(calls)
-            comparison.judge_backward(dx, place)
+            comparison.judge_backward(dx, places)
         return self.dx, {}
 
     def arrays(self) -> list[Array]:
@@ -230,11 +249,6 @@ class Segment:
         recorded += [one for calls, *_ in self._backward for one in calls]
         arguments = [a for one in recorded for a in getattr(one, "args", ())]
         return [argument for argument in arguments if isinstance(argument, np.ndarray)]
-
-
-def _runs(unit: Unit) -> Any:
-    """What computes a unit: the unit, or the one layer that it is."""
-    return unit.layers[0] if type(unit) is Unit else unit
 
 
 def _owns_all(array: Array) -> bool:
@@ -250,26 +264,24 @@ class CheckedUnit:
         self._unit, self.checking = unit, False
         self._comparison = Comparison(unit, faults)
 
-    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
-        """As `Layer.forward`."""
+    def forward_program(self, x: Array, context: Context) -> Program:
+        """(y, what its way back needs)."""
         if self.checking:
             self._comparison.forward(x, context)
-        y, cache = self._unit.forward(x, context)
+        y, caches = yield from self._unit.forward_program(x, context)
         if self.checking:
-            self._comparison.judge_forward(y, cache)
-            if not context.training:
-                self._comparison.release()
-        return y, (x, y, cache)
+            self._comparison.judge_forward(y, caches)
+        return y, (x, y, caches)
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array | None, Gradients]:
-        """As `Layer.backward`."""
-        x, y, own = cache
+    def backward_program(self, dy: Array, cache: Any) -> Program:
+        """(dx, the gradients of its first layer)."""
+        x, y, caches = cache
         if self.checking:
             self._comparison.backward(x, y, dy)
-        dx, gradients = self._unit.backward(dy, own)
+        dx, gradients = yield from self._unit.backward_program(dy, caches)
         if self.checking:
             self._comparison.judge_backward(dx, gradients)
-        return dx, gradients
+        return dx, gradients[0]
 
 
 class AsWritten:

@@ -2,8 +2,8 @@
 
 The same names with the same meaning as in `glassbox.kernels.pure_numpy`.  Each module tells its
 idea in its first lines: `choice` (which algorithm when), `convolution`, `winograd`,
-`fully_connected`, `pooling`, `pointwise`; below them `vectors` (what Numba is taught) and `build`
-(where compiled code is kept).
+`fully_connected`, `pooling`, `normalization`, `pointwise`; below them `vectors` (what Numba is
+taught) and `build` (where compiled code is kept).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from glassbox.kernels.compiled import ends, team
 from glassbox.kernels.compiled.choice import *
 from glassbox.kernels.compiled.fully_connected import *
+from glassbox.kernels.compiled.normalization import *
 from glassbox.kernels.compiled.pointwise import *
 from glassbox.kernels.compiled.pooling import *
 from glassbox.kernels.shapes import ShardPolicy

@@ -253,7 +253,7 @@ def _row_sums(rows, count, length, one, sums):
         )  # fmt: skip
         places = (at, at + width, at + 2 * width, at + 3 * width)
         block = outer(block, one, 0, 0, rows, places, counts)
-        sums[r] = total(block)
+        sums[r] = total(block, 0)
 
 
 def bias_gradient(dy: Array) -> Array:
@@ -263,28 +263,6 @@ def bias_gradient(dy: Array) -> Array:
         call(np.copyto, sums, dy.reshape(-1))
         return sums
     call(_row_sums, flat(dy), len(dy), dy.size // len(dy), _one_and_zero(dy.dtype), sums)
-    return sums
-
-
-@compiled
-def _row_products(a, b, count, length, zero, sums):
-    """sums[r] = the product of row r of a with row r of b."""
-    width = lanes(a)
-    for r in range(count):
-        at, end = r * length, (r + 1) * length
-        block = started(zero, 0, 1, 1)
-        while at + width <= end:
-            block = inner(block, a, (at,), b, (at,), None)
-            at += width
-        if at < end:
-            block = inner(block, a, (at,), b, (at,), end - at)
-        sums[r] = total(block)
-
-
-def row_products(a: Array, b: Array) -> Array:
-    """s[c] = sum over k of a[c, k] b[c, k]."""
-    sums = np.empty(len(a), a.dtype)
-    call(_row_products, flat(a), flat(b), len(a), a.size // len(a), zeros(1, a.dtype), sums)
     return sums
 
 

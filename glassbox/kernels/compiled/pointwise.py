@@ -163,10 +163,16 @@ def log_softmax_gradient(dy: Array, y: Array) -> Array:
     return dz
 
 
-def add(a: Array, b: Array) -> Array:
-    """a + b."""
+@compiled
+def _add(a, b, slope, y):
+    for k in range(len(y)):
+        y[k] = bent(a[k] + b[k], slope)
+
+
+def add(a: Array, b: Array, slope: float = 1.0) -> Array:
+    """leaky(a + b): z where z > 0, else slope z."""
     y = np.empty(a.shape, a.dtype)
-    call(np.add, a, b, y)
+    call(_add, flat(a), flat(b), y.dtype.type(slope), y.reshape(-1))
     return y
 
 
@@ -196,114 +202,6 @@ def drop(x: Array, bits: Array, dropped: int) -> Array:
     scale = x.dtype.type(2**16 / (2**16 - dropped))
     call(_drop, flat(x), bits.reshape(-1), np.uint16(dropped), scale, y.reshape(-1))
     return y
-
-
-# --- normalization: rows (channels, everything else) -------------------------------------------
-
-
-def stack(a: Array, b: Array) -> Array:
-    """a and b as one array, (2, ...)."""
-    both = np.empty((2, *a.shape), a.dtype)
-    call(np.copyto, both[0], a)
-    call(np.copyto, both[1], b)
-    return both
-
-
-def pairwise_sums(rows: Array) -> Array:
-    """The sum of each row, by pairs: it loses almost nothing even of equal numbers."""
-    sums = np.empty(len(rows), rows.dtype)
-    call(np.add.reduce, rows, 1, None, sums)
-    return sums
-
-
-@compiled
-def _center(rows, total, count, mean, y):
-    length = len(rows) // len(total)
-    for c in range(len(total)):
-        m = total[c] / count
-        mean[c] = m
-        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
-        for k in range(length):
-            out[k] = given[k] - m
-
-
-def center(rows: Array, total: Array, count: int) -> tuple[Array, Array]:
-    """rows - mean, channel by channel, and the mean: total / count."""
-    y, mean = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
-    call(_center, flat(rows), total, rows.dtype.type(count), mean, y.reshape(-1))
-    return y, mean
-
-
-@compiled
-def _statistics(mean, moments, count, off, right, variance):
-    for c in range(len(mean)):
-        off[c] = moments[0, c] / count
-        right[c] = mean[c] + off[c]
-        v = moments[1, c] / count - off[c] * off[c]
-        variance[c] = 0 * count if v < 0 else v  # what is not a number stays that
-
-
-def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, Array]:
-    """How far a mean is off, the right one, and the variance.
-
-    moments : the sums of what was left when the mean was taken away, and of its squares.
-    """
-    off, right, variance = (np.empty(mean.shape, mean.dtype) for _ in range(3))
-    call(_statistics, mean, moments, mean.dtype.type(count), off, right, variance)
-    return off, right, variance
-
-
-@compiled
-def _normalize(rows, mean, variance, epsilon, one, scale, shift, inverse, xhat, y):
-    length = len(rows) // len(mean)
-    for c in range(len(mean)):
-        m, i, s, t = mean[c], one / math.sqrt(variance[c] + epsilon), scale[c], shift[c]
-        inverse[c] = i
-        given, out = rows[c * length : (c + 1) * length], y[c * length : (c + 1) * length]
-        kept = xhat[c * length : (c + 1) * length]
-        for k in range(length):
-            h = (given[k] - m) * i
-            kept[k] = h
-            out[k] = h * s + t
-
-
-def normalize(
-    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
-    xhat: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
-
-    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
-    """
-    y, inverse = np.empty(rows.shape, rows.dtype), np.empty(len(rows), rows.dtype)
-    kind = rows.dtype.type
-    call(
-        _normalize, flat(rows), mean, variance, kind(epsilon), kind(1), scale, shift, inverse,
-        xhat.reshape(-1), y.reshape(-1),
-    )  # fmt: skip
-    return y, inverse
-
-
-@compiled
-def _normalize_gradient(dy, xhat, sums, count, factor, dx):
-    length = len(dy) // len(factor)
-    for c in range(len(factor)):
-        m, p, f = sums[0, c] / count, sums[1, c] / count, factor[c]
-        given, h = dy[c * length : (c + 1) * length], xhat[c * length : (c + 1) * length]
-        out = dx[c * length : (c + 1) * length]
-        for k in range(length):
-            out[k] = (given[k] - m - h[k] * p) * f
-
-
-def normalize_gradient(dy: Array, xhat: Array, sums: Array, count: int, factor: Array) -> Array:
-    """dx = factor (dy - mean of dy - xhat mean of (dy xhat)), channel by channel.
-
-    sums : those of dy and of dy xhat, over so many numbers as `count` says.
-    """
-    dx = np.empty(dy.shape, dy.dtype)
-    given = flat(dy), flat(xhat), sums, dy.dtype.type(count), factor
-    call(_normalize_gradient, *given, dx.reshape(-1))
-    return dx
 
 
 # --- optimizer updates: in place on flat vectors -----------------------------------------------

@@ -438,10 +438,44 @@ def turn_chosen(writer, x, x_at, x_step, count, chosen, first, y, y_at, y_step):
     _turned(writer, rows, y, y_at, y_step)
 
 
-@operation(lambda block: block.dtype)
-def total(writer, block):
-    """The sum of all numbers of a block: its vectors one by one, then the lanes."""
-    return writer.sum(reduce(writer.builder.fadd, chain(*block)))
+@operation(lambda block, row: block.dtype)
+def total(writer, block, row: int):
+    """The sum of all numbers in a row of a block: its vectors one by one, then the lanes."""
+    return writer.sum(reduce(writer.builder.fadd, block[row]))
+
+
+@operation(_same)
+def tally(writer, block, x, at, counts):
+    """block[0, c] += x, block[1, c] += x x, for the vectors of x from `at` on, in block's type."""
+    sums, squares = block
+    places = writer.positions(at, len(sums))
+    for c, (place, mask) in enumerate(zip(places, writer.masks(counts, len(sums)), strict=True)):
+        numbers = writer.load(writer.beyond(x, place), mask)
+        if numbers.type != writer.vector:
+            numbers = writer.builder.fpext(numbers, writer.vector)
+        sums[c] = writer.builder.fadd(sums[c], numbers)
+        squares[c] = writer.multiply_add(numbers, numbers, squares[c])
+    return block
+
+
+@operation(_same)
+def graded(writer, block, dy, x, at, line, slope, counts):
+    """block[0, c] += dz, block[1, c] += dz (x - m), for the vectors of dy and x from `at` on.
+
+    line: (m, f, s); dz = dy where (x - m) f + s > 0, else slope dy.
+    """
+    builder, (shifts, scales) = writer.builder, block
+    middle, factor, summand = map(writer.spread, line)
+    places, slopes = writer.positions(at, len(shifts)), writer.spread(slope)
+    for c, (place, mask) in enumerate(zip(places, writer.masks(counts, len(shifts)), strict=True)):
+        given = writer.load(writer.beyond(dy, place), mask)
+        left = builder.fsub(writer.load(writer.beyond(x, place), mask), middle)
+        y = builder.fadd(builder.fmul(left, factor), summand)
+        positive = builder.fcmp_ordered(">", y, writer.constant(0.0))
+        dz = builder.select(positive, given, builder.fmul(given, slopes))
+        shifts[c] = builder.fadd(shifts[c], dz)
+        scales[c] = writer.multiply_add(dz, left, scales[c])
+    return block
 
 
 @operation(_same)

@@ -23,61 +23,56 @@ def multiply(a: Array, b: Array) -> Array:
     return a * b
 
 
-def stack(a: Array, b: Array) -> Array:
-    """a and b as one array, (2, ...)."""
-    return np.stack([a, b])
+def moments(rows: Array) -> Array:
+    """The sums of each row's numbers and of their squares, (2, channels), in float64."""
+    wide = rows.astype(np.float64)
+    return np.stack([wide.sum(axis=1), np.einsum("ci,ci->c", wide, wide)])
 
 
-def pairwise_sums(rows: Array) -> Array:
-    """The sum of each row, by pairs: it loses almost nothing even of equal numbers."""
-    return rows.sum(axis=1)
+def statistics(sums: Array, count: int) -> tuple[Array, Array]:
+    """Mean and variance from the `moments` of so many numbers."""
+    mean, square = sums / count
+    return mean, np.maximum(square - mean * mean, 0)
 
 
-def row_products(a: Array, b: Array) -> Array:
-    """s[c] = sum over k of a[c, k] b[c, k]."""
-    return np.einsum("ci,ci->c", a, b)
-
-
-def center(rows: Array, total: Array, count: int) -> tuple[Array, Array]:
-    """rows - mean, channel by channel, and the mean: total / count."""
-    mean = total / count
-    return rows - mean[:, None], mean
-
-
-def statistics(mean: Array, moments: Array, count: int) -> tuple[Array, Array, Array]:
-    """How far a mean is off, the right one, and the variance.
-
-    moments : the sums of what was left when the mean was taken away, and of its squares.
-    """
-    off, variance = moments / count
-    return off, mean + off, np.maximum(variance - off * off, 0)
+def _xhat(x: Array, mean: Array, inverse: Array) -> Array:
+    """(x - mean) / std; a mean with more digits than x is taken off in two steps."""
+    near = mean.astype(x.dtype)
+    xhat = x - near[:, None]
+    xhat -= (mean - near).astype(x.dtype)[:, None]
+    xhat *= inverse[:, None]
+    return xhat
 
 
 def normalize(
-    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array,
-    xhat: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """y = scale xhat + shift, channel by channel, and 1 / sqrt(variance + epsilon).
-
-    xhat : where (rows - mean) / sqrt(variance + epsilon) is put; may be `rows` itself.
-    """
-    inverse = 1 / np.sqrt(variance + rows.dtype.type(epsilon))
-    np.subtract(rows, mean[:, None], out=xhat)
-    xhat *= inverse[:, None]
-    y = xhat * scale[:, None]
+    rows: Array, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array
+) -> tuple[Array, Array]:
+    """y = scale (rows - mean) / std + shift, and 1 / std; std = sqrt(variance + epsilon)."""
+    inverse = (1 / np.sqrt(variance + epsilon)).astype(rows.dtype)
+    y = _xhat(rows, mean, inverse)
+    y *= scale[:, None]
     y += shift[:, None]
     return y, inverse
 
 
-def normalize_gradient(dy: Array, xhat: Array, sums: Array, count: int, factor: Array) -> Array:
-    """dx = factor (dy - mean of dy - xhat mean of (dy xhat)), channel by channel.
+def normalize_sums(dy: Array, x: Array, mean: Array, inverse: Array) -> Array:
+    """The sums of each row of dy, and of dy xhat: (2, channels)."""
+    return np.stack([dy.sum(axis=1), np.einsum("ci,ci->c", dy, _xhat(x, mean, inverse))])
+
+
+def normalize_gradient(
+    dy: Array, x: Array, mean: Array, inverse: Array, sums: Array, count: int, scale: Array
+) -> Array:
+    """dx = scale / std (dy - mean of dy - xhat mean of (dy xhat)), channel by channel.
 
     sums : those of dy and of dy xhat, over so many numbers as `count` says.
     """
-    mean, product = sums / count
-    dx = dy - mean[:, None]
-    dx -= xhat * product[:, None]
-    dx *= factor[:, None]
+    shift, product = sums / x.dtype.type(count)
+    dx = _xhat(x, mean, inverse)
+    dx *= -product[:, None]
+    dx += dy
+    dx -= shift[:, None]
+    dx *= (scale * inverse)[:, None]
     return dx
 
 
