@@ -842,22 +842,10 @@ const placeWords = (place) =>
 const largestOf = (terms) =>
   terms.reduce((a, b) => (Math.abs(b.product) > Math.abs(a.product) ? b : a), { product: 0 });
 
-/**
- * For each row (or column) of the input that a window reads, which row of the kernel meets it.
- *
- * Taps on the padding are missing among `seen`: at the start if the first row seen is too near to
- * the edge for another one before it, else at the end.  Where the window is cut on both sides, the
- * output's size tells how much padding there is.
- */
-function taps(seen, kernel, size, outputSize, at) {
-  const rows = [...new Set(seen)].sort((a, b) => a - b);
-  const apart = rows.length > 1 ? rows[1] - rows[0] : 1;
-  let first = rows[0] < apart ? kernel - rows.length : 0;
-  if (first && rows.at(-1) + apart >= size) {
-    const padding = Math.floor((outputSize - size + apart * (kernel - 1)) / 2);
-    first = Math.max(0, Math.min(first, Math.ceil((padding - at) / apart)));
-  }
-  return new Map(rows.map((row, k) => [row, first + k]));
+/** For each row (axis 0) or column (axis 1) of the input that a window reads, which one of the kernel meets it. */
+function taps({ stride, dilation, padding }, seen, axis, at) {
+  const start = at * stride[axis] - padding[2 * axis];
+  return new Map(seen.map((row) => [row, (row - start) / dilation[axis]]));
 }
 
 /** What stands behind the number that was clicked, and the way back through the layers. */
@@ -1096,14 +1084,12 @@ class Panel {
   grids(found, layer, entry, name, shape) {
     const source = this.app.stack.layers.get(found.from);
     const { terms } = found;
-    const [down, right] = [1, 2].map((axis) => {
-      const seen = terms.map((term) => term.place[axis]);
-      const least = Math.min(...seen);
-      if (shape.length < 4) return new Map(seen.map((row) => [row, row - least]));
-      return taps(seen, shape[axis + 1], source.output_shape[axis], layer.output_shape[axis], entry.place[axis]);
+    const { window } = layer; // without one it reads all of its maps
+    const [rows, columns] = window?.kernel ?? source.output_shape.slice(1);
+    const [down, right] = [0, 1].map((axis) => {
+      const seen = terms.map((term) => term.place[1 + axis]);
+      return window ? taps(window, seen, axis, entry.place[1 + axis]) : new Map(seen.map((row) => [row, row]));
     });
-    const rows = shape[2] ?? Math.max(...down.values()) + 1;
-    const columns = shape[3] ?? Math.max(...right.values()) + 1;
     const channels = new Map();
     for (const term of terms) {
       const [channel, row, column] = term.place;
