@@ -214,17 +214,17 @@ def test_what_is_drawn_by_mouse_is_what_the_network_is_asked(opened, networks):
     assert (array_of(opened.looks[-1].post_data_json["image"]) == 0).all()
 
 
-HELD = """() => {
+HELD = """(word) => {
     const real = window.fetch;
     window.held = [];
-    window.fetch = (...given) => JSON.parse(given[1].body).ask !== "look" ? real(...given)
+    window.fetch = (...given) => JSON.parse(given[1].body).ask !== word ? real(...given)
         : new Promise((done) => held.push({ go: () => done(real(...given)), body: given[1].body }));
 }"""
 
 
 def test_while_the_host_computes_only_the_last_stroke_waits(opened):
     answered(opened, "look", opened.get_by_role("button", name="clear").click)
-    opened.evaluate(HELD)
+    opened.evaluate(HELD, "look")
     pen = opened.locator(".draw")
     for key in (" ", "ArrowRight", " ", "ArrowDown", " "):
         pen.press(key)
@@ -237,6 +237,50 @@ def test_while_the_host_computes_only_the_last_stroke_waits(opened):
         for each in opened.evaluate("held.map(({ body }) => body)")
     )
     assert last.astype(int).sum() > first.astype(int).sum()
+
+
+def test_of_two_networks_chosen_in_a_row_the_last_counts_whichever_is_read_first(opened):
+    opened.evaluate(HELD, "describe")
+    choose = opened.get_by_label("network", exact=True)
+    choose.select_option("1")
+    choose.select_option("2")
+    answered(opened, "look", lambda: opened.evaluate("held[1].go()"))
+    answered(opened, "describe", lambda: opened.evaluate("held[0].go()"))
+    answered(opened, "look", opened.get_by_role("button", name="clear").click)
+    assert opened.looks[-1].post_data_json["network"] == 2
+    assert choose.input_value() == "2"
+
+
+def test_maps_of_a_network_are_not_drawn_as_those_of_another(opened):
+    opened.evaluate(HELD, "look")
+    opened.locator(".draw").press(" ")
+    chosen = opened.get_by_label("network", exact=True).select_option
+    answered(opened, "describe", lambda: chosen("1"))
+    opened.locator("h1", has_text="blocks").wait_for()
+    opened.evaluate("held[0].go()")
+    opened.wait_for_function("() => held.length > 1")
+    assert opened.locator("[data-address='2.1']").count() == 0
+    opened.evaluate("held[1].go()")
+    opened.locator("[data-address='2.1']").wait_for()
+
+
+def test_an_explanation_is_marked_where_something_changed_since(opened):
+    result = opened.locator(".explain .result")
+    run = opened.get_by_role("button", name="explain", exact=True)
+    answered(opened, "explain", run.click)
+    opened.locator(".explain .result:not(.stale) canvas").first.wait_for()
+    answered(opened, "look", opened.get_by_label("conv1, filter 0: on").click)
+    assert "stale" in result.get_attribute("class")
+    opened.evaluate(HELD, "explain")
+    run.click()
+    answered(opened, "look", opened.get_by_role("button", name="clear").click)
+    result.evaluate("each => (window.before = each.firstChild)")
+    answered(opened, "explain", lambda: opened.evaluate("held[0].go()"))
+    opened.wait_for_function("() => !before.isConnected")
+    assert "stale" in result.get_attribute("class")
+    run.click()
+    opened.evaluate("held[1].go()")
+    opened.locator(".explain .result:not(.stale) canvas").first.wait_for()
 
 
 def test_it_is_used_by_the_keyboard_alone(opened):

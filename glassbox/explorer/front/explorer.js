@@ -151,7 +151,7 @@ function brief(number) {
   return String(Number(number.toFixed(digits))).replace(/^(-?)0\./, "$1.");
 }
 
-const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : "not finite");
 const count = (number) => number.toLocaleString("en");
 const several = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 const times = (shape) => shape.join(" × ");
@@ -799,7 +799,7 @@ class Scores {
     const best = (shares) => order.reduce((a, b) => (shares[b] > shares[a] ? b : a));
     const said = found.map((each) => classes[best(each.probabilities)]);
     const text = `${said[0]}, ${percent(probabilities[best(probabilities)])}`;
-    const verdict = other ? `${text}; the other says ${said[1]}, ${percent(Math.max(...other.probabilities))}` : text;
+    const verdict = other ? `${text}; the other says ${said[1]}, ${percent(other.probabilities[best(other.probabilities)])}` : text;
     const loss = found[0].loss === undefined ? "" : ` · loss ${show(found[0].loss)}`;
     if (this.verdict.textContent !== verdict + loss) this.verdict.textContent = verdict + loss;
     if (classes.length > TOP && !this.all) {
@@ -1263,6 +1263,7 @@ class Changes {
     this.reset.hidden = !all.length;
     if (this.button) this.button.disabled = !all.length;
     this.result.replaceChildren();
+    app.explain?.stale();
   }
 
   async rescore() {
@@ -1339,7 +1340,9 @@ class Explain {
     this.run();
   }
 
+  /** What is shown, or still asked for, was found before something changed. */
   stale() {
+    this.fresh = false;
     this.result.classList.add("stale");
   }
 
@@ -1357,6 +1360,7 @@ class Explain {
       if (app.label !== null) asked.class = app.label;
     }
     const image = app.drawing.image;
+    this.fresh = true;
     const found = await app.ask("explain", asked);
     const parts = [found.text && h("p", {}, found.text)];
     const layer = app.stack.layers.get(found.layer)?.name;
@@ -1365,7 +1369,7 @@ class Explain {
     else if (method === "fgsm") parts.push(this.fooled(decode(found.image), image, found.probabilities));
     else parts.push(this.maps(decode(found.map), image, method));
     this.result.replaceChildren(...parts.filter(Boolean));
-    this.result.classList.remove("stale");
+    this.result.classList.toggle("stale", !this.fresh);
     app.did(method === "fgsm" ? "fooled" : "explained");
   }
 
@@ -1389,7 +1393,7 @@ class Explain {
       const sizes = names.map((name, c) => (positive ? Math.max(0, data[c * size + k]) : Math.abs(data[c * size + k])));
       return Math.max(...sizes);
     });
-    const most = Math.max(...share);
+    const most = scaleOf(share);
     const over = this.figure(positive ? "positive part, over the image" : "its size, over the image", (canvas) => {
       paintRaw(canvas, image, this.app.drawing.range);
       const context = canvas.getContext("2d");
@@ -1567,7 +1571,7 @@ class Explorer {
     this.host = new Host(model, (event) => this.happened(event));
     this.alert = h("p", { class: "alert", role: "alert" });
     this.live = h("p", { class: "live", role: "status" });
-    this.network = 0;
+    this.network = this.wanted = 0; // shown, and asked for
     this.other = null; // the network beside it, an index
     this.view = "both";
     this.backward = false;
@@ -1714,8 +1718,9 @@ class Explorer {
   // --- what is chosen -------------------------------------------------------------------------
 
   async useNetwork(network, anew = true) {
+    this.wanted = network;
     const description = await this.host.ask("describe", { network }).catch(this.fail);
-    if (!description) return;
+    if (!description || this.wanted !== network) return; // else another was chosen meanwhile
     const same = JSON.stringify(description.layers) === JSON.stringify(this.description.layers);
     Object.assign(this, { network, description });
     if (!same) {
@@ -1828,8 +1833,9 @@ class Explorer {
     if (!this.panel) return; // not drawn yet
     if (event === "training") {
       this.training.show(more);
+      this.explain.stale();
       this.refresh();
-    } else if (event === "networks") this.useNetwork(this.network);
+    } else if (event === "networks") this.useNetwork(this.wanted);
   }
 
   // --- looking --------------------------------------------------------------------------------
@@ -1837,13 +1843,14 @@ class Explorer {
   async look() {
     const label = this.backward ? { label: this.label } : { label: undefined };
     const asked = [this.ask("look", label)];
-    const { other, beside } = this;
+    const { other, beside, stack } = this;
     if (beside) asked.push(this.ask("look", { network: other, off: {}, weights: [], ...label }));
     const found = await Promise.all(asked);
+    if (stack !== this.stack || beside !== this.beside) return; // it is asked again for the others
     this.found = found;
     const values = found.map((each, k) => {
       const input = decode(each.input);
-      const layers = [...(k ? beside : this.stack).layers.keys()].slice(1);
+      const layers = [...(k ? beside : stack).layers.keys()].slice(1);
       const shown = this.backward && each.gradients ? each.gradients : each.maps;
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });
