@@ -431,6 +431,15 @@ def test_it_may_not_ask_for_anything(page, tmp_path):
     assert page.evaluate("window.ran === undefined")
 
 
+def test_a_network_that_has_diverged_is_shown_as_not_finite(page, tmp_path):
+    network = network_of_main()
+    network.layers[-1].parameters["bias"][:] = np.nan
+    page.goto(single_file.write(network, tmp_path / "digits.html").as_uri())
+    page.locator(".verdict", has_text="not finite").wait_for()
+    assert "NaN" not in page.locator(".scores").inner_text()
+    assert page.complaints == []
+
+
 def test_names_are_text(page, tmp_path):
     evil = "</script><script>window.ran = true</script><!-- <img src=x onerror='window.ran = 1'>"
     network = network_of_main([f"{evil}{number}" for number in range(10)])

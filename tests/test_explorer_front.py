@@ -148,23 +148,45 @@ def test_a_clicked_number_leads_step_by_step_to_the_image(opened, networks, inde
 def test_a_sums_grids_hold_the_patch_the_kernel_and_their_products(opened, networks):
     network = networks[0].network()
     inputs = explain.activations_with(network, DATA.test.images[:1]).maps["1"][0]
-    weights = network.layers[2].parameters["weight"]
-    click(opened, "2", (5, 0, 3), (6, 4, 4))  # at the corner, where five taps lie on the padding
-    block = opened.locator(".block").first
+    # at the corner, where five taps lie on the padding
+    check_grids(opened, network.layers[2], "2", (5, 0, 3), inputs)
+
+
+def check_grids(page, layer, address, place, inputs):
+    """Click a number of a convolution: its grids show each tap where it is in the kernel."""
+    click(page, address, place, layer.output_shape)
+    block = page.locator(".block").first
     block.wait_for()
+    page.locator(".panel h2", has_text=f"row {place[1]}, column {place[2]}").wait_for()
     channel = int(re.search(r"map (\d+)", block.inner_text())[1])
-    cells = [grid.locator("> *").all() for grid in block.locator(".grid").all()]
-    for row in range(3):
-        for column in range(3):
-            at = 3 * row + column
-            y, x = row - 1, column + 2
-            if not (0 <= y < 4 and 0 <= x < 4):
-                assert cells[0][at].get_attribute("title") == "padding"
-                continue
-            value, weight = inputs[channel, y, x], weights[5, channel, row, column]
-            for cell, number in zip(cells, (value, weight, value * weight), strict=True):
-                title = cell[at].get_attribute("title")
-                assert float(title) == pytest.approx(float(number), rel=6e-3, abs=1e-12)
+    titles = [
+        grid.locator("> *").evaluate_all("all => all.map((each) => each.title)")
+        for grid in block.locator(".grid").all()
+    ]
+    weights, (kernel, stride, dilation, padding, _) = layer.parameters["weight"], layer.window
+    assert {len(each) for each in titles} == {kernel[0] * kernel[1]}
+    for at, (row, column) in enumerate(np.ndindex(kernel)):
+        y = place[1] * stride[0] - padding[0] + row * dilation[0]
+        x = place[2] * stride[1] - padding[2] + column * dilation[1]
+        if not (0 <= y < inputs.shape[1] and 0 <= x < inputs.shape[2]):
+            assert titles[0][at] == "padding"
+            continue
+        value, weight = inputs[channel, y, x], weights[place[0], channel, row, column]
+        for title, number in zip(titles, (value, weight, value * weight), strict=True):
+            assert float(title[at]) == pytest.approx(float(number), rel=6e-3, abs=1e-12)
+
+
+@pytest.mark.parametrize("layer", [Conv2D(1, 3, dilation=2), Conv2D(1, 5, stride=2)])
+def test_the_grids_of_windows_as_large_as_the_image_are_right_too(page, layer):
+    network = CNN(layer, Dense(2)).build((1, 3, 3))
+    images = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3)
+    data = Dataset(images, np.array([1]), ("a", "b"), Scaling("none"))
+    served = Page(Session(network, data)).start()
+    open_at(page, served)
+    for row, column in np.ndindex(layer.window.output):
+        check_grids(page, layer, "0", (0, row, column), images[0])
+    served.close()
+    assert page.complaints == []
 
 
 def test_what_is_drawn_by_mouse_is_what_the_network_is_asked(opened, networks):
@@ -190,17 +212,17 @@ def test_what_is_drawn_by_mouse_is_what_the_network_is_asked(opened, networks):
     assert (array_of(opened.looks[-1].post_data_json["image"]) == 0).all()
 
 
-HELD = """() => {
+HELD = """(word) => {
     const real = window.fetch;
     window.held = [];
-    window.fetch = (...given) => JSON.parse(given[1].body).ask !== "look" ? real(...given)
+    window.fetch = (...given) => JSON.parse(given[1].body).ask !== word ? real(...given)
         : new Promise((done) => held.push({ go: () => done(real(...given)), body: given[1].body }));
 }"""
 
 
 def test_while_the_host_computes_only_the_last_stroke_waits(opened):
     answered(opened, "look", opened.get_by_role("button", name="clear").click)
-    opened.evaluate(HELD)
+    opened.evaluate(HELD, "look")
     pen = opened.locator(".draw")
     for key in (" ", "ArrowRight", " ", "ArrowDown", " "):
         pen.press(key)
@@ -213,6 +235,50 @@ def test_while_the_host_computes_only_the_last_stroke_waits(opened):
         for each in opened.evaluate("held.map(({ body }) => body)")
     )
     assert last.astype(int).sum() > first.astype(int).sum()
+
+
+def test_of_two_networks_chosen_in_a_row_the_last_counts_whichever_is_read_first(opened):
+    opened.evaluate(HELD, "describe")
+    choose = opened.get_by_label("network", exact=True)
+    choose.select_option("1")
+    choose.select_option("2")
+    answered(opened, "look", lambda: opened.evaluate("held[1].go()"))
+    answered(opened, "describe", lambda: opened.evaluate("held[0].go()"))
+    answered(opened, "look", opened.get_by_role("button", name="clear").click)
+    assert opened.looks[-1].post_data_json["network"] == 2
+    assert choose.input_value() == "2"
+
+
+def test_maps_of_a_network_are_not_drawn_as_those_of_another(opened):
+    opened.evaluate(HELD, "look")
+    opened.locator(".draw").press(" ")
+    chosen = opened.get_by_label("network", exact=True).select_option
+    answered(opened, "describe", lambda: chosen("1"))
+    opened.locator("h1", has_text="blocks").wait_for()
+    opened.evaluate("held[0].go()")
+    opened.wait_for_function("() => held.length > 1")
+    assert opened.locator("[data-address='2.1']").count() == 0
+    opened.evaluate("held[1].go()")
+    opened.locator("[data-address='2.1']").wait_for()
+
+
+def test_an_explanation_is_marked_where_something_changed_since(opened):
+    result = opened.locator(".explain .result")
+    run = opened.get_by_role("button", name="explain", exact=True)
+    answered(opened, "explain", run.click)
+    opened.locator(".explain .result:not(.stale) canvas").first.wait_for()
+    answered(opened, "look", opened.get_by_label("conv1, filter 0: on").click)
+    assert "stale" in result.get_attribute("class")
+    opened.evaluate(HELD, "explain")
+    run.click()
+    answered(opened, "look", opened.get_by_role("button", name="clear").click)
+    result.evaluate("each => (window.before = each.firstChild)")
+    answered(opened, "explain", lambda: opened.evaluate("held[0].go()"))
+    opened.wait_for_function("() => !before.isConnected")
+    assert "stale" in result.get_attribute("class")
+    run.click()
+    opened.evaluate("held[1].go()")
+    opened.locator(".explain .result:not(.stale) canvas").first.wait_for()
 
 
 def test_it_is_used_by_the_keyboard_alone(opened):

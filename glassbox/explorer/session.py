@@ -38,6 +38,7 @@ from glassbox.explorer.messages import (
     told,
 )
 from glassbox.explorer.preparing import steps_to
+from glassbox.kernels.shapes import Window
 
 MOST_SAMPLES = 1000  # images that are scored again
 MOST_LISTED = 50  # images named in an answer
@@ -414,6 +415,9 @@ def _layer(node: explain.Node) -> Answer:
         "text": layer.describe(), "output_shape": layer.output_shape, "from": node.source,
         "filters": layer.output_shape[0], "parameters": _parameters(node),
     }  # fmt: skip
+    window = getattr(layer, "window", None)
+    if isinstance(window, Window):
+        answer["window"] = window._asdict()
     return answer | {"adds": node.adds} if node.adds else answer
 
 

@@ -205,8 +205,6 @@ def _numbers(layer: Any, name: str, half: bool) -> dict[str, Any]:
         found["arrays"] = {key: _array(each, f"{name} {key}", half) for key, each in arrays.items()}
     if activation is not None:
         found["activation"] = {"word": activation.word, "slope": getattr(activation, "slope", 0.0)}
-    if hasattr(layer, "window"):
-        found["window"] = layer.window._asdict()
     if hasattr(layer, "counts"):
         found["counts"] = [each.tolist() for each in layer.counts]
     if hasattr(layer, "epsilon"):

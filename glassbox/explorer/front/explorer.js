@@ -151,7 +151,7 @@ function brief(number) {
   return String(Number(number.toFixed(digits))).replace(/^(-?)0\./, "$1.");
 }
 
-const percent = (share) => (share === null ? "not finite" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : "not finite");
 const count = (number) => number.toLocaleString("en");
 const several = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 const times = (shape) => shape.join(" × ");
@@ -799,7 +799,7 @@ class Scores {
     const best = (shares) => order.reduce((a, b) => (shares[b] > shares[a] ? b : a));
     const said = found.map((each) => classes[best(each.probabilities)]);
     const text = `${said[0]}, ${percent(probabilities[best(probabilities)])}`;
-    const verdict = other ? `${text}; the other says ${said[1]}, ${percent(Math.max(...other.probabilities))}` : text;
+    const verdict = other ? `${text}; the other says ${said[1]}, ${percent(other.probabilities[best(other.probabilities)])}` : text;
     const loss = found[0].loss === undefined ? "" : ` · loss ${show(found[0].loss)}`;
     if (this.verdict.textContent !== verdict + loss) this.verdict.textContent = verdict + loss;
     if (classes.length > TOP && !this.all) {
@@ -842,22 +842,10 @@ const placeWords = (place) =>
 const largestOf = (terms) =>
   terms.reduce((a, b) => (Math.abs(b.product) > Math.abs(a.product) ? b : a), { product: 0 });
 
-/**
- * For each row (or column) of the input that a window reads, which row of the kernel meets it.
- *
- * Taps on the padding are missing among `seen`: at the start if the first row seen is too near to
- * the edge for another one before it, else at the end.  Where the window is cut on both sides, the
- * output's size tells how much padding there is.
- */
-function taps(seen, kernel, size, outputSize, at) {
-  const rows = [...new Set(seen)].sort((a, b) => a - b);
-  const apart = rows.length > 1 ? rows[1] - rows[0] : 1;
-  let first = rows[0] < apart ? kernel - rows.length : 0;
-  if (first && rows.at(-1) + apart >= size) {
-    const padding = Math.floor((outputSize - size + apart * (kernel - 1)) / 2);
-    first = Math.max(0, Math.min(first, Math.ceil((padding - at) / apart)));
-  }
-  return new Map(rows.map((row, k) => [row, first + k]));
+/** For each row (axis 0) or column (axis 1) of the input that a window reads, which one of the kernel meets it. */
+function taps({ stride, dilation, padding }, seen, axis, at) {
+  const start = at * stride[axis] - padding[2 * axis];
+  return new Map(seen.map((row) => [row, (row - start) / dilation[axis]]));
 }
 
 /** What stands behind the number that was clicked, and the way back through the layers. */
@@ -1096,14 +1084,12 @@ class Panel {
   grids(found, layer, entry, name, shape) {
     const source = this.app.stack.layers.get(found.from);
     const { terms } = found;
-    const [down, right] = [1, 2].map((axis) => {
-      const seen = terms.map((term) => term.place[axis]);
-      const least = Math.min(...seen);
-      if (shape.length < 4) return new Map(seen.map((row) => [row, row - least]));
-      return taps(seen, shape[axis + 1], source.output_shape[axis], layer.output_shape[axis], entry.place[axis]);
+    const { window } = layer; // without one it reads all of its maps
+    const [rows, columns] = window?.kernel ?? source.output_shape.slice(1);
+    const [down, right] = [0, 1].map((axis) => {
+      const seen = terms.map((term) => term.place[1 + axis]);
+      return window ? taps(window, seen, axis, entry.place[1 + axis]) : new Map(seen.map((row) => [row, row]));
     });
-    const rows = shape[2] ?? Math.max(...down.values()) + 1;
-    const columns = shape[3] ?? Math.max(...right.values()) + 1;
     const channels = new Map();
     for (const term of terms) {
       const [channel, row, column] = term.place;
@@ -1277,6 +1263,7 @@ class Changes {
     this.reset.hidden = !all.length;
     if (this.button) this.button.disabled = !all.length;
     this.result.replaceChildren();
+    app.explain?.stale();
   }
 
   async rescore() {
@@ -1353,7 +1340,9 @@ class Explain {
     this.run();
   }
 
+  /** What is shown, or still asked for, was found before something changed. */
   stale() {
+    this.fresh = false;
     this.result.classList.add("stale");
   }
 
@@ -1371,6 +1360,7 @@ class Explain {
       if (app.label !== null) asked.class = app.label;
     }
     const image = app.drawing.image;
+    this.fresh = true;
     const found = await app.ask("explain", asked);
     const parts = [found.text && h("p", {}, found.text)];
     const layer = app.stack.layers.get(found.layer)?.name;
@@ -1379,7 +1369,7 @@ class Explain {
     else if (method === "fgsm") parts.push(this.fooled(decode(found.image), image, found.probabilities));
     else parts.push(this.maps(decode(found.map), image, method));
     this.result.replaceChildren(...parts.filter(Boolean));
-    this.result.classList.remove("stale");
+    this.result.classList.toggle("stale", !this.fresh);
     app.did(method === "fgsm" ? "fooled" : "explained");
   }
 
@@ -1403,7 +1393,7 @@ class Explain {
       const sizes = names.map((name, c) => (positive ? Math.max(0, data[c * size + k]) : Math.abs(data[c * size + k])));
       return Math.max(...sizes);
     });
-    const most = Math.max(...share);
+    const most = scaleOf(share);
     const over = this.figure(positive ? "positive part, over the image" : "its size, over the image", (canvas) => {
       paintRaw(canvas, image, this.app.drawing.range);
       const context = canvas.getContext("2d");
@@ -1581,7 +1571,7 @@ class Explorer {
     this.host = new Host(model, (event) => this.happened(event));
     this.alert = h("p", { class: "alert", role: "alert" });
     this.live = h("p", { class: "live", role: "status" });
-    this.network = 0;
+    this.network = this.wanted = 0; // shown, and asked for
     this.other = null; // the network beside it, an index
     this.view = "both";
     this.backward = false;
@@ -1728,8 +1718,9 @@ class Explorer {
   // --- what is chosen -------------------------------------------------------------------------
 
   async useNetwork(network, anew = true) {
+    this.wanted = network;
     const description = await this.host.ask("describe", { network }).catch(this.fail);
-    if (!description) return;
+    if (!description || this.wanted !== network) return; // else another was chosen meanwhile
     const same = JSON.stringify(description.layers) === JSON.stringify(this.description.layers);
     Object.assign(this, { network, description });
     if (!same) {
@@ -1842,8 +1833,9 @@ class Explorer {
     if (!this.panel) return; // not drawn yet
     if (event === "training") {
       this.training.show(more);
+      this.explain.stale();
       this.refresh();
-    } else if (event === "networks") this.useNetwork(this.network);
+    } else if (event === "networks") this.useNetwork(this.wanted);
   }
 
   // --- looking --------------------------------------------------------------------------------
@@ -1851,13 +1843,14 @@ class Explorer {
   async look() {
     const label = this.backward ? { label: this.label } : { label: undefined };
     const asked = [this.ask("look", label)];
-    const { other, beside } = this;
+    const { other, beside, stack } = this;
     if (beside) asked.push(this.ask("look", { network: other, off: {}, weights: [], ...label }));
     const found = await Promise.all(asked);
+    if (stack !== this.stack || beside !== this.beside) return; // it is asked again for the others
     this.found = found;
     const values = found.map((each, k) => {
       const input = decode(each.input);
-      const layers = [...(k ? beside : this.stack).layers.keys()].slice(1);
+      const layers = [...(k ? beside : stack).layers.keys()].slice(1);
       const shown = this.backward && each.gradients ? each.gradients : each.maps;
       return new Map([[INPUT, input], ...shown.map((map, at) => [layers[at], decode(map)])]);
     });

@@ -320,7 +320,7 @@ class Network {
     const chances = this.scores();
     if (this.probabilities === "shares") {
       const total = chances.reduce((sum, score) => sum + score, 0);
-      return chances.map((score) => (total ? score / total : 1 / chances.length));
+      return chances.map((score) => (total === 0 ? 1 / chances.length : score / total));
     }
     if (this.probabilities === "softmax") softmax(chances, { word: "softmax" }, chances.length);
     return chances;
