@@ -78,11 +78,11 @@ class ParameterGroup:
 
     def update(
         self, parameters: Any, gradients: Sequence[Array], progress: Progress, workers: Workers,
-        move: Callable[[Array, Array, State, float], None] | None = None,
+        move: Callable[[Array, Array, State, float], None] | None = None, size: int = PIECE,
     ) -> None:  # fmt: skip
         """Sum the shards' gradients and move the weights in place; uses the gradients up.
 
-        Piece by piece, so that a piece's sum is still in the cache when the optimizer wants it.
+        Pieces of `size` numbers, so that their sum is in the cache when the optimizer wants it.
         `move`: the optimizer's own unless given.
         """
         self.state["steps"] += 1  # not progress.step: a second `fit` goes on with this state
@@ -98,7 +98,7 @@ class ParameterGroup:
             state = {name: self.state[name][own] for name in self.optimizer.state_names}
             move(values, gradient, {"steps": self.state["steps"], **state}, rate)
 
-        pieces = [slice(k, min(k + PIECE, stop)) for k in range(start, stop, PIECE)]
+        pieces = [slice(k, min(k + size, stop)) for k in range(start, stop, size)]
         if stop - start >= LONG:
             workers.map(move_piece, pieces)
         else:

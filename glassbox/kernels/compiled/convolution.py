@@ -198,10 +198,11 @@ def spread_out(dy: Array, window: Window, border: tuple[int, int, int, int]) -> 
 
 
 @compiled
-def correlate(turn, dy, filters, x, taps, runs, dw, sums):
+def correlate(turn, dy, filters, x, taps, runs, zero, dw, sums):
     """dw[o, k] = sum over all runs of dy[o, run] x[taps[k] + run].
 
-    Whole vectors are added up, a chunk of runs at a time, in `sums`; their lanes come last.
+    Whole vectors are added up, a chunk of runs at a time; their lanes come last.  `sums` keeps
+    the vectors until the next chunk; zero: `ROWS` zeros.
     """
     width = lanes(x)
     count, per_row, length, row_step, column_step = runs
@@ -209,9 +210,7 @@ def correlate(turn, dy, filters, x, taps, runs, dw, sums):
     last, across = len(taps) - 1, COLUMNS * width
     in_chunk = max(1, CHUNK // length)
     first, end = begin(turn, (filters + ROWS - 1) // ROWS)
-    sums_of_rows = (last // COLUMNS + 1) * ROWS * across
-    sums_at = first * sums_of_rows
-    sums[sums_at : end * sums_of_rows] = 0
+    sums_at = first * (last // COLUMNS + 1) * ROWS * across
     first, end = first * ROWS, min(end * ROWS, filters)
     dw[first * len(taps) : end * len(taps)] = 0
     for chunk in range(0, count, in_chunk):
@@ -224,7 +223,10 @@ def correlate(turn, dy, filters, x, taps, runs, dw, sums):
             for k in range(0, len(taps), COLUMNS):
                 t0, t1 = taps[k], taps[min(k + 1, last)]
                 t2, t3 = taps[min(k + 2, last)], taps[min(k + 3, last)]
-                block = loaded(sums, block_at, across, ROWS, COLUMNS)
+                if chunk == 0:
+                    block = started(zero, 0, ROWS, COLUMNS)
+                else:
+                    block = loaded(sums, block_at, across, ROWS, COLUMNS)
                 for run in range(chunk, min(chunk + in_chunk, count)):
                     d = run * length
                     s = (run // per_row) * row_step + (run % per_row) * column_step
@@ -240,14 +242,11 @@ def correlate(turn, dy, filters, x, taps, runs, dw, sums):
                             block, dy, (d0 + d, d1 + d, d2 + d, d3 + d),
                             x, (t0 + s, t1 + s, t2 + s, t3 + s), length % width,
                         )  # fmt: skip
-                kept(block, sums, block_at, across)
+                if chunk + in_chunk < count:
+                    kept(block, sums, block_at, across)
+                else:
+                    add_sums(block, dw, o * len(taps) + k, len(taps), filters - o, len(taps) - k)
                 block_at += ROWS * across
-    block_at = sums_at
-    for o in range(first, end, ROWS):
-        for k in range(0, len(taps), COLUMNS):
-            block = loaded(sums, block_at, across, ROWS, COLUMNS)
-            add_sums(block, dw, o * len(taps) + k, len(taps), filters - o, len(taps) - k)
-            block_at += ROWS * across
     finish(turn)
 
 
@@ -261,7 +260,7 @@ def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     sums = np.empty(blocks * ROWS * COLUMNS * vector_lanes(x.dtype), x.dtype)
     call_divided(
         correlate, dy.size * len(taps), flat(dy), filters, padded.reshape(-1), taps, runs,
-        dw.reshape(-1), sums,
+        zeros(ROWS, x.dtype), dw.reshape(-1), sums,
     )  # fmt: skip
     return dw
 

@@ -30,7 +30,8 @@ from glassbox.kernels.recorder import call, call_divided
 
 Array = np.ndarray
 
-STRETCH = 1024  # numbers of a sum of rows that stay in the first cache
+# A sum of rows: so many numbers of it stay in the first cache while so many rows are added.
+STRETCH, TOGETHER = 1024, 8
 
 
 @compiled
@@ -139,11 +140,13 @@ def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> A
 def dense_input_gradient(dy: Array, weights: Array) -> Array:
     """dX = W^T dY."""
     features, samples = weights.shape[1], dy.shape[1]
-    dx = np.empty((features, samples), dy.dtype)
     if samples == 1:
-        given = flat(weights), flat(dy), dx.reshape(-1)
-        call_divided(_sum_of_rows, weights.size, *given)
-    elif _by_blas(features, samples, dy.dtype):
+        block = 4 * vector_lanes(dy.dtype)
+        room = np.empty(-(-features // block) * block, dy.dtype)
+        call_divided(_sum_of_rows, weights.size, flat(weights), flat(dy), features, room)
+        return room[:features].reshape(features, 1)
+    dx = np.empty((features, samples), dy.dtype)
+    if _by_blas(features, samples, dy.dtype):
         call(np.matmul, weights.T, dy, dx)
     else:
         _multiply(weights, 1, features, zeros(features, dy.dtype), 1, dy, dx)
@@ -198,17 +201,36 @@ def _products_of_rows(turn, w, bias, zero, slope, x, y):
 
 
 @compiled
-def _sum_of_rows(turn, w, dy, dx):
-    """dx[k] = sum over u of w[u, k] dy[u]; a stretch of dx stays in the first cache."""
-    features = len(dx)
-    first, end = begin(turn, features)
-    for at in range(first, end, STRETCH):
-        part = dx[at : min(at + STRETCH, end)]
-        part[:] = 0
-        for u in range(len(dy)):
-            row, factor = w[u * features + at : u * features + at + len(part)], dy[u]
-            for k in range(len(part)):
-                part[k] += factor * row[k]
+def _sum_of_rows(turn, w, dy, features, dx):
+    """dx[k] = sum over u of w[u, k] dy[u]: some rows at a time meet a stretch of dx.
+
+    dx has room for whole blocks of four vectors.
+    """
+    width = lanes(dx)
+    block_size = 4 * width
+    first, end = begin(turn, len(dx) // block_size)
+    stretch = max(1, STRETCH // block_size)
+    dx[first * block_size : end * block_size] = 0
+    for start in range(first, end, stretch):
+        for u in range(0, len(dy), TOGETHER):
+            rows = range(u, min(u + TOGETHER, len(dy)))
+            for k in range(start, min(start + stretch, end)):
+                at = k * block_size
+                block = loaded(dx, at, 0, 1, 4)
+                if at + block_size <= features:
+                    for row in rows:
+                        block = outer(block, dy, row, 0, w, row * features + at, None)
+                else:
+                    counts = (
+                        min(features - at, width), min(max(features - at - width, 0), width),
+                        min(max(features - at - 2 * width, 0), width),
+                        max(features - at - 3 * width, 0),
+                    )  # fmt: skip
+                    for row in rows:
+                        p = row * features + at
+                        places = (p, p + width, p + 2 * width, p + 3 * width)
+                        block = outer(block, dy, row, 0, w, places, counts)
+                kept(block, dx, at, 0)
     finish(turn)
 
 
