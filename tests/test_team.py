@@ -1,4 +1,4 @@
-"""Threads within one kernel call: the same bits on any number of them, and nobody waits for ever."""
+"""Threads within one kernel call: the same bits on any number, and nobody waits for ever."""
 
 import threading
 
@@ -24,6 +24,7 @@ OPTIMIZERS = [
 def everything_is_divided(monkeypatch):
     """However small, and on as many threads as a test asks for."""
     monkeypatch.setattr(recorder, "LEAST_DIVIDED", 0)
+    monkeypatch.setattr(executor, "LONG", 0)
     monkeypatch.setattr(executor, "cores", lambda: 4)
 
 

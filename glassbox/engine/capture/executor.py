@@ -12,7 +12,7 @@ from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.segment import close
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import Optimizer, State
+from glassbox.engine.optimizers import LONG, Optimizer, State
 from glassbox.engine.parallel import MOST_TOGETHER, Workers, cores
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
@@ -96,8 +96,8 @@ class CapturedExecutor(SyncExecutor):
         checking = self._steps & (self._steps - 1) == 0  # steps 1, 2, 4, 8, ...
         threads = self.captured.threads if len(results) == 1 else 1
         for group in self.parameters.groups:
-            move = self._move(group.optimizer)
-            if move is None or threads == 1:
+            move, size = self._move(group.optimizer), group.where.stop - group.where.start
+            if move is None or threads == 1 or size < LONG:
                 workers, share = self.workers, nullcontext()
             else:  # those who helped with the only shard still spin: they help with each piece
                 workers, share = self._alone, self.kernels.team.together(threads)

@@ -4,11 +4,11 @@ A batch of one image cannot be cut into shards.  Its large kernel calls are shar
 thread makes the same call and computes a part of the output; each number is computed whole, by one
 thread, in the same order as ever, so that no number of threads changes a bit.
 
-Such a kernel begins with `first, end = begin(turn, count)`, which says what part of `count` is the
-thread's own, and ends with `finish(turn)`.  `turn` is the address of the thread's line in memory, or
-0 if it is alone.  Waking a thread takes 50 microseconds, longer than many calls, so helpers spin:
-the leader opens a call in its line, the helpers report in theirs.  A helper goes back into Python
-only while the leader is computing, so that neither waits for Python's lock.
+Such a kernel begins with `first, end = begin(turn, count)`, which says what part of `count` is
+this thread's, and ends with `finish(turn)`.  `turn` is the address of the thread's line in memory,
+or 0 if it is alone.  Waking a thread takes 50 microseconds, longer than many calls, so helpers
+spin: the leader opens a call in its line, the helpers report in theirs.  A helper goes back into
+Python only while the leader is computing, so that neither waits for Python's lock.
 """
 
 from __future__ import annotations
