@@ -26,7 +26,7 @@ from glassbox.engine.capture.executor import fused_kernel
 from glassbox.engine.layer import Context
 from glassbox.engine.losses import MSE, CrossEntropy
 from glassbox.engine.step import backward, forward, to_batch_last
-from glassbox.kernels import choose
+from glassbox.kernels import choose, recorder
 from glassbox.kernels.compiled import (
     choice,
     convolution,
@@ -37,6 +37,8 @@ from glassbox.kernels.compiled import (
     processor,
     winograd,
 )
+from glassbox.kernels.compiled.team import Replay
+from glassbox.kernels.recorder import recording
 from glassbox.kernels.shapes import Window
 from MLP import SGD, Adadelta, Adam, Dense, LeakyReLU, RMSprop
 
@@ -414,6 +416,27 @@ def test_large_products_are_packed_and_give_the_same_bits(fenced, monkeypatch, d
         z = w.astype(np.float64) @ x + bias[:, None]
         within(packed, np.where(z > 0, z, 0.5 * z), 5e-6)
         fenced.check()
+
+
+@pytest.mark.parametrize("pack_from", [0, math.inf])
+def test_dense_layers_that_threads_divide_give_the_same_bits(monkeypatch, pack_from):
+    """Rows beside whole blocks: every row is somebody's."""
+    monkeypatch.setattr(recorder, "LEAST_DIVIDED", 0)
+    monkeypatch.setattr(fully_connected, "PACK_FROM", pack_from)
+    for units, features, samples in ((37, 75, 33), (8, 100, 70), (64, 9, 16)):
+        x, w, dy = draw(1, features, samples), draw(2, units, features), draw(3, units, samples)
+        calls = []
+        with recording(calls):
+            found = [
+                KERNELS.dense(x, w, draw(4, units), 0.5),
+                KERNELS.dense_input_gradient(dy, w),
+                KERNELS.dense_weight_gradient(x, dy),
+            ]
+        alone = [array.copy() for array in found]
+        for array in found:
+            array.fill(np.nan)
+        assert list(Replay(calls, threads=2).program()) == []
+        assert [array.tobytes() for array in found] == [array.tobytes() for array in alone]
 
 
 def test_transpose(fenced):

@@ -102,6 +102,13 @@ def test_shards_by_hand():
     assert shard_slices(65, 1, SHARD_POLICY) == (slice(0, 32), slice(32, 65))
 
 
+def test_a_network_of_rows_alone_has_larger_shards():
+    """Threads divide its products; a network with volumes is cut by samples."""
+    policy = SHARD_POLICY._replace(largest_of_rows=128)
+    assert policy.of([(128,), (10,)]).largest == 128
+    assert policy.of([(8, 26, 26), (10,)]).largest == SHARD_POLICY.of([(10,)]).largest == 64
+
+
 def test_shards_of_a_network_do_not_depend_on_its_threads(monkeypatch):
     seen = []
     original = shard_slices

@@ -21,7 +21,7 @@ from glassbox.engine.parallel import IGNORE_FP_WARNINGS, Workers, shard_slices
 from glassbox.engine.parameters import Parameters
 from glassbox.engine.schedules import Progress
 from glassbox.engine.weighting import weighted_shards
-from glassbox.kernels.shapes import Shape
+from glassbox.kernels.shapes import Shape, ShardPolicy
 
 AUGMENTATION_STREAM = 2**32  # beyond the number of any layer
 
@@ -108,6 +108,7 @@ class Executor:
         self.kernels, self.dtype = layers[0].kernels, parameters.values.dtype
         self.output_shape = layers[-1].output_shape
         shapes = [input_shape, *(layer.output_shape for layer in layers)]
+        self.policy: ShardPolicy = self.kernels.SHARD_POLICY.of(shapes[1:])
         # of the largest array for one sample: shards are cut by it
         self.sample_bytes = max(map(math.prod, shapes)) * self.dtype.itemsize
         self.multiply_adds = sum(layer.multiply_adds() for layer in layers)
@@ -120,10 +121,9 @@ class Executor:
 
         Raises Diverged where a number is no longer finite.
         """
-        policy = self.kernels.SHARD_POLICY
-        cuts = shard_slices(len(indices), self.sample_bytes, policy)
+        cuts = shard_slices(len(indices), self.sample_bytes, self.policy)
         work = self.multiply_adds * len(indices) // len(cuts)
-        serial = work < policy.least_work  # too little to wake another thread for
+        serial = work < self.policy.least_work  # too little to wake another thread for
         shards = [
             Shard(data, indices[cut], Context(True, self.seed, step, k, len(indices)), augment)
             for k, cut in enumerate(cuts)

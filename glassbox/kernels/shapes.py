@@ -6,6 +6,7 @@ A shape never counts the samples: a volume is (channels, height, width), a row i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,13 +38,20 @@ class ShardPolicy(NamedTuple):
     """How a backend of kernels likes a mini-batch cut into shards.
 
     cache_bytes: what a shard's largest array may take; smallest, largest: samples in a shard;
-    least_work: multiply-adds of a shard from which a second thread helps.
+    least_work: multiply-adds of a shard from which a second thread helps; largest_of_rows: samples
+    in a shard where all layers give rows, if more: their products can be divided among threads.
     """
 
     cache_bytes: int
     smallest: int
     largest: int
     least_work: int
+    largest_of_rows: int = 0
+
+    def of(self, shapes: Iterable[Shape]) -> ShardPolicy:
+        """The policy for a network whose layers give these shapes."""
+        rows = all(len(shape) == 1 for shape in shapes)
+        return self._replace(largest=max(self.largest, self.largest_of_rows)) if rows else self
 
 
 def pair(what: str, value: Any, *, least: int = 1) -> Pair:

@@ -12,7 +12,7 @@ from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.segment import close
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import LONG, PIECE, Optimizer, State
+from glassbox.engine.optimizers import PIECE, Optimizer, State
 from glassbox.engine.parallel import MOST_TOGETHER, Workers, cores
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
@@ -66,7 +66,7 @@ class CapturedExecutor(SyncExecutor):
         self.captured, self._steps = network, 0
         if network.records:
             network.threads = min(self.workers.threads, cores(), MOST_TOGETHER)
-        self._alone = Workers(1)
+        self._alone, self._helped = Workers(1), False
         self._moves: dict[int, tuple[Optimizer, FusedUpdate | None]] = {}
 
     def train_program(self, shard: Shard) -> Program:
@@ -75,9 +75,16 @@ class CapturedExecutor(SyncExecutor):
 
     def train_shards(self, shards: Sequence[Shard], serial: bool) -> list[Any]:
         """As `SyncExecutor.train_shards`; what was found to be wrong then runs as written."""
+        asked = self._asked()
         results = super().train_shards(shards, serial)
+        self._helped = self._asked() > asked
         self.captured.settle()
         return results
+
+    def _asked(self) -> int:
+        """How often helpers were asked for help within calls."""
+        asked: int = self.kernels.team.Team.asked if self.captured.threads > 1 else 0
+        return asked
 
     def infer_shard(self, data: Any, indices: Array, outputs: Array) -> None:
         """As `Executor.infer_shard`, replayed."""
@@ -94,12 +101,12 @@ class CapturedExecutor(SyncExecutor):
         gradients = [result.gradient for result in results]
         self._steps += 1
         checking = self._steps & (self._steps - 1) == 0  # steps 1, 2, 4, 8, ...
-        threads = self.captured.threads if len(results) == 1 else 1
+        threads = self.captured.threads if self._helped else 1  # waking them would take longer
         for group in self.parameters.groups:
             move, size = self._move(group.optimizer), group.where.stop - group.where.start
-            if move is None or threads == 1 or size < LONG:
+            if move is None or threads == 1:
                 workers, share, size = self.workers, nullcontext(), PIECE
-            else:  # nothing is added up, and those who helped with the only shard still spin
+            else:  # those who helped with the only shard still spin: one call for all
                 workers, share = self._alone, self.kernels.team.together(threads)
             if move is not None:
                 move.checking = checking

@@ -24,14 +24,15 @@ def take_images(images, indices, low, span, mean, std, out):
     """
     side, samples, pixels = lanes(out), len(indices), images.shape[1]
     for first in range(0, samples, side):
-        count = min(side, samples - first)
-        whole = pixels - pixels % side if count == side else 0
+        last = min(first + side, samples)
+        whole = pixels - pixels % side if last - first == side else 0
         for p in range(0, whole, side):
             place = p * samples + first
             turn_chosen(images, p, pixels, len(images), indices, first, out, place, samples)
-        for p in range(whole, pixels):
-            for k in range(count):
-                out[p * samples + first + k] = images[indices[first + k], p]
+        for n in range(first, last):
+            image = images[indices[n]]
+            for p in range(whole, pixels):
+                out[p * samples + n] = image[p]
     plane = len(out) // len(mean)
     for c in range(len(mean)):
         numbers = out[c * plane : (c + 1) * plane]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy import empty  # what kernels allocate
 
 from glassbox.kernels.compiled.build import compiled
 from glassbox.kernels.compiled.convolution import flat, vector_lanes, zeros
@@ -35,16 +36,17 @@ STRETCH, TOGETHER = 1024, 8
 
 
 @compiled
-def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
+def product(turn, w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
     """y[r, c] = leaky(bias[r] + sum over k < depth of w[r w_row + k w_step] x[k, c]).
 
     At least `ROWS` rows; the last block begins early enough to be whole.
     """
     width = lanes(x)
+    own, end = begin(turn, (rows + ROWS - 1) // ROWS)
     for at in range(0, columns, 2 * width):
         left = columns - at
-        for first in range(0, rows, ROWS):
-            r = min(first, rows - ROWS)
+        for first in range(own, end):
+            r = min(first * ROWS, rows - ROWS)
             block = started(bias, r, ROWS, 2)
             if left >= 2 * width:
                 for k in range(depth):
@@ -61,18 +63,21 @@ def product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns):
                     )
                 place = r * columns + at
                 store(leaky(block, slope), y, (place, place + width), columns, ROWS, counts)
+    finish(turn)
 
 
 @compiled
-def packed_product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns, panel, sums):
+def packed_product(turn, w, w_row, w_step, bias, slope, x, depth, y, rows, columns, sums):
     """The same, to the bit, for large arrays: `DEPTH` rows of x at a time meet all rows of w.
 
-    Two vectors of each of them lie one pair behind the other in `panel`; `sums` keeps every block
+    Two vectors of each of them lie one pair behind the other in a panel; `sums` keeps every block
     until the next rows come.
     """
-    width = lanes(x)
+    width, blocks = lanes(x), (rows + ROWS - 1) // ROWS
+    own, end = begin(turn, blocks)
+    panel = empty(DEPTH * 2 * width, x.dtype)  # every thread has one of its own
     for start in range(0, depth, DEPTH):
-        here, block_at = min(DEPTH, depth - start), 0
+        here = min(DEPTH, depth - start)
         for at in range(0, columns, 2 * width):
             left = columns - at
             counts = (min(left, width), min(max(left - width, 0), width))
@@ -83,8 +88,9 @@ def packed_product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns, pa
                 else:
                     pair = taken(x, (place, place + width), counts)
                 kept(pair, panel, k * 2 * width, 0)
-            for first in range(0, rows, ROWS):
-                r = min(first, rows - ROWS)
+            for first in range(own, end):
+                r = min(first * ROWS, rows - ROWS)
+                block_at = (at * blocks + 2 * width * first) * ROWS
                 if start == 0:
                     block = started(bias, r, ROWS, 2)
                 else:
@@ -99,7 +105,7 @@ def packed_product(w, w_row, w_step, bias, slope, x, depth, y, rows, columns, pa
                     store(leaky(block, slope), y, place, columns, ROWS, None)
                 else:
                     store(leaky(block, slope), y, (place, place + width), columns, ROWS, counts)
-                block_at += ROWS * 2 * width
+    finish(turn)
 
 
 def _by_blas(rows: int, columns: int, dtype: np.dtype) -> bool:
@@ -113,12 +119,13 @@ def _multiply(
     """`product` of whole arrays, or `packed_product`."""
     depth, (rows, columns), pair = len(x), y.shape, 2 * vector_lanes(x.dtype)
     given = w_row, w_step, bias, x.dtype.type(slope), flat(x), depth, y.reshape(-1), rows, columns
-    if rows * depth * columns < PACK_FROM:
-        call(product, flat(w), *given)
+    work = rows * depth * columns
+    if work < PACK_FROM:
+        call_divided(product, work, flat(w), *given)
         return
     blocks = -(-rows // ROWS) * -(-columns // pair) if depth > DEPTH else 0
-    panel, sums = np.empty(DEPTH * pair, x.dtype), np.empty(blocks * ROWS * pair, x.dtype)
-    call(packed_product, flat(w), *given, panel, sums)
+    sums = np.empty(blocks * ROWS * pair, x.dtype)
+    call_divided(packed_product, work, flat(w), *given, sums)
 
 
 def dense(x: Array, weights: Array, bias: Array | None, slope: float = 1.0) -> Array:

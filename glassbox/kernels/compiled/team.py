@@ -131,7 +131,12 @@ def _close(leader, threads, count):
 
 
 class Team:
-    """The calling thread and helpers, which live as long as the process."""
+    """The calling thread and helpers, which live as long as the process.
+
+    `asked` counts how often helpers were asked for help.
+    """
+
+    asked = 0
 
     def __init__(self, threads: int) -> None:
         self.threads, self._lock = threads, threading.Lock()
@@ -157,6 +162,7 @@ class Team:
 
         shares[k]: these calls with the turn of helper k + 1.
         """
+        Team.asked += 1
         end = int(self._lines[0]) + len(shares[0])
         try:
             for queue, share in zip(self._queues, shares, strict=True):
