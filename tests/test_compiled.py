@@ -37,6 +37,7 @@ from glassbox.kernels.compiled import (
     processor,
     winograd,
 )
+from glassbox.kernels.compiled.processor import PAIR_ROWS
 from glassbox.kernels.compiled.team import Replay
 from glassbox.kernels.recorder import recording
 from glassbox.kernels.shapes import Window
@@ -177,7 +178,7 @@ WINOGRAD = [
     (16, 16, (6, 6), 16, (0, 0, 0, 0), 1.0, False),  # 4 x 4 outputs: one tile
     (16, 18, (5, 9), 20, (0, 0, 0, 0), 0.0, True),  # 3 x 7: a tile is never whole
     (32, 24, (8, 5), 32, (1, 1, 1, 1), 0.01, True),  # 8 x 5: one column left over
-    (17, 35, (6, 7), 40, (1, 1, 1, 1), 1.0, True),  # 6 x 7, odd channels and filters
+    (12, 35, (6, 7), 40, (1, 1, 1, 1), 1.0, True),  # 6 x 7, a part of a vector of channels
     (64, 16, (5, 3), 64, (1, 0, 2, 1), 0.01, False),  # 4 x 4, asymmetric
     (16, 64, (3, 4), 20, (4, 3, 3, 5), 0.0, True),  # 8 x 10, and a negative border on the way back
     (32, 32, (7, 6), 16, (2, 2, 2, 2), 1.0, True),  # 9 x 8, full: no border on the way back
@@ -198,15 +199,9 @@ def only_winograd(monkeypatch):
     def closed(*arguments):
         raise AssertionError("the direct way was taken")
 
-    for name in ("conv2d", "conv2d_input_gradient"):
+    for name in ("conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"):
         monkeypatch.setattr(convolution, name, closed)
-    direct = convolution.conv2d_weight_gradient
-
-    def weights(x, dy, window):
-        assert not winograd.whole_blocks(len(x), len(dy), x.dtype), "the direct way was taken"
-        return direct(x, dy, window)
-
-    monkeypatch.setattr(convolution, "conv2d_weight_gradient", weights)
+    monkeypatch.setattr(choice, "SHARE", 0)  # a matter of speed alone
 
 
 def check_three(x, w, bias, window, slope, bounds, put=np.asarray):
@@ -249,25 +244,26 @@ def test_winograd_on_the_wide_networks(only_winograd, channels, filters, side, d
     check_three(x, w, None, a_window((side, side)), 1.0, BOUNDS[dtype])
 
 
-def test_winograd_in_channels_and_filters_that_make_blocks():
-    """So that the gradient of the weights is known to go that way in the tests above."""
+def test_winograd_cases_leave_every_rest_of_vectors():
+    """Channels and filters of whole blocks and others, one vector of channels left and none."""
     lanes = convolution.vector_lanes(np.dtype(np.float32))
-    assert winograd.whole_blocks(2 * lanes, 24, np.dtype(np.float32))
-    assert not winograd.whole_blocks(2 * lanes, 22, np.dtype(np.float32))
-    assert not winograd.whole_blocks(lanes, 24, np.dtype(np.float32))
+    vectors = {-(-channels // lanes) % 2 for channels, *_ in WINOGRAD}
+    rests = {(c % lanes == 0, o % PAIR_ROWS == 0) for c, o, *_ in WINOGRAD}
+    assert vectors == {0, 1}
+    assert rests == {(True, True), (True, False), (False, True), (False, False)}
 
 
 def test_too_few_samples_for_a_vector_go_the_direct_way(monkeypatch):
     """The right channels and filters, but the vectors would not be full."""
     lanes = convolution.vector_lanes(np.dtype(np.float32))
-    window = a_window((5, 6), padding=(1, 1, 1, 1))
+    window = a_window((7, 6), padding=(1, 1, 1, 1))
     w = draw(2, 16, 16, 3, 3)
     for samples, expected in ((lanes - 1, False), (lanes, True)):
-        x = draw(1, 16, 5, 6, samples)
+        x = draw(1, 16, 7, 6, samples)
         assert choice._by_winograd(window, 16, 16, x) is expected
     for name in ("conv2d", "conv2d_weight_gradient"):
         monkeypatch.setattr(winograd, name, None)
-    x = draw(1, 16, 5, 6, lanes - 1)
+    x = draw(1, 16, 7, 6, lanes - 1)
     check_three(x, w, None, window, 1.0, (5e-6, 5e-6, 5e-6))
 
 
@@ -278,8 +274,9 @@ def test_too_few_samples_for_a_vector_go_the_direct_way(monkeypatch):
     ("kernel", "stride", "dilation", "channels", "filters", "expected"),
     [
         ((3, 3), (1, 1), (1, 1), 16, 16, "winograd"),
-        ((3, 3), (1, 1), (1, 1), 15, 16, "direct"),
-        ((3, 3), (1, 1), (1, 1), 16, 15, "direct"),
+        ((3, 3), (1, 1), (1, 1), 12, 12, "winograd"),
+        ((3, 3), (1, 1), (1, 1), 11, 16, "direct"),
+        ((3, 3), (1, 1), (1, 1), 16, 11, "direct"),
         ((3, 3), (1, 1), (1, 1), 1, 64, "direct"),
         ((3, 3), (1, 1), (1, 1), 128, 128, "winograd"),
         ((3, 3), (2, 1), (1, 1), 64, 64, "direct"),
@@ -296,6 +293,13 @@ def test_the_algorithm_follows_from_shapes(kernel, stride, dilation, channels, f
     window = a_window((16, 15), kernel, stride, (1, 1, 1, 1), dilation)
     assert KERNELS.algorithm(window, channels, filters) == expected
     assert choose("numpy").algorithm(window, channels, filters) == "im2col"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((2, 2), "direct"), ((4, 2), "winograd"), ((5, 6), "direct")]
+)
+def test_the_outputs_fill_half_of_the_tiles(size, expected):
+    assert KERNELS.algorithm(a_window(size, padding=(1, 1, 1, 1)), 16, 16) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from the padded image: tap k of a run of outputs begins at taps[k] + the run's o
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +30,7 @@ from glassbox.kernels.compiled.vectors import (
     store,
 )
 from glassbox.kernels.recorder import call, call_divided
-from glassbox.kernels.shapes import Shape, Window, mirrored_window
+from glassbox.kernels.shapes import Shape, Window
 
 Array = np.ndarray
 
@@ -165,33 +167,77 @@ def zeros(count: int, dtype: np.dtype) -> Array:
 # --- gradient of the input -------------------------------------------------------------------
 
 
-def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
-    """dx: again a convolution, of dy with every kernel turned by 180 degrees.
+class Phase(NamedTuple):
+    """Every so many-th pixel of an image, the taps that meet it, and where these read dy."""
 
-    Where windows move by more than a pixel, zeros are put between the numbers of dy.
+    pixels: tuple[slice, slice]
+    met: tuple[slice, slice]
+    plan: Plan
+
+
+@lru_cache(maxsize=4096)
+def phases(
+    window: Window, shape: Shape, filters: int
+) -> tuple[tuple[int, int, int, int], list[Phase]]:
+    """The border that dy needs, and the phases of images (channels, height, width, samples).
+
+    Along an axis, tap a of the window of output (u + p - a d) / s meets pixel u, if that is whole:
+    so pixels that are s apart meet the same taps, each an output further; some meet none.
     """
-    mirrored = mirrored_window(window, (shape[1], shape[2]))
-    spread = spread_out(dy, window, mirrored.padding)
-    bank = contiguous(turned(weights))
-    return conv2d(spread, bank, None, mirrored._replace(padding=(0, 0, 0, 0)))
+    border: list[int] = []
+    axes = []
+    for axis, length in enumerate(shape[1:3]):
+        kernel, step, apart = window.kernel[axis], window.stride[axis], window.dilation[axis]
+        period, along = step // math.gcd(step, apart), []
+        for r in range(min(step, length)):
+            u = r + window.padding[2 * axis]
+            first = next((a for a in range(period) if (u - a * apart) % step == 0), kernel)
+            if first < kernel:
+                met = slice(first, kernel, period)
+                outputs = (u - np.arange(kernel)[met] * apart) // step
+                along.append((slice(r, None, step), met, outputs, -(-(length - r) // step)))
+        least = min((int(outputs.min()) for *_, outputs, _ in along), default=0)
+        most = max((int(outputs.max()) + count for *_, outputs, count in along), default=0)
+        border += [max(0, -least), max(0, most - window.output[axis])]
+        axes.append(along)
+    top, bottom, left, right = border
+    row = (window.output[1] + left + right) * shape[3]
+    every = np.arange(filters)[:, None, None] * (window.output[0] + top + bottom) * row
+    found = []
+    for (down, met, outputs, height), (across, met_across, outputs_across, width) in product(*axes):
+        places = (outputs[:, None] + top) * row + (outputs_across + left) * shape[3]
+        runs = height, 1, width * shape[3], row, 0
+        plan = Plan((every + places).reshape(-1), runs)
+        found.append(Phase((down, across), (met, met_across), plan))
+    return (top, bottom, left, right), found
+
+
+def conv2d_input_gradient(dy: Array, weights: Array, window: Window, shape: Shape) -> Array:
+    """dx: again convolutions, of dy: one for each phase of the image, with the taps that meet it.
+
+    Where windows move by one pixel there is one phase, and its kernel is turned by 180 degrees.
+    """
+    border, parts = phases(window, shape, len(dy))
+    padded, one = pad(dy, border).reshape(-1), dy.dtype.type(1)
+    dx = np.empty(shape, dy.dtype)
+    if sum(dx[:, down, across].size for (down, across), *_ in parts) < dx.size:
+        call(np.copyto, dx, 0)  # pixels that no tap meets
+    for (down, across), (met, met_across), (taps, runs) in parts:
+        pixels = dx[:, down, across]
+        bank = contiguous(weights[:, :, met, met_across].transpose(1, 0, 2, 3))
+        y = dx if pixels.shape == dx.shape else np.empty(pixels.shape, dy.dtype)
+        call_divided(
+            slide, y.size * len(taps), *filter_bank(bank, None), one, padded, taps, runs,
+            y.reshape(-1), len(dx),
+        )  # fmt: skip
+        if y is not dx:
+            call(np.copyto, pixels, y)
+    return dx
 
 
 def turned(weights: Array) -> Array:
     """Every kernel turned by 180 degrees, channels and filters in each other's place: a view."""
     return weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-
-
-def spread_out(dy: Array, window: Window, border: tuple[int, int, int, int]) -> Array:
-    """dy with stride - 1 zeros between its numbers and a border of zeros (or less than none)."""
-    if window.stride == (1, 1) and min(border) >= 0:
-        return pad(dy, border)
-    (sh, sw), (oh, ow) = window.stride, window.output
-    top, bottom, left, right = border
-    height, width = (oh - 1) * sh + 1, (ow - 1) * sw + 1
-    apart = np.zeros((dy.shape[0], height, width, dy.shape[3]), dy.dtype)
-    call(np.copyto, apart[:, ::sh, ::sw], dy)
-    inside = apart[:, max(-top, 0) : height + min(bottom, 0), max(-left, 0) : width + min(right, 0)]
-    return pad(inside, (max(top, 0), max(bottom, 0), max(left, 0), max(right, 0)))
 
 
 # --- gradient of the weights -----------------------------------------------------------------

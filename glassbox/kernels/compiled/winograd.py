@@ -67,8 +67,8 @@ def _slot(slot, samples, output, size):
 
 
 @compiled
-def _pixels(x, shape, output, top, left, first, v):
-    """v[place, channel] = IN x IN^T for the slots from `first` on."""
+def _pixels(x, shape, output, top, left, first, v, rows):
+    """v[place, channel] = IN x IN^T for the slots from `first` on; a place has so many rows."""
     channels, height, width, samples = shape
     size = lanes(x)
     for s in range(COLUMNS):
@@ -78,7 +78,7 @@ def _pixels(x, shape, output, top, left, first, v):
         for c in range(channels):
             start = ((c * height + i) * width + j) * samples + at
             target = (c * COLUMNS + s) * size
-            step = (channels * COLUMNS + 1) * size
+            step = (rows * COLUMNS + 1) * size
             if whole:
                 tile = patch(x, start, width * samples, samples, 6, None)
             else:
@@ -95,7 +95,7 @@ def _convolve(x, shape, output, top, left, u, filters, bias, slope, v, m, y):
     size = lanes(x)
     columns = COLUMNS * size
     for first in range(0, _slots(samples, output, size), COLUMNS):
-        _pixels(x, shape, output, top, left, first, v)
+        _pixels(x, shape, output, top, left, first, v, channels)
         for f in range(0, filters, ROWS):
             o = min(f, filters - ROWS)
             for place in range(36):
@@ -154,43 +154,51 @@ def conv2d(x: Array, weights: Array, bias: Array | None, window: Window, slope: 
 
 
 @compiled
-def _correlate(x, shape, output, top, left, dy, filters, v, d, turned, sums):
-    """sums[place] = (OUT^T dy OUT) (IN x IN^T)^T: filters x channels, summed over all tiles."""
-    channels, _, _, samples = shape
+def _correlate(x, shape, output, top, left, dy, filters, v, d, rows, across, turned, sums):
+    """sums[place] = (OUT^T dy OUT) (IN x IN^T)^T: rows x across, summed over all tiles.
+
+    rows and across are the filters and channels in whole blocks; what is more stays 0.
+    """
+    samples = shape[3]
     oh, ow = output
     size = lanes(x)
-    columns, pairs = COLUMNS * size, filters * channels
+    columns, pairs = COLUMNS * size, rows * across
     sums[:] = 0
     for first in range(0, _slots(samples, output, size), COLUMNS):
-        _pixels(x, shape, output, top, left, first, v)
+        _pixels(x, shape, output, top, left, first, v, across)
         for s in range(COLUMNS):
             i, j, at, count = _slot(first + s, samples, output, size)
             whole = i + 4 <= oh and j + 4 <= ow and count == size
             for f in range(filters):
                 start = ((f * oh + i) * ow + j) * samples + at
-                step = filters * columns + size
+                step = rows * columns + size
                 if whole:
                     tile = patch(dy, start, ow * samples, samples, 4, None)
                 else:
                     tile = patch(dy, start, ow * samples, samples, 4, (i, oh, j, ow, count))
                 put(between(tile, "out turned"), d, f * columns + s * size, 6 * step, step, None)
         for place in range(36):
-            for c in range(0, channels, size):
+            for c in range(0, across, size):
                 for k in range(0, columns, size):
                     turn_square(
-                        v, place * (channels * columns + size) + c * columns + k, columns, turned,
-                        k * channels + c, channels,
+                        v, place * (across * columns + size) + c * columns + k, columns, turned,
+                        k * across + c, across,
                     )  # fmt: skip
-            for f in range(0, filters, PAIR_ROWS):
-                for c in range(0, channels, 2 * size):
-                    at = place * pairs + f * channels + c
-                    block = loaded(sums, at, channels, PAIR_ROWS, 2)
-                    outputs = place * (filters * columns + size) + f * columns
+            for f in range(0, rows, PAIR_ROWS):
+                outputs = place * (rows * columns + size) + f * columns
+                for c in range(0, across - size, 2 * size):
+                    at = place * pairs + f * across + c
+                    block = loaded(sums, at, across, PAIR_ROWS, 2)
                     for k in range(columns):
-                        block = outer(
-                            block, d, outputs + k, columns, turned, k * channels + c, None
-                        )
-                    kept(block, sums, at, channels)
+                        block = outer(block, d, outputs + k, columns, turned, k * across + c, None)
+                    kept(block, sums, at, across)
+                if across % (2 * size):  # a single vector is left
+                    c = across - size
+                    at = place * pairs + f * across + c
+                    last = loaded(sums, at, across, PAIR_ROWS, 1)
+                    for k in range(columns):
+                        last = outer(last, d, outputs + k, columns, turned, k * across + c, None)
+                    kept(last, sums, at, across)
 
 
 @compiled
@@ -203,22 +211,20 @@ def _weights_back(sums, pairs, dw):
         put(tile, dw, at, 3 * pairs, pairs, limits)
 
 
-def whole_blocks(channels: int, filters: int, dtype: np.dtype) -> bool:
-    """Whether the gradient of the weights divides into blocks of `PAIR_ROWS` x 2 vectors."""
-    return filters % PAIR_ROWS == 0 and channels % (2 * vector_lanes(dtype)) == 0
-
-
 def conv2d_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """As `convolution.conv2d_weight_gradient`."""
-    filters, channels = len(dy), len(x)
-    columns, pairs = COLUMNS * vector_lanes(x.dtype), filters * channels
-    sums, taps = np.empty(PLACES * pairs, x.dtype), np.empty((9, filters, channels), x.dtype)
+    filters, channels, size = len(dy), len(x), vector_lanes(x.dtype)
+    rows, across = -(-filters // PAIR_ROWS) * PAIR_ROWS, -(-channels // size) * size
+    v, d = _by_place(across, x.dtype), _by_place(rows, x.dtype)
+    v[:], d[:] = 0, 0
+    sums, taps = np.empty(PLACES * rows * across, x.dtype), np.empty((9, rows, across), x.dtype)
     call(
         _correlate, flat(x), x.shape, window.output, window.padding[0], window.padding[2],
-        flat(dy), filters, _by_place(channels, x.dtype),
-        _by_place(filters, x.dtype), np.empty(columns * channels, x.dtype), sums,
+        flat(dy), filters, v, d, rows, across,
+        np.empty(COLUMNS * size * across, x.dtype), sums,
     )  # fmt: skip
-    call(_weights_back, sums, pairs, taps.reshape(-1))
+    call(_weights_back, sums, rows * across, taps.reshape(-1))
     dw = np.empty((filters, channels, 3, 3), x.dtype)
-    call(np.copyto, dw.reshape(filters, channels, 9), taps.transpose(1, 2, 0))
+    inside = taps[:, :filters, :channels].transpose(1, 2, 0)
+    call(np.copyto, dw.reshape(filters, channels, 9), inside)
     return dw
