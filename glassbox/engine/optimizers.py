@@ -78,7 +78,7 @@ class ParameterGroup:
 
     def update(
         self, parameters: Any, gradients: Sequence[Array], progress: Progress, workers: Workers,
-        move: Callable[[Array, Array, State, float], None] | None = None, size: int = PIECE,
+        move: Callable[[Array, Array, State, float], None] | None = None, size: int = 0,
     ) -> None:  # fmt: skip
         """Sum the shards' gradients and move the weights in place; uses the gradients up.
 
@@ -87,7 +87,7 @@ class ParameterGroup:
         """
         self.state["steps"] += 1  # not progress.step: a second `fit` goes on with this state
         rate, move = self.optimizer.rate_at(progress), move or self.optimizer.move
-        start, stop = self.where.start, self.where.stop
+        start, stop, size = self.where.start, self.where.stop, size or PIECE
 
         def move_piece(piece: slice) -> None:
             values = parameters.values[piece]

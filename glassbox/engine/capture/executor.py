@@ -12,7 +12,7 @@ from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.segment import close
 from glassbox.engine.layer import Array
-from glassbox.engine.optimizers import PIECE, Optimizer, State
+from glassbox.engine.optimizers import Optimizer, State
 from glassbox.engine.parallel import MOST_TOGETHER, Workers, cores
 from glassbox.engine.schedules import Progress
 from glassbox.engine.step import Executor, Shard, ShardResult
@@ -105,7 +105,7 @@ class CapturedExecutor(SyncExecutor):
         for group in self.parameters.groups:
             move, size = self._move(group.optimizer), group.where.stop - group.where.start
             if move is None or threads == 1:
-                workers, share, size = self.workers, nullcontext(), PIECE
+                workers, share, size = self.workers, nullcontext(), 0  # pieces as usual
             else:  # those who helped with the only shard still spin: one call for all
                 workers, share = self._alone, self.kernels.team.together(threads)
             if move is not None:
