@@ -184,6 +184,8 @@ WINOGRAD = [
     (32, 32, (7, 6), 16, (2, 2, 2, 2), 1.0, True),  # 9 x 8, full: no border on the way back
     (20, 16, (3, 3), 33, (0, 0, 0, 0), 0.01, True),  # a single output
     (64, 40, (9, 8), 40, (0, 2, 0, 1), 1.0, False),  # 9 x 7
+    (13, 16, (6, 6), 20, (0, 0, 0, 0), 1.0, True),  # a part of a vector also where it has 4 lanes
+    (13, 18, (6, 6), 20, (0, 0, 0, 0), 1.0, True),
     (32, 16, (6, 10), 20, (0, 0, 0, 0), 1.0, True),  # 4 x 8: whole tiles of part-full vectors
 ]
 # Relative to the largest number.  The constants of F(4x4, 3x3) cost about a digit: measured up to

@@ -35,7 +35,7 @@ class Average:
             return
         self.steps += 1
         keep = min(self.decay, self.steps / (self.steps + 10))
-        self.mean += (1 - keep) * (self.weights - self.mean)
+        self.mean += float(1 - keep) * (self.weights - self.mean)
 
     def swap(self) -> None:
         """The mean in the weights' place and the weights in the mean's."""
