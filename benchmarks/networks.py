@@ -64,7 +64,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], list[Layer]], str]] = {
     ], "cross_entropy"),
     "E MLP": ("784-128-64-10", lambda: [leaky_dense(128), leaky_dense(64), end()],
               "cross_entropy"),
-    "small": ("under 20,000 parameters (a record)", lambda: [
+    "small": ("a record's, under 20,000 parameters", lambda: [
         *lean(12), *lean(16), MaxPool2D(2), *lean(24), *lean(24), MaxPool2D(2), *lean(32),
         GlobalAvgPool2D(), end(),
     ], "cross_entropy"),
@@ -76,7 +76,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], list[Layer]], str]] = {
         *normalized(32), *normalized(32), MaxPool2D(2), *normalized(64), *normalized(64),
         MaxPool2D(2), *normalized(128), GlobalAvgPool2D(), end(),
     ], "cross_entropy"),
-    "normalized": ("main.py's with batch normalization and ReLU", lambda: [
+    "normalized": ("8 and 16 filters, batch normalization, ReLU", lambda: [
         *normalized(8), MaxPool2D(2), *normalized(16), MaxPool2D(2), Dense(72, "relu"), end(),
     ], "cross_entropy"),
 }  # fmt: skip
