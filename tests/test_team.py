@@ -22,8 +22,10 @@ OPTIMIZERS = [
 
 @pytest.fixture(autouse=True)
 def everything_is_divided(monkeypatch):
-    """However small, and on as many threads as a test asks for."""
+    """However small, on as many threads as a test asks for, and however busy the cores are."""
     monkeypatch.setattr(recorder, "LEAST_DIVIDED", 0)
+    monkeypatch.setattr(team, "RESTS", 0)
+    team.team.cache_clear()
     monkeypatch.setattr(executor, "cores", lambda: 4)
 
 
@@ -175,3 +177,15 @@ def test_a_usual_batch_of_a_network_of_rows_is_one_shard_that_threads_divide(mon
         found.append(network.parameters.values.tobytes())
     assert found[0] == found[1] == found[2]
     assert max(given) >= 5, "its products are not divided"
+
+
+def test_after_a_long_wait_the_team_rests(monkeypatch):
+    """Others need the cores then: so many programs go alone before it is tried again."""
+    monkeypatch.setattr(team, "RESTS", 5)
+    own = team.Team(2)
+    assert own.acquire()
+    with own.helping([[]]):
+        own._lines[team.LATE // 8] = 1  # as `_wait` counts it
+    own.release()
+    assert [own.acquire() for _ in range(team.RESTS)] == [False] * team.RESTS
+    assert own.acquire()

@@ -31,9 +31,11 @@ from glassbox.kernels.recorder import Call, Divided, Program, replay_program, sh
 
 LINE = 128  # bytes, two lines of the cache: what processors fetch together
 # A line's numbers: calls begun (the leader's) or done (a helper's), which thread, of how many.
-COUNT, WHO, THREADS = 0, 8, 16
+# And of the leader's, for how many helpers it has waited long.
+COUNT, WHO, THREADS, LATE = 0, 8, 16, 24
 SPINS = 4000  # looks of a helper for the next call, some 100 microseconds
 FOREVER = 2**62
+RESTS = 128  # programs that go without help after one that had to wait long: others need the cores
 LEADER = 0
 X86 = llvmlite.binding.get_default_triple().startswith(("x86", "i686"))
 YIELDS = hasattr(os, "sched_yield")
@@ -76,17 +78,19 @@ def _show(typing, address, number):
 
 @compiled
 def _look(address, number, looks):
-    """Wait until what stands at an address is larger than `number`, for so many looks.
+    """Wait until what stands at an address is larger than `number`, for so many looks at most.
 
-    A long wait means that the other thread has no core: ours is offered to it.
+    A long wait means that the other thread has no core: ours is offered to it.  Returns whether it
+    was long.
     """
     for look in range(looks):
         if _seen(address) > number:
-            return
+            return look > SPINS
         if X86:
             _rest("llvm.x86.sse2.pause")
         if YIELDS and look > SPINS:
             _rest("sched_yield")
+    return True
 
 
 @compiled
@@ -120,7 +124,8 @@ def finish(turn):
 def _wait(leader, threads):
     """Until all helpers have done what the leader has begun."""
     for who in range(1, threads):
-        _look(leader + who * LINE, _seen(leader) - 1, FOREVER)
+        if _look(leader + who * LINE, _seen(leader) - 1, FOREVER):
+            _show(leader + LATE, _seen(leader + LATE) + 1)
 
 
 @compiled
@@ -139,7 +144,7 @@ class Team:
     asked = 0
 
     def __init__(self, threads: int) -> None:
-        self.threads, self._lock = threads, threading.Lock()
+        self.threads, self._lock, self._rests = threads, threading.Lock(), 0
         self._lines = np.zeros(threads * LINE // 8, np.int64)
         self.turns = [self._lines.ctypes.data + who * LINE for who in range(threads)]
         table = self._lines.reshape(threads, -1)
@@ -149,8 +154,14 @@ class Team:
             threading.Thread(target=_help, args=(queue,), name="helper", daemon=True).start()
 
     def acquire(self) -> bool:
-        """Take the team; False if another thread has it."""
-        return self._lock.acquire(blocking=False)
+        """Take the team; False if another thread has it, or if it rests since cores are busy."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        if not self._rests:
+            return True
+        self._rests -= 1
+        self._lock.release()
+        return False
 
     def release(self) -> None:
         """Let another thread have it."""
@@ -170,6 +181,8 @@ class Team:
             yield
         finally:
             _close(self.turns[LEADER], self.threads, end)  # after an error some calls are left
+            if self._lines[LATE // 8]:
+                self._lines[LATE // 8], self._rests = 0, RESTS
 
     def share(self, call: Divided) -> None:
         """Make one divided call together."""
