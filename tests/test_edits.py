@@ -299,24 +299,53 @@ def halved(self, x, context):
     return 0.5 * x.reshape(-1, x.shape[-1]), x.shape
 
 
+def unlike_any(self, rows, shape, context):
+    yield from ()
+    return 0 * self.buffers["running_mean"] + 2, 0 * self.buffers["running_var"] + 9, 0
+
+
 @pytest.mark.parametrize("use", ["fit", "train_step", "predict"])
-def test_code_that_is_exchanged_in_place_takes_effect(use, backend):
+@pytest.mark.parametrize(
+    ("method", "other"), [(Flatten.forward, halved), (BatchNorm.statistics, unlike_any)]
+)
+def test_code_that_is_exchanged_in_place_takes_effect(use, backend, method, other):
     """As a notebook's autoreload does it: the function stays, and nothing is assigned to it."""
-    data, own = images(), Flatten.forward.__code__
+    data, own = images(), method.__code__
     found = []
     for eager in (True, False):
-        net = CNN(Conv2D(2), Flatten(), Dense(4), kernels=backend, eager=eager, threads=1)
+        layers = Conv2D(2, activation=None, bias=False), BatchNorm(), Flatten(), Dense(4)
+        net = CNN(*layers, kernels=backend, eager=eager, threads=1)
         net.fit(data, epochs=5, batch_size=4, progress=False)  # until comparisons are rare
-        net.scores(data[0])
+        before = net.scores(data[0])
         try:
-            Flatten.forward.__code__ = halved.__code__
+            method.__code__ = other.__code__
             if use == "fit":
                 net.fit(data, epochs=1, batch_size=4, progress=False)
             elif use == "train_step":
                 net.train_step(data)
             found.append(np.concatenate([net.parameters.values, net.scores(data[0]).ravel()]))
+            assert apart(net.scores(data[0]), before) > 1e-3
         finally:
-            Flatten.forward.__code__ = own
+            method.__code__ = own
+    assert apart(*found) < ROUNDING
+
+
+def blank(self, indices, dtype=np.float32):
+    return np.zeros((len(indices), *self.shape), dtype), self.labels[indices]
+
+
+def test_code_of_data_that_is_exchanged_in_place_takes_effect(backend):
+    """In the next predictions, though a data set of the same class was judged before."""
+    x, own, found = images()[0], Dataset.batch.__code__, []
+    for eager in (True, False):
+        net = CNN(Conv2D(2), Dense(4), kernels=backend, eager=eager, threads=1).build((1, 8, 8))
+        net.scores(x)
+        try:
+            Dataset.batch.__code__ = blank.__code__
+            found.append(net.scores(x))
+        finally:
+            Dataset.batch.__code__ = own
+        assert np.ptp(found[-1], axis=0).max() == 0  # blank images are all alike
     assert apart(*found) < ROUNDING
 
 

@@ -8,7 +8,7 @@ from typing import Any
 # What a pass calls of a layer, an activation or a loss.
 METHODS = (
     "forward", "backward", "forward_program", "backward_program", "apply", "gradient", "targets",
-    "joined", "batch", "move", "decay", "update", "rate_at",
+    "joined", "statistics", "batch", "move", "decay", "update", "rate_at",
 )  # fmt: skip
 
 
