@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -143,4 +144,5 @@ def write_json(path: str, found: Mapping[str, Any], *packages: str) -> None:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"machine": machine(*packages), **found}, indent=2) + "\n"
+        text = re.sub(r"\[[^][{}]*\]", lambda rounds: " ".join(rounds[0].split()), text)
         write_atomically(path, text.encode("utf-8"))

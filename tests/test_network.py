@@ -116,6 +116,25 @@ def test_the_batch_size_of_prediction_changes_nothing():
     assert network.predict(x[:0]).shape == (0,)
 
 
+class Halved(Softmax):
+    """A softmax of one's own."""
+
+    def apply(self, z):
+        return super().apply(z / 2)
+
+
+@pytest.mark.parametrize("own", [Halved(), Softmax()])
+@pytest.mark.parametrize("as_layer", [True, False])
+def test_a_softmax_of_ones_own_is_not_left_out_in_silence(own, as_layer):
+    """Cross-entropy takes logits; only that of the library means the same."""
+    if type(own) is Softmax:
+        own.apply = lambda z: z
+    layers = [Dense(3, None), own] if as_layer else [Dense(3, own)]
+    with pytest.raises(ValueError, match="cross_entropy computes the softmax itself, so that"):
+        CNN(*layers, loss="cross_entropy").build((1, 2, 2))
+    assert CNN(*layers, loss="mse").build((1, 2, 2)).output_activation is None
+
+
 @pytest.mark.parametrize("end", [Dense(3, "softmax"), Dense(3, None), Softmax()])
 def test_cross_entropy_takes_logits_and_predictions_are_softmax(end):
     layers = [Flatten(), Dense(3, None), end] if isinstance(end, Softmax) else [Flatten(), end]

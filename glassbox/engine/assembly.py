@@ -15,6 +15,7 @@ import numpy as np
 
 from glassbox.engine.blocks import give_names, with_inner
 from glassbox.engine.budget import AllocationBudget
+from glassbox.engine.capture import shipped
 from glassbox.engine.capture.captured import CapturedNetwork
 from glassbox.engine.capture.executor import CapturedExecutor, executor_for
 from glassbox.engine.capture.watch import Watch
@@ -125,6 +126,12 @@ class Assembly:
             raise ValueError(
                 f"{loss.word} expects a last layer with activation 'softmax' or None, got "
                 f"{carried.word!r} in {last.label}; write activation='softmax', or loss='mse'"
+            )
+        own = type(carried) is not Softmax or shipped.replaced(carried)
+        if isinstance(carried, Softmax) and own:
+            raise ValueError(
+                f"{loss.word} computes the softmax itself, so that {type(carried).__name__} in "
+                f"{last.label} would be left out; write activation='softmax', or loss='mse'"
             )
         self.output_activation = Softmax()
         self.output_activation.use(self.kernels)

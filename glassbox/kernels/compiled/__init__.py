@@ -17,8 +17,9 @@ from glassbox.kernels.compiled.pooling import *
 from glassbox.kernels.shapes import ShardPolicy
 
 # A shard's largest array should stay in a core's cache.  Measured: 32 samples are best for wide
-# networks and D's, 64 for the thinnest and for dense ones; with 128 a usual batch would be one
-# shard, and leave the other cores idle.  Waking a thread takes some 50 microseconds.
+# networks and D's, 64 for the thinnest; with 128 a usual batch would be one shard, and leave the
+# other cores idle.  Not so where all layers give rows, whose products threads divide (`team`).
+# Waking a thread takes some 50 microseconds.
 SHARD_POLICY = ShardPolicy(
     cache_bytes=2**20, smallest=32, largest=64, least_work=1_000_000, largest_of_rows=128
 )
